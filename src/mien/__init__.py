@@ -1,0 +1,30 @@
+"""mien: the same photographs, with people who do not exist.
+
+    import mien
+    result = mien.anonymize(image)              # [H, W, 3] uint8 RGB -> Result(image, faces)
+    mien.anonymize_dataset("photos", "public")  # a folder, resumable
+
+Heavy modules are imported on first use, so that `import mien` and `mien --help` answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mien.api import Result, anonymize, anonymize_dataset
+    from mien.errors import MienError
+    from mien.recipe import Recipe
+
+__all__ = ["MienError", "Recipe", "Result", "anonymize", "anonymize_dataset"]
+
+_HOMES = {"Result": "mien.api", "anonymize": "mien.api", "anonymize_dataset": "mien.api",
+          "MienError": "mien.errors", "Recipe": "mien.recipe"}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mien' has no attribute {name!r}")

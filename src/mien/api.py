@@ -1,0 +1,111 @@
+"""The public API: one image, or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mien.errors import UsageError
+from mien.pipeline import Pipeline
+from mien.recipe import Recipe
+from mien.records import Encoding, Outcome, Photo, Pixels
+from mien.run import Event, Request, Run, Summary, check_folders
+from mien.setup import Ready, prepare
+from mien.stages.detect import detect
+
+
+@dataclass(frozen=True)
+class Result:
+    """An anonymised image.
+
+    Attributes:
+        image: [H, W, 3] uint8 RGB. faces: what became of each face that was found.
+    """
+
+    image: Pixels
+    faces: list[Outcome]
+
+
+@lru_cache(maxsize=2)
+def _ready(recipe: Recipe) -> Ready:
+    return prepare(recipe)
+
+
+def anonymize(image: Pixels, recipe: str | Recipe = "default") -> Result:
+    """Replace every face of an image by a person who does not exist.
+
+    Args:
+        image: [H, W, 3] uint8 RGB, upright.
+        recipe: a preset's name, a TOML file, or a Recipe.
+
+    Returns:
+        The new image and one outcome a face. Faces that could not be anonymised are blurred and say so.
+
+    Raises:
+        UsageError: the image is not such an array. ModelError: weights cannot be had. FaceError: a face failed
+            and the recipe says on_failure = "error".
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+        raise UsageError(f"expected an image [H, W, 3] of uint8 RGB, got {pixels.dtype} {list(pixels.shape)}")
+    chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    if chosen.identity == "per-person":
+        raise UsageError("one image has no people to tell apart", "per-person is for anonymize_dataset")
+    ready = _ready(chosen)
+    photo = Photo("image", np.ascontiguousarray(pixels), Encoding("PNG", "RGB"))
+    pipeline = Pipeline(ready.networks, ready.pool, chosen)
+    work = pipeline.prepare(photo, detect(ready.networks, photo))
+    pipeline.run([work])
+    assert work.pixels is not None
+    if pipeline.search_again(work, work.pixels):
+        pipeline.search_again(work, work.pixels)
+    return Result(work.pixels, work.outcomes)
+
+
+def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "default", *,
+                      work: str | Path | None = None, key: bytes | None = None,
+                      only: Path | None = None, exclude: Path | None = None, keep_person: Path | None = None,
+                      labels: Path | None = None,
+                      progress: Callable[[Event], None] = lambda event: None) -> Summary:
+    """Anonymise a folder of photographs; call it again to go on where it stopped.
+
+    Args:
+        src: folder of photographs (or one). dst: new folder, publishable. work: private folder, by default beside
+            dst. key: secret for identity = "per-person". only, exclude: CSV of regions (file, x, y, width, height).
+            keep_person: folder of reference photos of people who agreed. labels: CSV (file, person) or CelebA's
+            identity file.
+
+    Raises:
+        UsageError, ModelError, OutputError, FaceError: see `mien.errors`.
+    """
+    chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    request = make_request(Path(src), Path(dst), chosen, Path(work) if work else None, key, only, exclude, keep_person,
+                           labels)
+    ready = _ready(chosen)
+    return Run(with_weights(request, ready), ready.networks, ready.pool).execute(progress)
+
+
+def make_request(src: Path, dst: Path, recipe: Recipe, work: Path | None, key: bytes | None, only: Path | None,
+                 exclude: Path | None, keep_person: Path | None, labels: Path | None) -> Request:
+    """Check everything that can be checked before networks are loaded.
+
+    Raises:
+        UsageError: folders in one another, or a person's face asked for without a key.
+    """
+    work = work or dst.with_name(f"{dst.name}.work")
+    check_folders(src, dst, work)
+    if recipe.identity == "per-person" and not key:
+        raise UsageError("--identity per-person needs a secret key",
+                         "give --key-file FILE; make one with: head -c 32 /dev/urandom > key")
+    return Request(src, dst, work, recipe, only, exclude, keep_person, labels, key)
+
+
+def with_weights(request: Request, ready: Ready) -> Request:
+    """The request, knowing which weights answer it."""
+    from dataclasses import replace
+
+    return replace(request, weights=ready.weights)

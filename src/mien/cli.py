@@ -1,0 +1,162 @@
+"""The command line: one thin function a command. Torch is imported inside commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from mien.errors import MienError
+from mien.models.commands import models_app
+
+app = typer.Typer(
+    name="mien", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Photographs of real people in, the same photographs with people who do not exist out.")
+app.add_typer(models_app, name="models")
+pool_app = typer.Typer(help="The pool of generated faces: build, info.", no_args_is_help=True)
+app.add_typer(pool_app, name="pool")
+
+RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, or a TOML file.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+SizeOption = Annotated[int | None, typer.Option("--pool-size", help="Generated faces to choose from.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything random.")]
+
+
+@app.command()
+def anonymize(
+    src: Annotated[Path, typer.Argument(help="Folder of photographs, or one photograph.")],
+    dst: Annotated[Path, typer.Argument(help="New folder for the anonymised photographs.")],
+    recipe: RecipeOption = "default",
+    steps: Annotated[int | None, typer.Option(help="Optimisation steps.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Cosine to the original that is low enough.")] = None,
+    k: Annotated[int | None, typer.Option("--k", help="How many near pool faces to choose among.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Faces optimised together.")] = None,
+    pool_size: SizeOption = None,
+    seed: SeedOption = None,
+    identity: Annotated[str | None, typer.Option(help="per-photo or per-person.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Secret key for per-person.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Who is who: CSV file,person or identity_CelebA.txt.")] = None,
+    on_failure: Annotated[str | None, typer.Option(help="blur, drop (the photo) or error.")] = None,
+    only: Annotated[Path | None, typer.Option(help="CSV file,x,y,width,height: just these faces.")] = None,
+    exclude: Annotated[Path | None, typer.Option("--except", help="The same: all but these faces.")] = None,
+    keep_person: Annotated[Path | None, typer.Option(help="Reference photos of people who agreed.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Private folder [DST.work].")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Delete WORK at the end.")] = False,
+    with_originals: Annotated[bool, typer.Option(
+        "--with-originals", help="Also write WORK/report.html with before/after pairs, for the owner's eyes.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Anonymise a folder of photographs. Run it again to go on where it stopped."""
+    from mien.console import Reporter
+    from mien.recipe import Recipe
+
+    chosen = Recipe.load(recipe).with_changes({
+        "optimise.steps": steps, "optimise.margin": margin, "pair.k": k, "batch": batch, "pool.size": pool_size,
+        "seed": seed, "pool.seed": None, "identity": identity, "on_failure": on_failure})
+    key = _read_key(key_file)
+    from mien.api import make_request, with_weights
+
+    request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels)
+    reporter = Reporter(quiet)
+    ready = _prepare(chosen, reporter)
+    from mien.report.page import write_report
+    from mien.run import Run
+    from mien.store import Store
+
+    with reporter.run() as progress:
+        summary = Run(with_weights(request, ready), ready.networks, ready.pool).execute(progress)
+    write_report(request.dst / "report.html", summary, chosen)
+    if with_originals and not forget:
+        write_report(request.work / "report.html", summary, chosen, originals=request.src, results=request.dst)
+    if forget:
+        Store(request.dst, request.work).forget()
+    reporter.close(summary, request.dst, request.work if with_originals and not forget else None)
+    if not summary.photos and summary.skipped:
+        raise MienError("no photograph could be read", "the reasons are listed above and in mien.json")
+
+
+@pool_app.command("build")
+def pool_build(recipe: RecipeOption = "default", pool_size: SizeOption = None, quiet: QuietOption = False) -> None:
+    """Generate the pool now; a run does it by itself the first time."""
+    from mien.console import Reporter
+    from mien.recipe import Recipe
+
+    chosen = Recipe.load(recipe).with_changes({"pool.size": pool_size})
+    ready = _prepare(chosen, Reporter(quiet))
+    typer.echo(f"{len(ready.pool)} generated faces")
+
+
+@pool_app.command("info")
+def pool_info() -> None:
+    """Show the pools in the cache."""
+    from mien.models.cache import cache_folder
+
+    files = sorted((cache_folder() / "pools").glob("pool-*.safetensors"))
+    for path in files:
+        typer.echo(f"{path.stem.split('-')[1]} faces, {path.stat().st_size / 1e6:.0f} MB: {path}")
+    if not files:
+        typer.echo("no pool yet; run: mien pool build")
+
+
+@app.command()
+def report(dst: Annotated[Path, typer.Argument(help="A finished run's DST.")],
+           originals: Annotated[Path | None, typer.Option(help="SRC: show before and after, for the owner's eyes.")] = None,
+           out: Annotated[Path | None, typer.Option(help="The page to write [DST/report.html].")] = None) -> None:
+    """Write the HTML report of a finished run again."""
+    from mien.report.page import report_from_folder
+
+    typer.echo(str(report_from_folder(dst, originals, out)))
+
+
+def _prepare(recipe: Any, reporter: Any) -> Any:
+    from mien.setup import prepare
+
+    with reporter.fetching() as fetching, reporter.building() as building:
+        return prepare(recipe, fetching, building)
+
+
+def _read_key(path: Path | None) -> bytes | None:
+    from mien.errors import UsageError
+
+    if path is None:
+        return None
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the key {path}: {error.strerror}") from error
+    if len(key) < 16:
+        raise UsageError(f"the key in {path} is too short ({len(key)} bytes)",
+                         "at least 16 random bytes: head -c 32 /dev/urandom > key")
+    return key
+
+
+class _Stopped(BaseException):
+    """Ctrl-C or a request to end; not an Exception, so that nothing on the way takes it for a bad photo."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped(number)
+
+
+def main() -> None:
+    """The `mien` program: errors become one sentence, a hint and an exit code, never a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        app()
+    except MienError as error:
+        typer.secho(f"mien: {error.message}", fg="red", err=True)
+        if error.hint:
+            typer.echo(f"      {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except _Stopped as stopped:
+        typer.echo("mien: stopped; run the same command again to go on", err=True)
+        sys.exit(128 + stopped.args[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What a person sees while a run goes on: bars on a terminal, plain lines in a log, nothing when quiet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mien.models.fetch import Progress as FetchProgress
+from mien.models.progress import shown
+from mien.photo_files import printable
+from mien.run import Event, Summary
+
+LINE_SECONDS = 10.0  # between plain lines
+LISTED = 20  # skipped files shown on the terminal; mien.json has all
+
+
+class Reporter:
+    """Progress and the closing table, on standard error; standard output stays free for pipes."""
+
+    def __init__(self, quiet: bool, console: Console | None = None) -> None:
+        self.quiet = quiet
+        self.console = console or Console(stderr=True)
+
+    def fetching(self) -> AbstractContextManager[FetchProgress]:
+        """A listener for the fetching of weights."""
+        return shown(self.console, self.quiet)
+
+    @contextmanager
+    def building(self) -> Iterator[Callable[[int, int], None]]:
+        """A listener for the building of the pool."""
+        with self._counter("generated faces") as advance:
+            yield lambda done, total: advance(done, total, "")
+
+    @contextmanager
+    def run(self) -> Iterator[Callable[[Event], None]]:
+        """A listener for a run: photos done, faces a second, time left."""
+        started: list[tuple[float, int]] = []
+
+        with self._counter("photos") as advance:
+            def listen(event: Event) -> None:
+                if event.photos == event.resumed and event.photos < event.total:
+                    started[:] = [(time.monotonic(), event.faces)]
+                begun, before = started[0] if started else (begin, 0)
+                speed = (event.faces - before) / max(time.monotonic() - begun, 1e-6)
+                advance(event.photos, event.total, f"{event.faces} faces, {speed:.2f} faces/s")
+
+            begin = time.monotonic()
+            yield listen
+
+    @contextmanager
+    def _counter(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+        if self.quiet:
+            yield lambda done, total, note: None
+        elif self.console.is_terminal:
+            with self._bar(what) as advance:
+                yield advance
+        else:
+            yield self._lines(what)
+
+    @contextmanager
+    def _bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+                   TimeRemainingColumn(elapsed_when_finished=True))
+        with Progress(*columns, console=self.console) as bars:
+            task = bars.add_task(what, total=None, visible=False, note="")
+            yield lambda done, total, note: bars.update(task, completed=done, total=total, note=note, visible=True)
+
+    def _lines(self, what: str) -> Callable[[int, int, str], None]:
+        begun, last = time.monotonic(), -LINE_SECONDS
+
+        def line(done: int, total: int, note: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last < LINE_SECONDS and done < total:
+                return
+            last = now
+            left = (now - begun) / max(done, 1) * (total - done)
+            text = f"{what}: {done}/{total}" + (f", {note}" if note else "") + f", about {left:.0f} s left"
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+        return line
+
+    def close(self, summary: Summary, dst: Path, owners_report: Path | None) -> None:
+        """The closing table: what was done, what was not and why."""
+        if self.quiet:
+            return
+        table = Table(title=f"photographs in {printable(str(dst))}", title_justify="left", show_header=False)
+        table.add_row("photos written", str(summary.photos))
+        table.add_row("faces found", str(summary.faces))
+        for status in ("anonymised", "blurred", "dropped", "kept", "excluded"):
+            if status == "anonymised" or summary.statuses[status]:
+                table.add_row(f"  {status}", str(summary.statuses[status]))
+        for reason, count in summary.reasons.most_common(LISTED):
+            table.add_row("    why", f"{count} x {reason}")
+        table.add_row("photos skipped", str(len(summary.skipped)))
+        if summary.faces and summary.wall:
+            table.add_row("seconds a face", f"{summary.wall / summary.faces:.1f}")
+        self.console.print(table)
+        for skipped in summary.skipped[:LISTED]:
+            self.console.print(f"skipped {printable(skipped.file)}: {skipped.reason}", highlight=False, markup=False,
+                               soft_wrap=True)
+        if len(summary.skipped) > LISTED:
+            self.console.print(f"... and {len(summary.skipped) - LISTED} more, in mien.json", highlight=False)
+        if owners_report:
+            self.console.print(f"before and after, for your eyes only: {owners_report / 'report.html'}", highlight=False)

@@ -1,0 +1,114 @@
+"""What the optimisation measures: pixels at several sizes, face features, identity.
+
+Targets are computed once, from the real crop; both images enter every network in the same range, aligned the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.geometry import ellipse, view
+from mien.models.networks import Networks
+from mien.records import Crop, Face, Floats
+from mien.stages.align import from_photo, map_points
+
+FEATURE_SIZE = 224
+FEATURE_WEIGHTS = (1.0, 1.0, 1.0, 0.5)  # of EfficientNet-Lite0's blocks 2, 4, 10, 15
+PIXEL_SIZES = (256, 64, 16)
+VIEW = 112  # SFace's input side
+
+
+@dataclass(frozen=True)
+class Faces:
+    """A batch of aligned real faces and everything about them that the losses need, computed once.
+
+    Attributes:
+        image: [B, 3, 256, 256] in -1..1.
+        inside: [B, 1, 256, 256] 0..1, the part that lies within the photo.
+        view: [B, 2, 3] affine from crop pixels to the recogniser's 112 px view.
+        identity: [B, 128] unit vectors of the recogniser in the loss.
+        features: channel-normalised feature maps.
+    """
+
+    image: Tensor
+    inside: Tensor
+    view: Tensor
+    identity: Tensor
+    features: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+def features_of(networks: Networks, image: Tensor) -> tuple[Tensor, ...]:
+    """Channel-normalised EfficientNet-Lite0 maps of [B, 3, H, W] in -1..1, at 56, 28, 14 and 7 px."""
+    small = F.interpolate(image, size=(FEATURE_SIZE, FEATURE_SIZE), mode="bilinear", align_corners=False,
+                          antialias=False)
+    return tuple(F.normalize(f, dim=1) for f in networks.features(small))
+
+
+def identity_of(networks: Networks, image: Tensor, matrix: Tensor) -> Tensor:
+    """SFace unit vectors [B, 128] of images [B, 3, H, W] in -1..1, aligned by `matrix` [B, 2, 3]."""
+    chip = view(image, matrix, VIEW)
+    return F.normalize(networks.recogniser((chip + 1) * 127.5), dim=1)
+
+
+def view_matrix(points: Floats) -> Tensor:
+    """Affine [1, 2, 3] from crop pixels to the recogniser's view, from five points [5, 2] in crop pixels."""
+    from mien.models.sface import align_matrix
+
+    return torch.from_numpy(np.asarray(align_matrix(points), dtype=np.float32))[None]
+
+
+@torch.no_grad()
+def faces_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> Faces:
+    """Targets of a batch of faces from their crops of 256 px."""
+    image = torch.cat([torch.from_numpy(crop.pixels)[None] for crop in crops]).permute(0, 3, 1, 2) / 127.5 - 1
+    size = image.shape[-1]
+    matrix = torch.cat([view_matrix(map_points(from_photo(crop.quad, size), face.points))
+                        for face, crop in zip(faces, crops, strict=True)])
+    inside = torch.stack([torch.from_numpy(crop.inside).float()[None] for crop in crops])
+    return Faces(image, inside, matrix, identity_of(networks, image, matrix), features_of(networks, image))
+
+
+def pixel_distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean absolute difference at 256, 64 and 16 px, summed: [B]."""
+    total = a.new_zeros(len(a))
+    for size in PIXEL_SIZES:
+        shrink = a.shape[-1] // size
+        w = F.avg_pool2d(weight, shrink)
+        d = (F.avg_pool2d(a - b, shrink)).abs().mean(dim=1, keepdim=True)
+        total = total + (d * w).sum(dim=(1, 2, 3)) / w.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+    return total
+
+
+def feature_distance(a: tuple[Tensor, ...], b: tuple[Tensor, ...], weight: Tensor | None = None) -> Tensor:
+    """Squared distance of channel-normalised maps, averaged over the weighted places and summed over levels: [B]."""
+    total = a[0].new_zeros(len(a[0]))
+    for level, x, y in zip(FEATURE_WEIGHTS, a, b, strict=True):
+        d = (x - y).square().sum(dim=1, keepdim=True)  # [B, 1, h, w]
+        if weight is None:
+            total = total + level * d.mean(dim=(1, 2, 3))
+        else:
+            w = F.interpolate(weight, size=d.shape[-2:], mode="area").expand_as(d)
+            total = total + level * (d * w).sum(dim=(1, 2, 3)) / w.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+    return total
+
+
+def colour_distance(a: Tensor, b: Tensor, weight: Tensor, size: int = 32) -> Tensor:
+    """Weighted mean absolute difference of the images shrunk to `size` px: [B]."""
+    shrink = a.shape[-1] // size
+    w = F.avg_pool2d(weight, shrink)
+    d = F.avg_pool2d(a - b, shrink).abs().mean(dim=1, keepdim=True)
+    return (d * w).sum(dim=(1, 2, 3)) / w.expand_as(d).sum(dim=(1, 2, 3)).clamp(min=1e-6)
+
+
+def face_weight(faces: Faces, outside: float) -> Tensor:
+    """[B, 1, 256, 256]: 1 on the face and its rim, `outside` elsewhere, 0 beyond the photo's edge."""
+    mask = ellipse(faces.image.shape[-1], grow=0.12, soft=0.15)
+    return (outside + (1 - outside) * mask) * faces.inside

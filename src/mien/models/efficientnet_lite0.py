@@ -1,0 +1,208 @@
+"""EfficientNet-Lite0, general image features (Tan and Le 2019, arXiv 1905.11946; the Lite variant of 2020).
+
+Sixteen inverted-bottleneck blocks with ReLU6 and no squeeze-and-excitation, trained on ImageNet.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.errors import ModelError
+
+# Of each of the 16 blocks: kernel, stride, expansion, channels out.
+BLOCKS = (
+    (3, 1, 1, 16),
+    (3, 2, 6, 24), (3, 1, 6, 24),
+    (5, 2, 6, 40), (5, 1, 6, 40),
+    (3, 2, 6, 80), (3, 1, 6, 80), (3, 1, 6, 80),
+    (5, 1, 6, 112), (5, 1, 6, 112), (5, 1, 6, 112),
+    (5, 2, 6, 192), (5, 1, 6, 192), (5, 1, 6, 192), (5, 1, 6, 192),
+    (3, 1, 6, 320),
+)  # fmt: skip
+CHANNELS = tuple(out for _, _, _, out in BLOCKS)
+HEAD_CHANNELS = 1280
+TAPS = (2, 4, 10, 15)  # the last block at each of the strides 4, 8, 16, 32
+_EPS = 1e-3
+# What torch.load and folding raise over files that are missing, damaged or hold something else.
+_UNREADABLE = (
+    OSError, EOFError, pickle.UnpicklingError, RuntimeError,
+    LookupError, TypeError, ValueError, AttributeError,
+)  # fmt: skip
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 without its classifier: feature maps of chosen depths.
+
+    Input: [B, 3, H, W] float32 RGB, -1..1, H and W multiples of 32.
+    The weights are frozen; gradients flow to the input only.
+
+    Args:
+        channels_last: run in the channels-last memory layout; the figures stay the same up to rounding.
+    """
+
+    def __init__(self, channels_last: bool = False) -> None:
+        super().__init__()
+        self.channels_last = channels_last
+        self.stem = _SameConv(3, 32, kernel=3, stride=2)
+        self.blocks = nn.ModuleList()
+        width = 32
+        for kernel, stride, expansion, out in BLOCKS:
+            self.blocks.append(_Block(width, out, kernel, stride, expansion))
+            width = out
+        self.top = nn.Conv2d(width, HEAD_CHANNELS, 1)
+        self.eval().requires_grad_(False)
+        if channels_last:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor, taps: Sequence[int] = TAPS) -> tuple[Tensor, ...]:
+        """Compute the outputs of chosen blocks, and nothing beyond the last of them.
+
+        Args:
+            x: [B, 3, H, W] float32 RGB, -1..1.
+            taps: indices of blocks, 0..15, in any order.
+
+        Returns:
+            one map [B, CHANNELS[tap], H / s, W / s] per tap, in the order of `taps`; s is 2 for
+            block 0, 4 to block 2, 8 to block 4, 16 to block 10, 32 after.
+
+        Raises:
+            ValueError: a shape or a tap that does not exist.
+        """
+        if not taps or not all(0 <= tap < len(BLOCKS) for tap in taps):
+            raise ValueError(f"taps are blocks 0..15, got {tuple(taps)}")
+        wanted = set(taps)
+        maps: dict[int, Tensor] = {}
+        x = self._enter(x)  # [B, 32, H/2, W/2]
+        for i, block in enumerate(self.blocks[: max(taps) + 1]):
+            x = block(x)  # 16 at H/2; 24 at H/4; 40 at H/8; 80, 112 at H/16; 192, 320 at H/32
+            if i in wanted:
+                maps[i] = x
+        return tuple(maps[tap] for tap in taps)
+
+    def head(self, x: Tensor) -> Tensor:
+        """Compute the final features, what ImageNet's classifier sees before pooling.
+
+        Args:
+            x: [B, 3, H, W] float32 RGB, -1..1.
+
+        Returns:
+            [B, 1280, H/32, W/32], 0..6.
+
+        Raises:
+            ValueError: another shape.
+        """
+        (last,) = self.forward(x, taps=(len(BLOCKS) - 1,))  # [B, 320, H/32, W/32]
+        return F.relu6(self.top(last))
+
+    def _enter(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % 32 or x.shape[3] % 32 or 0 in x.shape:
+            raise ValueError(f"EfficientNet-Lite0 takes [B, 3, 32 n, 32 m], got {list(x.shape)}")
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        # (x255 - 127) / 128 with x255 = 127.5 (x + 1)
+        return F.relu6(self.stem(x * (127.5 / 128) + 0.5 / 128))
+
+    def train(self, mode: bool = True) -> EfficientNetLite0:
+        """Stay in evaluation mode: the network is frozen."""
+        super().train(False)
+        return self
+
+    @classmethod
+    def from_file(cls, path: Path, channels_last: bool = False) -> EfficientNetLite0:
+        """Load what `convert_efficientnet_lite0` made.
+
+        Args:
+            path: safetensors file.
+            channels_last: the memory layout to run in.
+
+        Raises:
+            ModelError: the file is missing, damaged or of another network.
+        """
+        model = cls(channels_last)
+        try:
+            model.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            message = f"{path} does not hold EfficientNet-Lite0's weights: {error}"
+            raise ModelError(message, "Fetch the weights again.") from error
+        return model
+
+
+class _Block(nn.Module):
+    """Inverted bottleneck: widen, depthwise convolution, narrow; plus the input where the shapes agree."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = channels * expansion
+        self.expand = nn.Conv2d(channels, wide, 1) if expansion != 1 else None
+        self.depthwise = _SameConv(wide, wide, kernel, stride, groups=wide)
+        self.project = nn.Conv2d(wide, out, 1)
+        self.skip = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x if self.expand is None else F.relu6(self.expand(x))  # [B, wide, h, w]
+        y = F.relu6(self.depthwise(y))  # [B, wide, h/stride, w/stride]
+        y = self.project(y)  # [B, out, h/stride, w/stride]
+        return x + y if self.skip else y
+
+
+class _SameConv(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding: at stride 2, over even sizes, right and bottom get more."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, groups: int = 1) -> None:
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(channels, out, kernel, stride, padding, groups=groups)
+        before = (kernel - stride) // 2
+        self.border = (before, kernel - stride - before) * 2 if stride != 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.border is not None:
+            x = F.pad(x, self.border)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+
+def convert_efficientnet_lite0(source: Path) -> dict[str, Tensor]:
+    """Turn the PyTorch checkpoint into the state dict of `EfficientNetLite0`.
+
+    Batch norms are folded into the convolutions in float64; the classifier is left out.
+
+    Args:
+        source: `efficientnet-lite0-57934424.pth`, read with `weights_only=True`.
+
+    Raises:
+        ModelError: the file is missing, damaged or holds another network.
+    """
+    try:
+        stored = torch.load(source, map_location="cpu", weights_only=True)
+        state = _fold(stored, "_conv_stem", "_bn0", "stem")
+        for i, (_, _, expansion, _) in enumerate(BLOCKS):
+            block = f"_blocks.{i}."
+            if expansion != 1:
+                state |= _fold(stored, block + "_expand_conv", block + "_bn0", f"blocks.{i}.expand")
+            state |= _fold(stored, block + "_depthwise_conv", block + "_bn1", f"blocks.{i}.depthwise")
+            state |= _fold(stored, block + "_project_conv", block + "_bn2", f"blocks.{i}.project")
+        state |= _fold(stored, "_conv_head", "_bn1", "top")
+        EfficientNetLite0().load_state_dict(state)
+    except _UNREADABLE as error:
+        message = f"{source} is not the expected EfficientNet-Lite0 file: {error}"
+        raise ModelError(message, "Fetch the weights again.") from error
+    return state
+
+
+def _fold(stored: Mapping[str, Tensor], conv: str, norm: str, target: str) -> dict[str, Tensor]:
+    """A convolution without bias and the batch norm behind it, as one convolution."""
+    weight = stored[f"{conv}.weight"].double()
+    parts = ("weight", "bias", "running_mean", "running_var")
+    gamma, beta, mean, variance = (stored[f"{norm}.{part}"].double() for part in parts)
+    scale = gamma / torch.sqrt(variance + _EPS)
+    return {
+        f"{target}.weight": (weight * scale[:, None, None, None]).float().contiguous(),
+        f"{target}.bias": (beta - mean * scale).float(),
+    }

@@ -1,0 +1,248 @@
+"""MobileStyleGAN-FFHQ, the embedded generator (Belousov 2021, arXiv 2104.04767): a distilled StyleGAN2 at 1024 px.
+
+W+ has 16 vectors: 0 -> conv1; block i: 2i+1 -> up and conv1, 2i+2 -> conv2; 15 -> to_img. Layers 3..7 drive the
+resolutions 16..64, the same that FALCO optimises in StyleGAN2's 18 vectors. The stored noise maps are part of the
+network, so the same code always gives the same image.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.errors import ModelError
+from mien.models.formats.openvino_ir import Node, read_graph
+
+N_LAYERS = 16
+DIM = 512
+BLOCKS = 7  # 8x8 .. 512x512; to_img doubles once more
+SQRT2 = 2.0**0.5
+WHITENING_SAMPLES = 49_152
+MIN_SPREAD = 0.02  # the narrowest directions of the mapping's output carry nothing but rounding
+
+
+def inverse_haar(x: Tensor) -> Tensor:
+    """Inverse Haar wavelet transform, [B, 4C, H, W] -> [B, C, 2H, 2W].
+
+    The first C channels are the low band; the rest are grouped per channel as LH, HL, HH.
+    """
+    b, c4, h, w = x.shape
+    c = c4 // 4
+    low = x[:, :c]
+    lh, hl, hh = x[:, c:].reshape(b, c, 3, h, w).unbind(2)
+    s, d, t, u = low + lh, low - lh, hl + hh, hl - hh
+    top = torch.stack((s + t, s - t), dim=-1)  # [B, C, H, W, 2]
+    bottom = torch.stack((d + u, d - u), dim=-1)
+    return 0.5 * torch.stack((top, bottom), dim=3).reshape(b, c, 2 * h, 2 * w)
+
+
+class Styled(nn.Module):
+    """A modulated convolution: the style scales the input channels; demodulation is folded into the weights."""
+
+    def __init__(self, state: dict[str, Tensor], name: str) -> None:
+        super().__init__()
+        self.names = [key.removeprefix(f"{name}.") for key in state if key.startswith(f"{name}.")]
+        for key in self.names:
+            self.register_buffer(key, state[f"{name}.{key}"])
+
+    affine: Tensor
+    affine_bias: Tensor
+    depthwise: Tensor
+    weight: Tensor
+    bias: Tensor
+    noise: Tensor
+
+    def modulate(self, x: Tensor, w: Tensor) -> Tensor:
+        style = F.linear(w, self.affine, self.affine_bias)  # [B, C]
+        return x * style[:, :, None, None]
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        x = self.modulate(x, w)
+        if "depthwise" in self.names:
+            x = F.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
+        x = F.conv2d(x, self.weight, self.bias.flatten(), padding=self.weight.shape[-1] // 2)
+        # In place: half of a step on a CPU is memory traffic, and both gradients need the result only.
+        return F.leaky_relu_(x.add_(self.noise), 0.2)
+
+
+class Block(nn.Module):
+    """One doubling of the resolution: wavelet up-sampling and two separable modulated convolutions."""
+
+    def __init__(self, state: dict[str, Tensor], i: int) -> None:
+        super().__init__()
+        self.up = Styled(state, f"blocks.{i}.up")
+        self.conv1 = Styled(state, f"blocks.{i}.conv1")
+        self.conv2 = Styled(state, f"blocks.{i}.conv2")
+
+    def forward(self, x: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
+        x = inverse_haar(self.up.modulate(x, w1))
+        return self.conv2(self.conv1(x, w1), w2)  # type: ignore[no-any-return]
+
+
+class MobileStyleGAN(nn.Module):
+    """Mapping, whitening and synthesis, frozen. Codes are float32 [B, 512] (z, v, w) or [B, 16, 512] (W+, whitened)."""
+
+    mapping_weight: Tensor
+    mapping_bias: Tensor
+    w_mean: Tensor
+    whiten_mean: Tensor
+    whiten_basis: Tensor
+    whiten_spread: Tensor
+    const: Tensor
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        for key in ("mapping_weight", "mapping_bias", "w_mean", "whiten_mean", "whiten_basis", "whiten_spread", "const"):
+            self.register_buffer(key, state[key])
+        self.conv1 = Styled(state, "conv1")
+        self.blocks = nn.ModuleList(Block(state, i) for i in range(BLOCKS))
+        self.to_img = Styled(state, "to_img")
+        self.eval()
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read converted weights (safetensors).
+
+        Raises:
+            ModelError: the file lacks a tensor of this network.
+        """
+        try:
+            return cls(load_file(path))
+        except (KeyError, OSError, ValueError) as error:
+            raise ModelError(f"{path} does not hold MobileStyleGAN: {error}", "run: mien models check") from error
+
+    def map(self, z: Tensor) -> Tensor:
+        """Mapping network, z [B, 512] ~ N(0, I) -> w [B, 512]."""
+        return F.leaky_relu(self._last_hidden(z), 0.2) * SQRT2
+
+    def _last_hidden(self, z: Tensor) -> Tensor:
+        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+        for weight, bias in zip(self.mapping_weight[:-1], self.mapping_bias[:-1], strict=True):
+            x = F.leaky_relu(F.linear(x, weight, bias), 0.2) * SQRT2
+        return F.linear(x, self.mapping_weight[-1], self.mapping_bias[-1])
+
+    def truncate(self, w: Tensor, psi: float) -> Tensor:
+        """Truncation towards the mean w: [..., 512] -> [..., 512]."""
+        return self.w_mean + psi * (w - self.w_mean)
+
+    def whiten(self, w: Tensor) -> Tensor:
+        """w [..., 512] -> v [..., 512], about unit normal over generated faces ("PN space", arXiv 2012.09036)."""
+        y = torch.where(w > 0, w / SQRT2, w / (SQRT2 * 0.2))
+        return (y - self.whiten_mean) @ self.whiten_basis / self.whiten_spread
+
+    def colour(self, v: Tensor) -> Tensor:
+        """The inverse of `whiten`: v [..., 512] -> w [..., 512]."""
+        y = (v * self.whiten_spread) @ self.whiten_basis.T + self.whiten_mean
+        return F.leaky_relu(y, 0.2) * SQRT2
+
+    def features(self, wp: Tensor, blocks: int = 5) -> Tensor:
+        """W+ [B, 16, 512] -> features after that many blocks: 4 -> [B, 512, 64, 64], 5 -> [B, 256, 128, 128]."""
+        x = self.conv1(self.const.expand(len(wp), -1, -1, -1), wp[:, 0])  # [B, 512, 4, 4]
+        for i in range(blocks):
+            x = self.blocks[i](x, wp[:, 2 * i + 1], wp[:, 2 * i + 2])
+        return x
+
+    def modulated(self, wp: Tensor, blocks: int) -> Tensor:
+        """`features` already scaled by the style of the next block's first layer."""
+        return self.blocks[blocks].up.modulate(self.features(wp, blocks), wp[:, 2 * blocks + 1])  # type: ignore[no-any-return, union-attr, operator]
+
+    def forward(self, wp: Tensor) -> Tensor:
+        """Synthesis, W+ [B, 16, 512] -> images [B, 3, 1024, 1024] in about -1..1."""
+        x = self.features(wp, BLOCKS)  # [B, 64, 512, 512]
+        x = self.to_img.modulate(x, wp[:, 15])
+        return inverse_haar(F.conv2d(x, self.to_img.weight, self.to_img.bias.flatten()))
+
+
+def _pick(nodes: list[Node], kind: str) -> list[Node]:
+    return [node for node in nodes if node.kind == kind and node.constants]
+
+
+def _number(node: Node) -> int:
+    return int(node.name.rsplit("_", 1)[1].split("/")[0])
+
+
+def _mapping(nodes: list[Node]) -> dict[str, Tensor]:
+    matmuls = sorted(_pick(nodes, "MatMul"), key=_number)
+    weights = [m.constants[0] if m.attributes["transpose_b"] == "true" else m.constants[0].T for m in matmuls]
+    biases = [n.constants[0] for n in sorted(_pick(nodes, "Reshape"), key=_number)]
+    return {"mapping_weight": torch.stack([torch.tensor(w) for w in weights]),
+            "mapping_bias": torch.stack([torch.tensor(b) for b in biases])}
+
+
+def _layer_names() -> list[str]:
+    parts = ("up", "conv1", "conv2")
+    return ["conv1", *(f"blocks.{i}.{part}" for i in range(BLOCKS) for part in parts), "to_img"]
+
+
+def _styles(nodes: list[Node]) -> dict[str, Tensor]:
+    """The affine layers. They run in the order of their numbers, each Add right after its MatMul."""
+    adds = {_number(n): n.constants[0] for n in _pick(nodes, "Add")}
+    scales = {_number(n): float(n.constants[0].reshape(-1)[0]) for n in _pick(nodes, "Multiply")
+              if n.constants[0].size == 1}
+    state: dict[str, Tensor] = {}
+    for name, node in zip(_layer_names(), sorted(_pick(nodes, "MatMul"), key=_number), strict=True):
+        first = _number(node)
+        # MatMul n, Add n+1, Reshape n+7, Multiply n+9; the up-sampling layers have no Multiply
+        scale = 1.0 if name.endswith("up") else scales[first + 9]
+        state[f"{name}.affine"] = torch.tensor(node.constants[0]) * scale
+        state[f"{name}.affine_bias"] = torch.tensor(adds[first + 1].reshape(-1)) * scale
+    return state
+
+
+def _convolutions(nodes: list[Node]) -> dict[str, Tensor]:
+    """Walk the synthesis graph: depthwise, pointwise, noise, bias follow one another for every layer."""
+    names = [name for name in _layer_names() if not name.endswith("up")]
+    state: dict[str, Tensor] = {}
+    layer = iter(names)
+    name, depthwise = "", None
+    for node in nodes:
+        if node.kind == "GroupConvolution":
+            depthwise = torch.tensor(node.constants[0]).flatten(0, 1)  # [C, 1, 3, 3]
+        elif node.kind == "Convolution":
+            name = next(layer)
+            state[f"{name}.weight"] = torch.tensor(node.constants[0])
+            if depthwise is not None:
+                state[f"{name}.depthwise"], depthwise = depthwise, None
+        elif node.kind == "Add" and name and node.constants and node.constants[0].ndim == 4:
+            kind = "noise" if node.constants[0].shape[1] == 1 else "bias"
+            state[f"{name}.{kind}"] = torch.tensor(node.constants[0])
+    state["const"] = torch.tensor(next(n for n in nodes if n.name.startswith("Expand")).constants[0])
+    return state
+
+
+@torch.inference_mode()
+def _whitening(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mean w, and mean and principal directions of the mapping's last hidden layer, from seeded samples."""
+    network = MobileStyleGAN.__new__(MobileStyleGAN)
+    nn.Module.__init__(network)
+    network.register_buffer("mapping_weight", state["mapping_weight"])
+    network.register_buffer("mapping_bias", state["mapping_bias"])
+    z = torch.randn(WHITENING_SAMPLES, DIM, generator=torch.Generator().manual_seed(0))
+    hidden = network._last_hidden(z)  # [N, 512]
+    mean = hidden.mean(dim=0)
+    covariance = (hidden - mean).double().T @ (hidden - mean).double() / len(hidden)
+    spread, basis = torch.linalg.eigh(covariance)
+    order = spread.argsort(descending=True)
+    return {"w_mean": (F.leaky_relu(hidden, 0.2) * SQRT2).mean(dim=0), "whiten_mean": mean,
+            "whiten_basis": basis[:, order].float().contiguous(),
+            "whiten_spread": spread[order].clamp(min=0).sqrt().float().clamp(min=MIN_SPREAD)}
+
+
+def convert_mobilestylegan(folder: Path) -> dict[str, Tensor]:
+    """The carrier's two OpenVINO graphs -> this network's state, whitening included.
+
+    Raises:
+        ModelError: the files are not those graphs.
+    """
+    graphs = [read_graph(folder / f"mobilestylegan_ffhq_{part}.xml", folder / f"mobilestylegan_ffhq_{part}.bin")
+              for part in ("mnet", "snet")]
+    try:
+        state = {**_mapping(graphs[0]), **_styles(graphs[1]), **_convolutions(graphs[1])}
+        return {key: value.contiguous() for key, value in {**state, **_whitening(state)}.items()}
+    except (KeyError, StopIteration, ValueError, IndexError) as error:
+        raise ModelError(f"the graphs in {folder} are not MobileStyleGAN's: {error}") from error

@@ -1,0 +1,287 @@
+"""The order of the stages, in one place: from photos with chosen faces to finished photos with outcomes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mien.errors import FaceError
+from mien.losses import Faces, faces_of
+from mien.models.networks import Networks
+from mien.recipe import Optimise, Recipe
+from mien.records import Crop, Face, Floats, Match, Outcome, Photo, Pixels
+from mien.stages.align import align
+from mien.stages.blend import Patch, blend
+from mien.stages.conceal import conceal
+from mien.stages.invert import Inversion, invert
+from mien.stages.optimise import Optimised, optimise
+from mien.stages.pair import pair
+from mien.stages.pool import Pool
+from mien.stages.render import render
+from mien.stages.verify import distances, embed, find_again
+
+
+@dataclass
+class Subject:
+    """One face on its way through the stages.
+
+    Attributes:
+        fixed: pool face that its person always gets (per-person), or None.
+        picture: the new face [1024, 1024, 3], once rendered.
+    """
+
+    face: Face
+    crop: Crop
+    outcome: Outcome
+    fixed: Match | None = None
+    judged: Floats = field(default_factory=lambda: np.zeros(128, np.float32))
+    inverted: Tensor | None = None
+    codes: Tensor | None = None
+    match: Match | None = None
+    picture: Pixels | None = None
+    tried: set[int] = field(default_factory=set)
+    passed: bool = False
+
+
+@dataclass
+class Work:
+    """One photo with its faces: those to anonymise, those to conceal at once, those to leave."""
+
+    photo: Photo
+    subjects: list[Subject] = field(default_factory=list)
+    concealed: list[tuple[Face, Outcome]] = field(default_factory=list)
+    left: list[tuple[Face, Outcome]] = field(default_factory=list)
+    pixels: Pixels | None = None
+    changed: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        rows = [s.outcome for s in self.subjects] + [o for _, o in self.concealed] + [o for _, o in self.left]
+        return sorted(rows, key=lambda row: row.face)
+
+
+class Pipeline:
+    """Anonymises faces with one set of networks, one pool and one recipe; deterministic in these and the batches."""
+
+    def __init__(self, networks: Networks, pool: Pool, recipe: Recipe) -> None:
+        self.networks = networks
+        self.pool = pool
+        self.recipe = recipe
+        self.used: set[int] = set()
+        self.seconds: Counter[str] = Counter()
+
+    def prepare(self, photo: Photo, faces: list[Face]) -> Work:
+        """Cut the faces of a photo out; those too small for a generator are concealed."""
+        work = Work(photo)
+        for i, face in enumerate(faces):
+            outcome = Outcome(file=photo.name, face=i, box=face.box, points=face.points.tolist(), score=face.score,
+                              status="anonymised")
+            if min(face.box[2:]) < self.recipe.detect.min_size:
+                outcome.status, outcome.reason = "blurred", f"smaller than {self.recipe.detect.min_size} pixels"
+                work.concealed.append((face, outcome))
+                continue
+            with self.timed("align"):
+                work.subjects.append(Subject(face, align(photo.pixels, face), outcome))
+        return work
+
+    def run(self, works: list[Work]) -> None:
+        """Anonymise all subjects of some photos, in batches across photos; fills `pixels` and `changed` of each."""
+        for work in works:
+            with self.timed("verify"):
+                vectors = embed(self.networks, work.photo.pixels, [s.face for s in work.subjects])
+            for subject, vector in zip(work.subjects, vectors, strict=True):
+                subject.judged = vector
+        waiting = [s for work in works for s in work.subjects]
+        for attempt in range(self.recipe.verify.attempts):
+            for i in range(0, len(waiting), self.recipe.batch):
+                self._attempt(waiting[i : i + self.recipe.batch], attempt)
+            for work in works:
+                if any(not s.passed for s in work.subjects) or attempt == 0:
+                    self._judge(work, last=attempt + 1 == self.recipe.verify.attempts)
+            waiting = [s for s in waiting if not s.passed]
+            if not waiting:
+                break
+        for work in works:
+            self._fail(work)
+
+    def _attempt(self, subjects: list[Subject], attempt: int) -> None:
+        """One batch through invert, pair, optimise and render, harder at each attempt."""
+        started = time.perf_counter()
+        faces = faces_of(self.networks, [s.face for s in subjects], [s.crop for s in subjects])
+        if attempt == 0:
+            self._invert(subjects, faces)
+        self._pair(subjects, faces, another=attempt >= 3)
+        settings = _harder(self.recipe.optimise, attempt)
+        target = None
+        if self.recipe.identity == "per-person":
+            target = torch.stack([self.pool.identities[s.match.index] for s in subjects if s.match])
+        inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
+        start = torch.stack([self.pool.codes[s.match.index] for s in subjects if s.match])
+        with self.timed("optimise"):
+            done = optimise(self.networks, faces, inverted, start, settings, self._seed(subjects, attempt), target)
+        with self.timed("render"):
+            pictures = render(self.networks, done.codes)
+        share = (time.perf_counter() - started) / len(subjects)
+        for i, subject in enumerate(subjects):
+            subject.picture, subject.codes = pictures[i], done.codes[i]
+            _note(subject.outcome, done, i, share)
+
+    def _invert(self, subjects: list[Subject], faces: Faces) -> None:
+        with self.timed("invert"):
+            result: Inversion = invert(self.networks, faces, self.pool.start, self.recipe.invert)
+        for i, subject in enumerate(subjects):
+            subject.inverted = result.codes[i]
+            subject.outcome.steps += result.steps
+
+    def _pair(self, subjects: list[Subject], faces: Faces, another: bool) -> None:
+        for i, subject in enumerate(subjects):
+            if subject.match is not None and not another:
+                continue
+            if subject.match is None and subject.fixed is not None:
+                subject.match = subject.fixed
+            else:
+                one = _rows(faces, i)
+                with self.timed("pair"):
+                    subject.match = pair(self.pool, one, self.recipe.pair, self.used | subject.tried)[0]
+            subject.tried.add(subject.match.index)
+            self.used.add(subject.match.index)
+
+    def _seed(self, subjects: list[Subject], attempt: int) -> int:
+        """The same faces get the same jitter whatever ran before them."""
+        import zlib
+
+        text = "\0".join(f"{s.outcome.file}:{s.outcome.face}" for s in subjects)
+        return zlib.crc32(f"{self.recipe.seed}:{attempt}:{text}".encode("utf-8", "surrogateescape"))
+
+    def _judge(self, work: Work, last: bool) -> None:
+        """Blend, and let the judge decide about each new face where the photo will show it."""
+        with self.timed("blend"):
+            self._compose(work)
+        assert work.pixels is not None
+        faces = [s.face for s in work.subjects]
+        with self.timed("verify"):
+            found = find_again(self.networks, work.pixels, faces)
+            originals = np.stack([s.judged for s in work.subjects]) if faces else np.zeros((0, 128), np.float32)
+            measured = distances(self.networks, originals, work.pixels, faces, found)
+        for subject, distance, again in zip(work.subjects, measured, found, strict=True):
+            subject.outcome.judge_distance = float(distance)
+            stranger = distance >= self.recipe.verify.threshold
+            # A result that no detector sees is a poor face: tried again, taken only if nothing better comes.
+            subject.passed = bool(stranger and (again is not None or last))
+
+    def _compose(self, work: Work) -> None:
+        hidden = [face for face, _ in work.concealed]
+        pixels, changed = conceal(work.photo.pixels, hidden)
+        # New faces go in after: a concealed neighbour must not cover them.
+        patches = [Patch(s.crop, s.picture) for s in work.subjects if s.picture is not None]
+        pixels, blended = blend(pixels, patches)
+        work.pixels, work.changed = pixels, changed | blended
+
+    def _fail(self, work: Work) -> None:
+        """Conceal what could not be anonymised, and say so."""
+        failed = [s for s in work.subjects if not s.passed]
+        for subject in failed:
+            subject.outcome.status = "blurred"
+            subject.outcome.reason = (f"still verifies as the original after {subject.outcome.attempts} attempts "
+                                      f"(distance {subject.outcome.judge_distance:.2f})")
+            subject.outcome.judge_distance = None
+            work.subjects.remove(subject)
+            work.concealed.append((subject.face, subject.outcome))
+        if failed or work.pixels is None:
+            self._compose(work)
+        if failed:
+            self._mind(work, failed[0].outcome)
+
+    def _mind(self, work: Work, outcome: Outcome) -> None:
+        if self.recipe.on_failure == "error":
+            raise FaceError(f"{outcome.file}: face {outcome.face} could not be anonymised: {outcome.reason}",
+                            "run with --on-failure blur to have such faces blurred")
+        if self.recipe.on_failure == "drop":
+            for row in work.outcomes:
+                row.status, row.reason = "dropped", row.reason or f"face {outcome.face} of this photo failed"
+
+    def search_again(self, work: Work, decoded: Pixels) -> bool:
+        """Search the finished, decoded photo once more; conceal what still verifies or was missed before.
+
+        Returns:
+            Whether anything was concealed, so that the photo has to be encoded anew.
+        """
+        with self.timed("verify"):
+            found = self.networks.detector.detect(decoded)
+            originals = [s.judged for s in work.subjects]
+            vectors = embed(self.networks, decoded, found)
+            held = [s.face for s in work.subjects]
+            there = embed(self.networks, decoded, held)
+        known = [*held, *(face for face, _ in work.concealed), *(face for face, _ in work.left)]
+        guilty: set[int] = set()
+        missed: list[Face] = []
+        for face, vector in zip(found, vectors, strict=True):
+            if _about(face, [f for f, _ in work.left]):
+                continue  # the owner wants it as it is
+            likes = [i for i, original in enumerate(originals)
+                     if np.linalg.norm(vector - original) < self.recipe.verify.threshold]
+            guilty.update(likes)
+            if not _about(face, known):
+                missed.append(face)
+        guilty.update(i for i, (a, b) in enumerate(zip(there, originals, strict=True))
+                      if not np.linalg.norm(a - b) >= self.recipe.verify.threshold)  # NaN: cannot be judged, so guilty
+        for i in sorted(guilty, reverse=True):
+            work.subjects[i].passed = False
+        self._fail(work)
+        for face in missed:
+            outcome = Outcome(work.photo.name, len(work.outcomes), face.box, face.points.tolist(), face.score, "blurred",
+                              "found only in the finished photo")
+            work.concealed.append((face, outcome))
+            self._mind(work, outcome)
+        if missed:
+            self._compose(work)
+        return bool(guilty or missed)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - started
+
+
+def _harder(settings: Optimise, attempt: int) -> Optimise:
+    """More layers, then a larger margin; another pool face comes with the third retry."""
+    if attempt == 0:
+        return settings
+    return settings.model_copy(update={
+        "first_layer": max(0, settings.first_layer - 1), "last_layer": min(15, settings.last_layer + 2),
+        "margin": settings.margin - (0.0 if attempt == 1 else 0.15), "attribute_goal": 0.0})
+
+
+def _rows(faces: Faces, i: int) -> Faces:
+    return replace(faces, image=faces.image[i : i + 1], inside=faces.inside[i : i + 1], view=faces.view[i : i + 1],
+                   identity=faces.identity[i : i + 1], features=tuple(f[i : i + 1] for f in faces.features))
+
+
+def _note(outcome: Outcome, done: Optimised, i: int, seconds: float) -> None:
+    outcome.attempts += 1
+    outcome.steps += int(done.steps[i])
+    outcome.seconds += seconds
+    outcome.similarity = float(done.similarity[i])
+    outcome.attribute_distance = float(done.attribute_distance[i])
+
+
+def _about(face: Face, others: list[Face]) -> bool:
+    """Whether a face's middle lies in one of the others' boxes, or the other way round."""
+    return any(_holds(face, other) or _holds(other, face) for other in others)
+
+
+def _holds(outer: Face, inner: Face) -> bool:
+    x, y, w, h = outer.box
+    cx, cy = inner.box[0] + inner.box[2] / 2, inner.box[1] + inner.box[3] / 2
+    return x <= cx <= x + w and y <= cy <= y + h

@@ -1,0 +1,150 @@
+"""The recipe: every number that decides what a face becomes. Frozen, validated, saved whole, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mien.errors import UsageError
+
+PRESETS = ("default", "fast")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Detect(_Table):
+    """Faces smaller than `min_size` pixels (box side) are blurred: they hold no face that could be rebuilt."""
+
+    score: float = Field(0.6, gt=0, lt=1)
+    min_size: int = Field(16, ge=4)
+
+
+class Invert(_Table):
+    """Inversion by optimisation in whitened codes, from the start that the pool's regression gives."""
+
+    steps: int = Field(45, ge=1, le=2000)
+    shared_steps: int = Field(15, ge=0, description="steps with one code for all layers, before each layer has its own")
+    rate: float = Field(0.1, gt=0)
+    offset_rate: float = Field(0.05, gt=0)
+    offset_weight: float = Field(0.06, ge=0)
+    feature_weight: float = Field(0.8, ge=0)
+    identity_weight: float = Field(0.2, ge=0)
+    outside_weight: float = Field(0.25, ge=0, le=1, description="of the pixels outside the face, which the photo keeps")
+
+
+class Pool(_Table):
+    """The generated faces to choose from."""
+
+    size: int = Field(2000, ge=64)
+    seed: int = Field(0, ge=0)
+    truncation: float = Field(0.7, gt=0, le=1)
+
+
+class Pair(_Table):
+    """Among the `k` nearest in attributes: the one least like the person and not yet used by another."""
+
+    k: int = Field(5, ge=1)
+    colour_weight: float = Field(0.5, ge=0)
+
+
+class Optimise(_Table):
+    """Latent code optimisation on the middle W+ layers (FALCO, arXiv 2303.11296)."""
+
+    steps: int = Field(40, ge=1, le=2000)
+    rate: float = Field(0.05, gt=0)
+    first_layer: int = Field(3, ge=0, le=15)
+    last_layer: int = Field(7, ge=0, le=15)
+    margin: float = Field(0.0, ge=-1, le=1, description="cosine to the original that is low enough")
+    identity_weight: float = Field(2.0, ge=0)
+    attribute_weight: float = Field(1.0, ge=0)
+    colour_weight: float = Field(2.0, ge=0)
+    seam_weight: float = Field(1.0, ge=0)
+    prior_weight: float = Field(0.08, ge=0)
+    spread_weight: float = Field(0.05, ge=0)
+    pair_scale: float = Field(0.6, gt=0, le=1)
+    attribute_goal: float = Field(0.0, ge=0, description="attribute distance that is near enough to stop early")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Optimise:
+        if self.first_layer > self.last_layer:
+            raise ValueError("first_layer lies after last_layer")
+        return self
+
+
+class Verify(_Table):
+    """The judge's distance below which two faces are one person, and how often to try again."""
+
+    threshold: float = Field(0.6, gt=0)
+    attempts: int = Field(4, ge=1, le=10)
+
+
+class Recipe(_Table):
+    """All settings that decide the result. Two runs with equal recipes, inputs and weights give equal pictures."""
+
+    name: str = "default"
+    seed: int = Field(0, ge=0)
+    batch: int = Field(4, ge=1, le=256)
+    identity: Literal["per-photo", "per-person"] = "per-photo"
+    on_failure: Literal["blur", "drop", "error"] = "blur"
+    detect: Detect = Detect()
+    invert: Invert = Invert()
+    pool: Pool = Pool()
+    pair: Pair = Pair()
+    optimise: Optimise = Optimise()
+    verify: Verify = Verify()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the whole recipe, first 16 hex digits."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    @classmethod
+    def load(cls, name: str) -> Recipe:
+        """A preset by name ("default", "fast") or a TOML file by path.
+
+        Raises:
+            UsageError: there is no such recipe, or it does not validate; the message names the field.
+        """
+        try:
+            if name in PRESETS:
+                text = resources.files("mien").joinpath("presets", f"{name}.toml").read_text("utf-8")
+            else:
+                text = Path(name).read_text("utf-8")
+            return cls(**tomllib.loads(text))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"there is no recipe {name!r}", f"presets: {', '.join(PRESETS)}, or a TOML file") from error
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{name} is not TOML: {error}") from error
+        except ValidationError as error:
+            raise UsageError(f"recipe {name}: {_first(error)}") from error
+
+    def with_changes(self, changes: dict[str, Any]) -> Recipe:
+        """A copy with dotted fields replaced, e.g. {"optimise.margin": 0.1}; None values are left out.
+
+        Raises:
+            UsageError: a value does not validate.
+        """
+        data = self.model_dump()
+        for key, value in changes.items():
+            if value is not None:
+                *tables, last = key.split(".")
+                table = data
+                for part in tables:
+                    table = table[part]
+                table[last] = value
+        try:
+            return Recipe(**data)
+        except ValidationError as error:
+            raise UsageError(_first(error)) from error
+
+
+def _first(error: ValidationError) -> str:
+    details = error.errors()[0]
+    return f"{'.'.join(str(part) for part in details['loc'])}: {details['msg']}"

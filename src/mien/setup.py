@@ -1,0 +1,51 @@
+"""Everything a run needs before its first photo: weights in the cache, networks loaded, pool built."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mien.models.cache import cache_folder, sha256_of, weights_sha256
+from mien.models.fetch import Progress as FetchProgress
+from mien.models.fetch import ensure
+from mien.models.networks import MOBILE, Networks, head_file, load_networks
+from mien.recipe import Pool as PoolSettings
+from mien.recipe import Recipe
+from mien.stages.pool import Pool, build_pool, load_pool, pool_key
+
+PoolProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Loaded networks, the pool, and the SHA-256 of every weights file that decides the result."""
+
+    networks: Networks
+    pool: Pool
+    weights: dict[str, str]
+
+
+def weights_hashes() -> dict[str, str]:
+    """SHA-256 of every weights file of the model set, by name; they must be in the cache."""
+    return {name: weights_sha256(name) for name in MOBILE} | {"image_head": sha256_of(head_file())}
+
+
+def pool_name(settings: PoolSettings, weights: dict[str, str]) -> str:
+    """The cache's name of a pool: settings and all weights that its numbers come from."""
+    made_with = ("mobilestylegan", "image_head", "efficientnet_lite0", "sface", "yunet")
+    return pool_key(settings, hashlib.sha256("".join(weights[name] for name in made_with).encode()).hexdigest())
+
+
+def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
+            building: PoolProgress = lambda done, total: None) -> Ready:
+    """Fetch what is missing, load the networks, load or build the pool.
+
+    Raises:
+        FetchError, ModelError: weights cannot be had. OutputError: the cache cannot be written.
+    """
+    networks = load_networks(ensure(MOBILE, fetching), recipe.detect.score)
+    weights = weights_hashes()
+    folder, key = cache_folder() / "pools", pool_name(recipe.pool, weights)
+    pool = load_pool(folder, key) or build_pool(networks, recipe.pool, folder, key, building)
+    return Ready(networks, pool, weights)

@@ -1,0 +1,134 @@
+"""Every stage as a command of its own, so that one can stop, look, swap and go on.
+
+Between the commands lies a folder of single faces, see `mien.tray`. Heavy modules are imported on use.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.errors import UsageError
+
+if TYPE_CHECKING:
+    from mien.stage_commands.kit import Kit
+
+Photo = Annotated[Path, typer.Argument(help="A photograph.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of single faces, made by mien align; private.")]
+Out = Annotated[Path, typer.Argument(help="Photograph to write, in the format of PHOTO.")]
+RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, or a TOML file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
+Again = Annotated[bool, typer.Option("--again", help="Make anew what is there already.")]
+Afresh = Annotated[bool, typer.Option("--again", help="Delete what FOLDER has of this photo first.")]
+Source = Annotated[Path, typer.Argument(metavar="CODES|FOLDER", help="A codes file, or a folder of faces.")]
+Drawing = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="PNG to write, for a codes file.")]
+First = Annotated[Path, typer.Argument(metavar="PHOTO|FOLDER", help="A photograph, or a folder of faces.")]
+Second = Annotated[Path | None, typer.Argument(metavar="[PHOTO]", help="A second photograph.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the stage commands to the program's, under a heading of their own."""
+    for command in (read, detect, align, invert, pair, optimise, render, verify, blend, export):
+        app.command(rich_help_panel="One stage alone")(command)
+
+
+def read(photo: Photo, out: Annotated[Path, typer.Argument(help="PNG to write.")]) -> None:
+    """Write a photo's pixels as mien sees them: upright RGB, 8 bits, no metadata."""
+    from mien.stage_commands.photos import read_upright
+
+    read_upright(photo, out)
+
+
+def detect(photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs.")],
+           recipe: RecipeOption = "default", quiet: Quiet = False) -> None:
+    """Print one JSON line a face: file, face, box (x, y, width, height), points, score."""
+    from mien.stage_commands.photos import detect_photos
+
+    detect_photos(photos, _kit(recipe, quiet))
+
+
+def align(photo: Photo, folder: Folder, recipe: RecipeOption = "default", again: Afresh = False,
+          quiet: Quiet = False) -> None:
+    """Cut a photo's faces into FOLDER: <stem>.<i>.png and .json (file, box, points, score, quad)."""
+    from mien.stage_commands.photos import align_photo
+
+    align_photo(photo, folder, _kit(recipe, quiet), again)
+
+
+def invert(folder: Folder, recipe: RecipeOption = "default", again: Again = False,
+           quiet: Quiet = False) -> None:
+    """Find each crop's codes: .inversion.safetensors (codes whitened, w_plus), .inversion.png."""
+    from mien.stage_commands.codes import invert_tray
+
+    invert_tray(folder, _kit(recipe, quiet), again)
+
+
+def pair(folder: Folder, recipe: RecipeOption = "default", again: Again = False,
+         quiet: Quiet = False) -> None:
+    """Choose a generated face for each crop: pair in its .json, .pair.png."""
+    from mien.stage_commands.codes import pair_tray
+
+    pair_tray(folder, _kit(recipe, quiet), again)
+
+
+def optimise(folder: Folder, recipe: RecipeOption = "default", again: Again = False,
+             quiet: Quiet = False) -> None:
+    """Make new faces from inversions and pairs: .result.safetensors, similarity and more in .json."""
+    from mien.stage_commands.codes import optimise_tray
+
+    optimise_tray(folder, _kit(recipe, quiet), again)
+
+
+def render(source: Source, out: Drawing = None, again: Again = False, quiet: Quiet = False) -> None:
+    """Draw codes at 1024 px: a codes file into OUT, or all results of a folder into .result.png."""
+    from mien.stage_commands.codes import render_file, render_tray
+
+    if source.is_dir():
+        if out is not None:
+            raise UsageError("a folder's pictures stay in it: leave OUT away", f"run: mien render {source}")
+        render_tray(source, _kit("default", quiet), again)
+    elif out is None:
+        raise UsageError(f"{source} is no folder of faces; a codes file needs OUT",
+                         f"run: mien render {source} OUT.png")
+    else:
+        render_file(source, out, _kit("default", quiet))
+
+
+def verify(first: First, second: Second = None, recipe: RecipeOption = "default",
+           quiet: Quiet = False) -> None:
+    """Print the judge's distances as JSON lines: two photos' faces, or FOLDER's results to originals."""
+    from mien.stage_commands.verdicts import verify_photos, verify_tray
+
+    if first.is_dir():
+        if second is not None:
+            raise UsageError("a folder is verified by itself", f"run: mien verify {first}")
+        verify_tray(first, _kit(recipe, quiet))
+    elif second is None:
+        raise UsageError(f"{first} is no folder of faces; a photo is compared with another",
+                         f"run: mien verify {first} PHOTO")
+    else:
+        verify_photos(first, second, _kit(recipe, quiet))
+
+
+def blend(photo: Photo, folder: Folder, out: Out, recipe: RecipeOption = "default",
+          quiet: Quiet = False) -> None:
+    """Put FOLDER's new faces into their photo; faces without one, or still known, are blurred."""
+    from mien.stage_commands.blending import blend_photo
+
+    blend_photo(photo, folder, out, _kit(recipe, quiet))
+
+
+def export(photo: Photo, out: Out) -> None:
+    """Write a photo again without its metadata. Its faces stay."""
+    from mien.stage_commands.photos import export_photo
+
+    export_photo(photo, out)
+
+
+def _kit(recipe: str, quiet: bool) -> Kit:
+    from mien.recipe import Recipe
+    from mien.stage_commands.kit import Kit
+
+    return Kit(Recipe.load(recipe), quiet)

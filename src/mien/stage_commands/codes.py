@@ -1,0 +1,232 @@
+"""The commands on codes: invert, pair, optimise, render. Each takes a folder of faces, batch by batch."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from mien.errors import UsageError
+from mien.geometry import to_pixels
+from mien.losses import Faces, faces_of
+from mien.models.mobilestylegan import N_LAYERS
+from mien.models.networks import Networks
+from mien.recipe import Recipe
+from mien.records import Pixels
+from mien.setup import Ready, pool_name
+from mien.stage_commands.codes_file import read_codes, write_codes
+from mien.stage_commands.kit import Kit, check_out, check_png
+from mien.stages.invert import invert
+from mien.stages.optimise import optimise
+from mien.stages.pair import pair
+from mien.stages.render import render
+from mien.tray import (
+    CROP,
+    INVERSION,
+    INVERSION_LOOK,
+    PAIR_LOOK,
+    RESULT,
+    RESULT_PICTURE,
+    Pairing,
+    Record,
+    Tray,
+    listed,
+    write_picture,
+)
+
+
+def invert_tray(folder: Path, kit: Kit, again: bool) -> None:
+    """Find the codes of every crop.
+
+    Raises:
+        UsageError: there are no crops, or a damaged one.
+    """
+    tray = Tray(folder)
+    names = tray.names()
+    tray.missing(names, CROP, "crop", "align PHOTO")
+    todo = _todo(tray, names, lambda name: tray.has(name, INVERSION), again)
+    for batch in _batches(kit, names, todo, "invert"):
+        ready = kit.ready
+        faces, records = _load(ready.networks, tray, batch)
+        found = invert(ready.networks, faces, ready.pool.start, kit.recipe.invert)
+        for name, record, codes, error in zip(batch, records, found.codes, found.error, strict=True):
+            write_picture(tray.path(name, INVERSION_LOOK), _look(ready.networks, codes))
+            tray.keep(name, record.model_copy(update={"inversion_error": float(error)}))
+            write_codes(tray.path(name, INVERSION), codes, ready.networks.generator)
+    _conclude(kit, tray, "inversions", names, todo, INVERSION, (CROP,))
+
+
+def pair_tray(folder: Path, kit: Kit, again: bool) -> None:
+    """Choose a pool face for every crop, another one for each.
+
+    Raises:
+        UsageError: there are no crops, a damaged one, or the recipe wants one new face per person.
+    """
+    _refuse_people(kit.recipe)
+    tray = Tray(folder)
+    names = tray.names()
+    tray.missing(names, CROP, "crop", "align PHOTO")
+    old = {name: tray.record(name).pair for name in names}
+    todo = _todo(tray, names, lambda name: old[name] is not None, again)
+    used = {name: match.index for name, match in old.items() if match and name not in todo}
+    for batch in _batches(kit, names, todo, "pair"):
+        ready = kit.ready
+        pool_key = pool_name(kit.recipe.pool, ready.weights)
+        faces, records = _load(ready.networks, tray, batch)
+        for i, (name, record) in enumerate(zip(batch, records, strict=True)):
+            match = pair(ready.pool, _row(faces, i), kit.recipe.pair, set(used.values()))[0]
+            used[name] = match.index
+            codes = ready.pool.codes[match.index].expand(N_LAYERS, -1)
+            write_picture(tray.path(name, PAIR_LOOK), _look(ready.networks, codes))
+            found = Pairing(index=match.index, distance=match.distance, pool=pool_key)
+            tray.keep(name, record.model_copy(update={"pair": found}))
+    _conclude(kit, tray, "pairs", names, todo, PAIR_LOOK, (CROP,))
+
+
+def optimise_tray(folder: Path, kit: Kit, again: bool) -> None:
+    """Make a new face of every inversion and pair.
+
+    Raises:
+        UsageError: inversions or pairs are missing or do not fit, or the recipe wants one face per person.
+    """
+    _refuse_people(kit.recipe)
+    tray = Tray(folder)
+    names = tray.names()
+    todo = _todo(tray, names, lambda name: tray.has(name, RESULT), again)
+    tray.missing(todo, CROP, "crop", "align PHOTO")
+    tray.missing(todo, INVERSION, "inversions", "invert")
+    _refuse_unpaired(tray, todo)
+    for batch in _batches(kit, names, todo, "optimise"):
+        ready, networks = kit.ready, kit.ready.networks
+        faces, records = _load(networks, tray, batch)
+        inverted = torch.stack([read_codes(tray.path(name, INVERSION), networks.generator) for name in batch])
+        paired = torch.stack([ready.pool.codes[_index(tray, kit, name, record)]
+                              for name, record in zip(batch, records, strict=True)])
+        done = optimise(networks, faces, inverted, paired, kit.recipe.optimise, _seed(kit.recipe, records))
+        for i, (name, record) in enumerate(zip(batch, records, strict=True)):
+            tray.keep(name, record.model_copy(update={
+                "similarity": float(done.similarity[i]), "steps": int(done.steps[i]),
+                "attribute_distance": float(done.attribute_distance[i]), "judge_distance": None}))
+            write_codes(tray.path(name, RESULT), done.codes[i], networks.generator)
+    _conclude(kit, tray, "results", names, todo, RESULT, (CROP, INVERSION, PAIR_LOOK))
+
+
+def render_tray(folder: Path, kit: Kit, again: bool) -> None:
+    """Draw every result of a folder at full resolution.
+
+    Raises:
+        UsageError: there is no result, or a damaged one.
+    """
+    tray = Tray(folder)
+    names = tray.names()
+    with_codes = [name for name in names if tray.has(name, RESULT)]
+    if not with_codes:
+        tray.missing(names, RESULT, "results", "optimise")
+    todo = _todo(tray, with_codes, lambda name: tray.has(name, RESULT_PICTURE), again)
+    for number, name in enumerate(todo, 1):
+        codes = read_codes(tray.path(name, RESULT), kit.networks.generator)
+        write_picture(tray.path(name, RESULT_PICTURE), render(kit.networks, codes[None])[0])
+        kit.say(f"render: {number}/{len(todo)}")
+    _conclude(kit, tray, "pictures", with_codes, todo, RESULT_PICTURE, (RESULT,))
+    without = [name for name in names if name not in with_codes]
+    if without:
+        kit.say(f"{listed(without)}: no results; run: mien optimise {folder}")
+
+
+def render_file(source: Path, out: Path, kit: Kit) -> None:
+    """Draw a codes file at full resolution.
+
+    Raises:
+        UsageError: the file holds no codes, or OUT is no PNG. OutputError: OUT cannot be written.
+    """
+    check_png(out)
+    check_out(source, out)
+    if not source.is_file():
+        raise UsageError(f"there is no file {source}")
+    codes = read_codes(source, kit.networks.generator)
+    write_picture(out, render(kit.networks, codes[None])[0])
+
+
+def _todo(tray: Tray, names: list[str], done: Callable[[str], bool], again: bool) -> list[str]:
+    return [name for name in names if again or not done(name)]
+
+
+def _batches(kit: Kit, names: list[str], todo: list[str], what: str) -> Iterator[list[str]]:
+    """What is to be done, batch by batch.
+
+    Batches are cut from the list of all faces, not of those still to be done: the optimisation's jitter hangs
+    on who is together, so after an interruption the same faces have to meet again.
+    """
+    size, wanted, finished = kit.recipe.batch, set(todo), 0
+    for first in range(0, len(names), size):
+        batch = [name for name in names[first : first + size] if name in wanted]
+        if batch:
+            yield batch
+            finished += len(batch)
+            kit.say(f"{what}: {finished}/{len(todo)}")
+
+
+def _load(networks: Networks, tray: Tray, batch: list[str]) -> tuple[Faces, list[Record]]:
+    records = [tray.record(name) for name in batch]
+    crops = [tray.crop(name, record) for name, record in zip(batch, records, strict=True)]
+    return faces_of(networks, [record.as_face() for record in records], crops), records
+
+
+def _row(faces: Faces, i: int) -> Faces:
+    one = slice(i, i + 1)
+    return Faces(faces.image[one], faces.inside[one], faces.view[one], faces.identity[one],
+                 tuple(f[one] for f in faces.features))
+
+
+@torch.inference_mode()
+def _look(networks: Networks, codes: torch.Tensor) -> Pixels:
+    """Whitened codes [16, 512] -> picture [256, 256, 3] uint8."""
+    pixels: Pixels = to_pixels(networks.look(networks.generator.colour(codes[None])))[0].numpy()
+    return pixels
+
+
+def _refuse_people(recipe: Recipe) -> None:
+    if recipe.identity == "per-person":
+        raise UsageError("one stage alone cannot tell who is the same person in other photos",
+                         "take a recipe with identity = \"per-photo\", or run: mien anonymize")
+
+
+def _refuse_unpaired(tray: Tray, names: list[str]) -> None:
+    lacking = [name for name in names if tray.record(name).pair is None]
+    if lacking:
+        where = f"no pairs in {tray.folder}" if lacking == tray.names() else f"{listed(lacking)}: no pairs"
+        raise UsageError(where, f"run: mien pair {tray.folder}")
+
+
+def _index(tray: Tray, kit: Kit, name: str, record: Record) -> int:
+    """The pool face of a record, if it is one of this pool."""
+    ready: Ready = kit.ready
+    match, pool_key = record.pair, pool_name(kit.recipe.pool, ready.weights)
+    assert match is not None
+    hint = f"give the --recipe of mien pair, or run: mien pair --again {tray.folder}"
+    if match.pool not in ("", pool_key):
+        raise UsageError(f"{name} was paired in another pool ({match.pool}, not {pool_key})", hint)
+    if match.index >= len(ready.pool):
+        raise UsageError(f"{name}: pair {match.index} is not in the pool of {len(ready.pool)} faces", hint)
+    return match.index
+
+
+def _seed(recipe: Recipe, records: list[Record]) -> int:
+    """The seed that a run's first attempt takes for the same faces of a flat folder."""
+    text = "\0".join(f"{Path(record.file).name}:{record.face}" for record in records)
+    return zlib.crc32(f"{recipe.seed}:0:{text}".encode("utf-8", "surrogateescape"))
+
+
+def _conclude(kit: Kit, tray: Tray, what: str, names: list[str], todo: list[str], kind: str,
+              sources: tuple[str, ...]) -> None:
+    """Say what was made, what was kept, and whether that is older than what it was made from."""
+    kept = [name for name in names if name not in set(todo)]
+    text = f"{len(todo)} {what} made"
+    if kept:
+        text += f", {len(kept)} kept (--again makes them anew)"
+    kit.say(text)
+    stale = [name for name in kept if tray.has(name, kind) and tray.older(name, kind, sources)]
+    if stale:
+        kit.say(f"{listed(stale)}: kept, but older than what {what} are made from")

@@ -1,0 +1,124 @@
+"""The commands on whole photos: read, detect, align, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import PhotoError, UsageError
+from mien.models.cache import sha256_of
+from mien.records import Face, Photo
+from mien.stage_commands.kit import Kit, check_format, check_out, check_png, tell
+from mien.stages.align import align
+from mien.stages.detect import detect
+from mien.stages.export import encode_photo, write_bytes
+from mien.stages.read import read_photo
+from mien.tray import CROP, RECORD, Record, Tray, write_picture
+
+
+def read_upright(photo: Path, out: Path) -> None:
+    """Write a photo's upright RGB pixels as PNG.
+
+    Raises:
+        UsageError: OUT is the photo or no PNG. PhotoError, OutputError: see `mien.errors`.
+    """
+    check_png(out)
+    check_out(photo, out)
+    write_picture(out, read_photo(photo, str(photo)).pixels)
+
+
+def export_photo(photo: Path, out: Path) -> None:
+    """Write a photo again, nothing changed but its metadata gone.
+
+    Raises:
+        UsageError: OUT is the photo, or its name tells another format.
+        PhotoError, OutputError: see `mien.errors`.
+    """
+    check_out(photo, out)
+    content = read_photo(photo, str(photo))
+    data, appended = encode_photo(content, content.pixels, np.zeros(content.pixels.shape[:2], dtype=bool))
+    check_format(content, appended, out)
+    write_bytes(out, data)
+
+
+def detect_photos(paths: list[Path], kit: Kit) -> None:
+    """Print the faces of photos. A photo that cannot be read is named, and the others are still done.
+
+    Raises:
+        PhotoError: at the end, if there were such photos.
+    """
+    errors = []
+    for path in paths:
+        try:
+            photo = read_photo(path, str(path))
+            faces = detect(kit.networks, photo)
+        except PhotoError as error:
+            errors.append(error)
+            kit.say(f"skipped {error.message}")
+            continue
+        for i, face in enumerate(faces):
+            tell(file=str(path), face=i, box=face.box, points=face.points.tolist(), score=face.score)
+        if not faces:
+            kit.say(f"{path}: no face found")
+    if errors:
+        raise errors[0] if len(paths) == 1 else PhotoError(
+            f"{len(errors)} of {len(paths)} photos could not be searched, first {errors[0].message}")
+
+
+def align_photo(path: Path, folder: Path, kit: Kit, again: bool) -> None:
+    """Cut the faces of a photo out into a folder; faces that lie there already stay as they are.
+
+    Raises:
+        UsageError: the folder has faces of another photo of that stem, or other faces of this photo.
+        PhotoError, OutputError: see `mien.errors`.
+    """
+    photo = read_photo(path, str(path))
+    digest, tray = sha256_of(path), Tray(folder)
+    _refuse_namesake(tray, path, digest, again)
+    faces = detect(kit.networks, photo)
+    tray.create()
+    if again:
+        tray.clear(path.stem)
+    made = 0
+    for i, face in enumerate(faces):
+        if min(face.box[2:]) < kit.recipe.detect.min_size:
+            kit.say(f"face {i} is smaller than {kit.recipe.detect.min_size} pixels: mien blend will blur it")
+            continue
+        source = {"file": str(path.absolute()), "sha256": digest, "face": i}
+        made += _cut(tray, f"{path.stem}.{i}", photo, face, source)
+    kit.say(f"{path}: {len(faces)} faces found, {made} crops written to {folder}")
+
+
+def _cut(tray: Tray, name: str, photo: Photo, face: Face, source: dict[str, Any]) -> int:
+    """Write what is missing of a face's crop and JSON; how many were written, 0 or 1."""
+    height, width = photo.pixels.shape[:2]
+    crop = align(photo.pixels, face)
+    record = Record.model_validate(source | {
+        "photo_size": (width, height), "box": tuple(float(value) for value in face.box),
+        "points": face.points.tolist(), "score": float(face.score), "quad": crop.quad.tolist()})
+    there = tray.has(name, RECORD)
+    if there and not np.allclose(tray.record(name).points, record.points, atol=0.5):
+        raise UsageError(f"{tray.path(name, RECORD)} is another face of the photo than is found now",
+                         "found by another recipe? Start the photo anew with --again, or take another folder")
+    if there and tray.has(name, CROP):
+        return 0
+    write_picture(tray.path(name, CROP), crop.pixels)
+    if not there:
+        tray.keep(name, record)
+    return 1
+
+
+def _refuse_namesake(tray: Tray, path: Path, digest: str, again: bool) -> None:
+    """Two photos of one stem cannot share a folder."""
+    for name in tray.of_stem(path.stem):
+        try:
+            other = tray.record(name).sha256 != digest
+        except UsageError:
+            if not again:  # a damaged one is about to be made anew
+                raise
+            continue
+        if other:
+            raise UsageError(f"{tray.folder} holds the faces of another photo named {path.stem}",
+                             "give another folder, or rename the photo")

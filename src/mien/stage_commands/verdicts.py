@@ -1,0 +1,82 @@
+"""The command with the judge: verify, for two photos or for a folder of faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mien.errors import PhotoError, VerificationError
+from mien.models.networks import Networks
+from mien.photo_files import printable
+from mien.records import Face, Floats
+from mien.stage_commands.kit import Kit, tell
+from mien.stages.align import SIZE, from_photo, map_points
+from mien.stages.detect import detect
+from mien.stages.read import read_photo
+from mien.stages.verify import distances, embed, find_again
+from mien.tray import CROP, RESULT_PICTURE, Record, Tray, listed
+
+BOX = (0.25, 0.25, 0.5, 0.6)  # about where a detector sees the face of an FFHQ crop: x, y, width, height
+
+
+def verify_photos(first: Path, second: Path, kit: Kit) -> None:
+    """Print the judge's distance of every face of one photo to every face of another.
+
+    Raises:
+        PhotoError: a photo cannot be read, or no face is found in it.
+    """
+    vectors = []
+    for photo in [read_photo(path, str(path)) for path in (first, second)]:
+        faces = detect(kit.networks, photo)
+        if not faces:
+            raise PhotoError(f"{printable(photo.name)}: no face found")
+        vectors.append(embed(kit.networks, photo.pixels, faces))
+    table = kit.networks.judge.distance(vectors[0][:, None], vectors[1][None])
+    for (a, b), distance in np.ndenumerate(table):
+        tell(a=str(first), face_a=a, b=str(second), face_b=b, distance=float(distance),
+             same=bool(distance < kit.recipe.verify.threshold))
+
+
+def verify_tray(folder: Path, kit: Kit) -> None:
+    """Print the judge's distance of every result's picture to its original, and keep it in the JSON.
+
+    Raises:
+        UsageError: no pictures there. VerificationError: after all, if some still verify as their originals.
+    """
+    tray = Tray(folder)
+    names = tray.names()
+    drawn = [name for name in names if tray.has(name, RESULT_PICTURE)]
+    if not drawn:
+        tray.missing(names, RESULT_PICTURE, "rendered results", "render")
+    tray.missing(drawn, CROP, "crop", "align PHOTO")
+    known = []
+    for name in drawn:
+        record = tray.record(name)
+        distance = _distance(kit.networks, tray, name, record)
+        same = distance < kit.recipe.verify.threshold
+        tell(face=name, distance=distance, same=same)
+        tray.keep(name, record.model_copy(update={"judge_distance": distance}))
+        if same:
+            known.append(name)
+    if len(drawn) < len(names):
+        left = listed([name for name in names if name not in drawn])
+        kit.say(f"{left}: no rendered results; run: mien render {folder}")
+    if known:
+        raise VerificationError(
+            f"{len(known)} of {len(drawn)} results still verify as their originals: {listed(known)}",
+            "optimise them again with a lower margin or more layers; mien blend would blur them")
+
+
+def _distance(networks: Networks, tray: Tray, name: str, record: Record) -> float:
+    crop, picture = tray.crop(name, record), tray.picture(name)
+    points = map_points(from_photo(crop.quad, SIZE), record.as_face().points)
+    original = embed(networks, crop.pixels, [_face(points, SIZE)])
+    there = [_face(points, len(picture))]
+    return float(distances(networks, original, picture, there, find_again(networks, picture, there))[0])
+
+
+def _face(points: Floats, side: int) -> Face:
+    """The face of points [5, 2] in pixels of a crop, in a picture of the crop that is `side` pixels wide."""
+    x, y, width, height = (side * part for part in BOX)
+    return Face((x, y, width, height), ((points + 0.5) * (side / SIZE) - 0.5).astype(np.float32), 1.0)

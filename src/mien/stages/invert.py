@@ -1,0 +1,74 @@
+"""Invert: the whitened W+ codes whose picture is the real face.
+
+Optimisation in whitened codes, where the generator's faces are about a unit normal and mistakes stay faces
+(Zhu et al. 2020, arXiv 2012.09036): first one code for all layers, then each layer gets a small offset of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mien.losses import Faces, face_weight, feature_distance, features_of, identity_of, pixel_distance
+from mien.models.networks import Networks
+from mien.recipe import Invert as Settings
+
+
+class Encoder(Protocol):
+    """Anything that guesses codes: images [B, 3, 256, 256] and feature maps -> whitened W+ [B, 16, 512]."""
+
+    def __call__(self, image: Tensor, features: tuple[Tensor, ...]) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Result of inversion.
+
+    Attributes:
+        codes: [B, 16, 512] whitened. error: [B] pixel distance to the real face. steps: taken.
+    """
+
+    codes: Tensor
+    error: Tensor
+    steps: int
+
+
+def invert(networks: Networks, faces: Faces, encoder: Encoder, settings: Settings) -> Inversion:
+    """Find the codes of a batch of real faces, starting from the encoder's guess; the best step is kept.
+
+    Args:
+        faces: aligned real faces, targets computed.
+    """
+    with torch.no_grad():
+        start = encoder(faces.image, faces.features)
+    shared = start.mean(dim=1, keepdim=True).requires_grad_()
+    offsets = (start - shared.detach()).clone().requires_grad_()
+    weight = face_weight(faces, settings.outside_weight)
+    optimizer = torch.optim.Adam([{"params": [shared], "lr": settings.rate},
+                                  {"params": [offsets], "lr": settings.offset_rate}])
+    best, best_loss = start.clone(), torch.full((len(faces),), torch.inf)
+    error = torch.full((len(faces),), torch.inf)
+    for step in range(settings.steps):
+        late = step / settings.steps
+        optimizer.param_groups[0]["lr"] = settings.rate * (1.0 if late < 0.6 else 0.5 if late < 0.85 else 0.25)
+        optimizer.param_groups[1]["lr"] = 0.0 if step < settings.shared_steps else (
+            settings.offset_rate * (1.0 if late < 0.85 else 0.5))
+        codes = shared + offsets
+        image = networks.look(networks.generator.colour(codes))
+        pixels = pixel_distance(image, faces.image, weight)
+        loss = pixels + settings.feature_weight * feature_distance(features_of(networks, image), faces.features)
+        if settings.identity_weight:
+            cosine = (identity_of(networks, image, faces.view) * faces.identity).sum(dim=1)
+            loss = loss + settings.identity_weight * (1 - cosine)
+        prior = (shared.square().mean(dim=(1, 2)) - 1).clamp(min=0)
+        loss = loss + prior + settings.offset_weight * offsets.square().mean(dim=(1, 2))
+        better = loss.detach() < best_loss
+        best[better], best_loss[better] = codes.detach()[better], loss.detach()[better]
+        error[better] = pixels.detach()[better]
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+    return Inversion(best, error, settings.steps)

@@ -1,0 +1,103 @@
+"""Optimise: the latent code of a face that looks the same and is somebody else (FALCO, arXiv 2303.11296).
+
+The middle W+ layers start from the paired generated face and are moved until the recogniser no longer knows the
+person and the attributes are as near to the original as they get; all other layers stay the inversion's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.geometry import ellipse, jitter
+from mien.losses import VIEW, Faces, colour_distance, feature_distance, features_of, identity_of
+from mien.models.networks import Networks
+from mien.recipe import Optimise as Settings
+
+JITTER = 0.03
+MARGIN_SLACK = 0.03  # the cosine is judged on jittered views, so it is only known to about this much
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """Result of the optimisation.
+
+    Attributes:
+        codes: [B, 16, 512] whitened. similarity: [B] cosine to the original by the recogniser in the loss.
+        attribute_distance: [B] feature distance to the original within the face. steps: [B] int, taken.
+    """
+
+    codes: Tensor
+    similarity: Tensor
+    attribute_distance: Tensor
+    steps: Tensor
+
+
+def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Settings, seed: int,
+             target: Tensor | None = None) -> Optimised:
+    """Optimise a batch; every face keeps its best step and leaves the batch when both its goals are met.
+
+    Args:
+        inverted: [B, 16, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces they start from.
+        seed: of the jitter. target: [B, 128] identities to become, or None for anybody else.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    layers = slice(settings.first_layer, settings.last_layer + 1)
+    middle = (settings.pair_scale * paired[:, None]).repeat(1, layers.stop - layers.start, 1).requires_grad_()
+    optimizer = torch.optim.Adam([middle], lr=settings.rate)
+    best = inverted.clone()
+    best[:, layers] = middle.detach()
+    n = len(faces)
+    best_loss, similarity, distance = (torch.full((n,), torch.inf) for _ in range(3))
+    steps, active = torch.zeros(n, dtype=torch.long), torch.arange(n)
+    for step in range(settings.steps):
+        optimizer.param_groups[0]["lr"] = settings.rate * 0.8 ** ((step >= 0.75 * settings.steps)
+                                                                  + (step >= 0.9 * settings.steps))
+        codes = inverted[active].clone()
+        codes[:, layers] = middle[active]
+        part = _take(faces, active)
+        loss, cosine, attribute = _losses(networks, part, codes, layers, settings, rng,
+                                          None if target is None else target[active])
+        # A step that is still too like the person is only kept where no other is at hand.
+        rank = loss.detach() + 10 * (cosine.detach() - settings.margin - MARGIN_SLACK).clamp(min=0)
+        better = active[rank < best_loss[active]]
+        where = rank < best_loss[active]
+        best[better], best_loss[better] = codes.detach()[where], rank[where]
+        similarity[better], distance[better] = cosine.detach()[where], attribute.detach()[where]
+        steps[active] = step + 1
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+        active = active[~((cosine <= settings.margin) & (attribute <= settings.attribute_goal))]
+        if len(active) == 0:
+            break
+    return Optimised(best, similarity, distance, steps)
+
+
+def _take(faces: Faces, rows: Tensor) -> Faces:
+    return Faces(faces.image[rows], faces.inside[rows], faces.view[rows], faces.identity[rows],
+                 tuple(f[rows] for f in faces.features))
+
+
+def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: slice, settings: Settings,
+            rng: torch.Generator, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, cosine to the original and attribute distance, each [B]."""
+    image = networks.look(networks.generator.colour(codes))
+    face = ellipse(image.shape[-1]) * faces.inside
+    vectors = identity_of(networks, image, jitter(faces.view, JITTER, VIEW, rng))
+    cosine = (vectors * faces.identity).sum(dim=1)
+    loss = settings.identity_weight * (cosine - settings.margin).clamp(min=0)
+    if target is not None:
+        loss = loss + settings.identity_weight * (1 - (vectors * target).sum(dim=1))
+    attribute = feature_distance(features_of(networks, image), faces.features, face)
+    loss = loss + settings.attribute_weight * attribute
+    loss = loss + settings.colour_weight * colour_distance(image, faces.image, face)
+    seam = (ellipse(image.shape[-1], grow=0.15) - ellipse(image.shape[-1], grow=-0.08)).clamp(min=0) * faces.inside
+    loss = loss + settings.seam_weight * colour_distance(image, faces.image, seam, size=64)
+    middle = codes[:, layers]
+    loss = loss + settings.prior_weight * F.relu(middle.square().mean(dim=(1, 2)) - 0.6)
+    spread = (middle - middle.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
+    return loss + settings.spread_weight * spread, cosine, attribute

@@ -1,0 +1,64 @@
+"""Pair: the generated face that a real one starts from."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Container
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.geometry import ellipse
+from mien.losses import Faces
+from mien.records import Match
+from mien.recipe import Pair as Settings
+from mien.stages.pool import COLOUR_SIZE, Pool, colour_picture
+
+
+def distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
+    """[B, N] attribute distance of real faces to pool faces: features within the face plus colours."""
+    features = torch.cdist(pool.vectors_of(faces.features), pool.vectors).square()
+    mask = F.interpolate(ellipse(256), size=(COLOUR_SIZE, COLOUR_SIZE), mode="area").sqrt()
+    weight = mask / mask.square().sum().sqrt() / 3**0.5
+    colours = torch.cdist((colour_picture(faces.image) * weight).flatten(1), (pool.colours * weight).flatten(1))
+    return features + settings.colour_weight * colours
+
+
+def pair(pool: Pool, faces: Faces, settings: Settings, used: Container[int]) -> list[Match]:
+    """For each face: among the k nearest unused pool faces the one least like the person.
+
+    Args:
+        used: pool faces that other people have; avoided unless all are used.
+    """
+    table = distances(pool, faces, settings)
+    taken: set[int] = set()
+    matches = []
+    for row, identity in zip(table, faces.identity, strict=True):
+        near = _nearest(row, settings.k, used, taken)
+        likeness = pool.identities[near] @ identity
+        index = int(near[int(likeness.argmin())])
+        taken.add(index)
+        matches.append(Match(index=index, distance=float(row[index])))
+    return matches
+
+
+def pair_person(pool: Pool, faces: Faces, settings: Settings, key: bytes, used: Container[int]) -> Match:
+    """One pool face for all photos of one person, chosen by a secret key.
+
+    The key gives every pool face a secret rank; of the person's nearest faces the one ranked first is taken. The same
+    key and about the same photos give the same face, and without the key the choice cannot be replayed.
+
+    Args:
+        faces: the person's faces. used: pool faces of other people.
+    """
+    row = distances(pool, faces, settings).mean(dim=0)
+    near = _nearest(row, 4 * settings.k, used, set())
+    index = min((int(i) for i in near), key=lambda i: hmac.digest(key, i.to_bytes(8, "big"), "sha256"))
+    return Match(index=index, distance=float(row[index]))
+
+
+def _nearest(row: Tensor, k: int, used: Container[int], taken: set[int]) -> Tensor:
+    order = row.argsort(stable=True)
+    free = [int(i) for i in order[: 64 * k] if int(i) not in used and int(i) not in taken]
+    return torch.tensor(free[:k]) if free else order[:k]

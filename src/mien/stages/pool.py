@@ -1,0 +1,215 @@
+"""Pool: generated faces to pair with, and what they teach about the way from a picture to a code.
+
+Built once per generator, seed, size and truncation. Each face is kept as its whitened code, a pairing vector, a small
+colour picture and its identity; pictures themselves are not kept. The first faces also fit two linear maps: the
+projection to pairing vectors (principal components) and the regression from features to codes that starts inversion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.errors import OutputError
+from mien.files import replace_file
+from mien.geometry import ellipse, to_pixels
+from mien.losses import features_of, identity_of, view_matrix
+from mien.models.mobilestylegan import DIM, N_LAYERS
+from mien.models.networks import Networks
+from mien.recipe import Pool as Settings
+
+FORMAT = 2
+BATCH = 8
+PART = 256  # faces a part file; a killed build loses at most one part
+FIT = 4096  # at most so many faces fit the linear maps
+PAIR_DIM = 256
+COLOUR_SIZE = 24
+RIDGE = 0.3  # relative to a kernel whose mean diagonal is one
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """N generated faces.
+
+    Attributes:
+        codes: [N, 512] whitened. vectors: [N, D] pairing space. colours: [N, 3, 24, 24] in -1..1.
+        identities: [N, 128] SFace unit vectors, zero where no face was found.
+        pair_mean, pair_basis: [F], [F, D], pairing features to pairing vectors.
+        start_mean, start_scale, start_weights, start_code: the regression from features to codes.
+    """
+
+    codes: Tensor
+    vectors: Tensor
+    colours: Tensor
+    identities: Tensor
+    pair_mean: Tensor
+    pair_basis: Tensor
+    start_mean: Tensor
+    start_scale: Tensor
+    start_weights: Tensor
+    start_code: Tensor
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a built pool (safetensors)."""
+        state = load_file(path)
+        return cls(**{field.name: state[field.name].float() for field in fields(cls)})
+
+    def vectors_of(self, features: tuple[Tensor, ...]) -> Tensor:
+        """Feature maps of aligned faces -> pairing vectors [B, D]."""
+        return (pair_features(features) - self.pair_mean) @ self.pair_basis
+
+    def start(self, image: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        """The regression's whitened code of aligned faces: images [B, 3, 256, 256] and features -> [B, 16, 512]."""
+        x = (start_features(image, features) - self.start_mean) * self.start_scale
+        return (x @ self.start_weights + self.start_code)[:, None].expand(-1, N_LAYERS, -1).clone()
+
+
+def pair_features(features: tuple[Tensor, ...]) -> Tensor:
+    """14x14 feature maps within the face, flattened so that squared distances are means over the face: [B, F]."""
+    x = features[2]  # [B, 112, 14, 14], unit vectors over channels
+    mask = F.interpolate(ellipse(256), size=x.shape[-2:], mode="area")
+    return (x * (mask / mask.sum()).sqrt()).flatten(1)
+
+
+def start_features(image: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+    """What the regression reads: deepest map, pooled middle map and a tiny picture: [B, F]."""
+    return torch.cat([features[3].flatten(1), 0.5 * F.avg_pool2d(features[2], 2).flatten(1),
+                      0.5 * F.interpolate(image, size=(16, 16), mode="area").flatten(1)], dim=1)
+
+
+def colour_picture(image: Tensor) -> Tensor:
+    """[B, 3, 256, 256] -> [B, 3, 24, 24]."""
+    return F.interpolate(image, size=(COLOUR_SIZE, COLOUR_SIZE), mode="area")
+
+
+def pool_key(settings: Settings, weights_hash: str) -> str:
+    """Name of the pool of these settings by this generator (hash of the weights it was made with)."""
+    text = f"{FORMAT}:{weights_hash}:{settings.seed}:{settings.size}:{settings.truncation}"
+    return f"pool-{settings.size}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def load_pool(folder: Path, key: str) -> Pool | None:
+    """The built pool, or None where there is none (or a damaged one, which is then built anew)."""
+    try:
+        return Pool.from_file(folder / f"{key}.safetensors")
+    except (OSError, KeyError, SafetensorError):
+        return None
+
+
+def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
+               progress: Progress = lambda done, total: None) -> Pool:
+    """Generate the faces, fit the maps, save all under `folder`; goes on where a killed build stopped.
+
+    Args:
+        progress: called with faces done and faces in all.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    parts = folder / f"{key}.parts"
+    z = torch.randn(settings.size, DIM, generator=torch.Generator().manual_seed(settings.seed))
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        done: list[dict[str, Tensor]] = []
+        for first in range(0, settings.size, PART):
+            done.append(_part(networks, settings, z[first : first + PART], parts / f"{first:08d}.safetensors",
+                              lambda n, first=first: progress(first + n, settings.size)))
+        state = _assemble(done)
+        replace_file(folder / f"{key}.safetensors", lambda path: save_file(state, path))
+        for path in parts.iterdir():
+            path.unlink()
+        parts.rmdir()
+    except OSError as error:
+        raise OutputError(f"cannot keep the pool in {folder}: {error.strerror or error}",
+                          "set MIEN_CACHE to a folder with room (about 100 MB)") from error
+    return Pool.from_file(folder / f"{key}.safetensors")
+
+
+def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
+          progress: Callable[[int], None]) -> dict[str, Tensor]:
+    try:
+        part = load_file(path)
+        if len(part["codes"]) == len(z):
+            progress(len(z))
+            return part
+    except (OSError, KeyError, SafetensorError):
+        pass
+    rows = []
+    for i in range(0, len(z), BATCH):
+        rows.append(_faces(networks, settings, z[i : i + BATCH]))
+        progress(min(i + BATCH, len(z)))
+    part = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+    replace_file(path, lambda target: save_file(part, target))
+    return part
+
+
+@torch.inference_mode()
+def _faces(networks: Networks, settings: Settings, z: Tensor) -> dict[str, Tensor]:
+    generator = networks.generator
+    w = generator.truncate(generator.map(z), settings.truncation)
+    image = networks.look(w[:, None].expand(-1, N_LAYERS, -1))
+    features = features_of(networks, image)
+    return {"codes": generator.whiten(w), "colours": colour_picture(image).half(),
+            "identities": _identities(networks, image), "pair": pair_features(features).half(),
+            "start": start_features(image, features).half()}
+
+
+def _identities(networks: Networks, image: Tensor) -> Tensor:
+    """SFace vectors [B, 128] of generated pictures; zero where the detector sees no face."""
+    out = torch.zeros(len(image), 128)
+    for i, pixels in enumerate(to_pixels(image).numpy()):
+        found = networks.detector.detect(pixels)
+        if found:
+            largest = max(found, key=lambda face: face.box[2] * face.box[3])
+            out[i] = identity_of(networks, image[i : i + 1], view_matrix(largest.points))[0]
+    return out
+
+
+@torch.inference_mode()
+def _assemble(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    codes = torch.cat([part["codes"] for part in parts])
+    pair = torch.cat([part["pair"] for part in parts])
+    start = torch.cat([part["start"] for part in parts])
+    pair_mean, basis = _principal(pair[:FIT].float())
+    vectors = torch.cat([(rows.float() - pair_mean) @ basis for rows in pair.split(1024)])
+    mean, scale, weights, code = _ridge(start[:FIT].float(), codes[:FIT])
+    return {"codes": codes, "vectors": vectors, "colours": torch.cat([part["colours"] for part in parts]),
+            "identities": torch.cat([part["identities"] for part in parts]),
+            "pair_mean": pair_mean, "pair_basis": basis.half(), "start_mean": mean, "start_scale": scale,
+            "start_weights": weights.half(), "start_code": code}
+
+
+def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [F] and leading principal directions [F, D] of rows [N, F], through the N x N Gram matrix."""
+    mean = x.mean(dim=0)
+    x = x - mean
+    values, vectors = torch.linalg.eigh((x @ x.T).double())
+    keep = min(PAIR_DIM, len(x) - 1)
+    values, vectors = values[-keep:].flip(0), vectors[:, -keep:].flip(1)
+    return mean, (x.T @ (vectors / values.clamp(min=1e-9).sqrt()).float()).contiguous()
+
+
+def _ridge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ridge regression in its dual form: feature mean and scale, weights [F, 512], mean code [512]."""
+    mean, scale = x.mean(dim=0), 1 / x.std(dim=0).clamp(min=1e-4)
+    x = (x - mean) * scale
+    kernel = (x @ x.T).double()
+    unit = kernel.diagonal().mean()
+    code = y.mean(dim=0)
+    alpha = torch.linalg.solve(kernel / unit + RIDGE * torch.eye(len(x), dtype=torch.double), (y - code).double())
+    return mean, scale, (x.T @ alpha.float() / unit.float()).contiguous(), code

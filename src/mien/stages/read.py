@@ -1,0 +1,400 @@
+"""Read one photograph: upright uint8 RGB, and all that is needed to store it the same way again.
+
+What cannot be read whole and safely is refused with a `PhotoError` that says why: a run skips such a file and
+lists it. Pictures with several frames or pages are refused too, since the faces in the others would stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+
+from mien.errors import PhotoError
+from mien.photo_files import (
+    READABLE,
+    clean_icc,
+    printable,
+    strip_jpeg,
+    strip_webp,
+    webp_chunks,
+    webp_is_lossless,
+)
+from mien.records import Encoding, Photo, Pixels
+
+_ORIENTATION = 0x0112
+_DNG_VERSION = 0xC612
+_MOVING = {"GIF": "an animated GIF", "PNG": "an animated PNG", "WEBP": "an animated WebP",
+           "AVIF": "an animated AVIF", "TIFF": "a TIFF of several pages"}  # fmt: skip
+_TIFF_LOSSLESS = {"tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
+_TIFF_BILEVEL = {"group3", "group4"}
+_PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
+_KNOWN = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I", "F"}
+_LARGEST = 2**30  # bytes kept for writing an unchanged photo; what trails behind a picture may be endless
+_lock = threading.RLock()
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors go to the terminal
+
+
+@dataclass
+class _Planes:
+    """The decoded picture, taken apart as `Photo` keeps it."""
+
+    mode: str
+    pixels: Pixels
+    alpha: npt.NDArray[np.uint8] | None = None
+    native: npt.NDArray[Any] | None = None
+    palette: list[int] | None = None
+    scale: tuple[float, float] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def read_photo(path: Path, name: str, max_pixels: int = 200_000_000) -> Photo:
+    """Read the photograph at `path`.
+
+    Colour of more than 8 bits a channel is read as 8 bits, since Pillow gives no more; grey keeps all of
+    its bits in `Photo.native`. Of an MPO (stereo pair, motion photo) the first picture is read.
+
+    Args:
+        path: the file; links are followed.
+        name: what the photo is called in records and messages, relative to the source folder.
+        max_pixels: the largest width times height; checked in the header, before anything is decoded.
+
+    Returns:
+        `pixels` [H, W, 3] uint8 RGB, EXIF orientation applied, contiguous.
+
+    Raises:
+        PhotoError: the file cannot be opened, is no photograph in a supported format, is damaged, cut
+        short, too
+            large, or holds several pictures. The message starts with `printable(name)` and a colon.
+    """
+    with _opened(path, name) as file:
+        return _read(file, name, max_pixels)
+
+
+def decode_pixels(data: bytes, max_pixels: int = 200_000_000) -> Pixels:
+    """The upright pixels of an encoded photo, [H, W, 3] uint8 RGB, by the same way as `read_photo`.
+
+    Raises:
+        PhotoError: as `read_photo`.
+    """
+    return _read(io.BytesIO(data), "the encoded photo", max_pixels).pixels
+
+
+def _read(file: IO[bytes], name: str, max_pixels: int) -> Photo:
+    with _guarded(max_pixels), _identified(file, name, max_pixels) as image:
+        _refuse_unfit(image, name)
+        _decode(image, name)
+        try:
+            return _photo(image, file, name)
+        except Exception as error:
+            raise _error(name, f"the picture cannot be converted ({_brief(error)})") from error
+
+
+def _error(name: str, reason: str, hint: str = "") -> PhotoError:
+    return PhotoError(f"{printable(name)}: {reason}", hint=hint)
+
+
+def _brief(error: BaseException) -> str:
+    return printable(str(error).partition("\n")[0][:120]) or type(error).__name__
+
+
+def _opened(path: Path, name: str) -> IO[bytes]:
+    """The open file. Never blocks: pipes and devices are refused before and after opening."""
+    try:
+        _refuse_irregular(path.stat(), name)
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        file = os.fdopen(number, "rb")
+    except OSError as error:
+        raise _error(name, _why_closed(error)) from error
+    except ValueError as error:
+        raise _error(name, f"no such file name is possible ({_brief(error)})") from error
+    try:
+        _refuse_irregular(os.fstat(number), name)
+    except PhotoError:
+        file.close()
+        raise
+    return file
+
+
+def _refuse_irregular(status: os.stat_result, name: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise _error(name, "this is a folder, not a photograph")
+    if not stat.S_ISREG(status.st_mode):
+        raise _error(name, "this is a pipe or a device, not a file")
+    if status.st_size == 0:
+        raise _error(name, "the file is empty (0 bytes)")
+
+
+def _why_closed(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "the file does not exist, or is a link to one that does not"
+    if isinstance(error, PermissionError):
+        return "no permission to read the file"
+    if error.errno == errno.ELOOP:
+        return "the link leads round in a circle"
+    return f"the file cannot be opened ({error.strerror})"
+
+
+@contextlib.contextmanager
+def _guarded(max_pixels: int) -> Iterator[None]:
+    """Pillow with our limit, strict about cut-off files, and silent.
+
+    These are settings of the whole process, hence the lock: photos are decoded one at a time in a process.
+    """
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _identified(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
+    Image.init()
+    try:
+        image = Image.open(file, formats=[kind for kind in READABLE if kind in Image.OPEN])
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, max_pixels) from error
+    except UnidentifiedImageError as error:
+        raise _error(name, _what_else(file)) from error
+    except Exception as error:
+        raise _error(name, f"the file's header is damaged or cut short ({_brief(error)})") from error
+    if image.width * image.height > max_pixels:
+        raise _too_large(name, max_pixels, image.size)
+    return image
+
+
+def _too_large(name: str, limit: int, size: tuple[int, int] | None = None) -> PhotoError:
+    says = f"{size[0]} x {size[1]} pixels are" if size else "the picture claims to be"
+    return _error(name, f"{says} more than the limit of {limit:,} pixels", hint="Scale the photo down first.")
+
+
+def _what_else(file: IO[bytes]) -> str:
+    """A better word than "not an image" for what people do have in their folders."""
+    file.seek(0)
+    head = file.read(32)
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
+        return "HEIC is not supported: convert it to JPEG first"
+    if head[:2] == b"\xff\x0a" or head[4:8] == b"JXL ":
+        return "JPEG XL is not supported: convert it to JPEG first"
+    for magic, kind in ((b"%PDF", "PDF"), (b"%!PS", "PostScript"), (b"<svg", "SVG")):
+        if head.startswith(magic):
+            return f"{kind} is a drawing or a document, not a photograph"
+    known = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+    damaged = head.startswith(known)
+    return "the file's header is damaged or cut short" if damaged else "not an image in a supported format"
+
+
+def _refuse_unfit(image: Image.Image, name: str) -> None:
+    try:
+        moving = image.format in _MOVING and bool(getattr(image, "is_animated", False))
+    except Exception as error:
+        raise _error(name, f"the file is damaged or cut short ({_brief(error)})") from error
+    if moving:
+        kind = _MOVING[image.format or ""]
+        raise _error(
+            name, f"{kind}: the faces in its other pictures would stay", hint="Save its pictures one by one."
+        )
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _DNG_VERSION in image.tag_v2:
+        raise _error(name, "a camera's raw file (DNG)", hint="Develop it to JPEG or TIFF first.")
+
+
+def _decode(image: Image.Image, name: str) -> None:
+    try:
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise _error(name, "the picture is larger than its header says") from error
+    except MemoryError as error:
+        raise _error(name, "not enough memory for a picture of this size") from error
+    except Exception as error:  # a damaged file can raise anything from its decoder
+        raise _error(name, f"the file is damaged or cut short ({_brief(error)})") from error
+
+
+def _photo(image: Image.Image, file: IO[bytes], name: str) -> Photo:
+    kind = "JPEG" if image.format == "MPO" else image.format or ""
+    icc = clean_icc(image.info.get("icc_profile"))
+    orientation = _orientation(image)
+    verbatim, options = None, _options(image, kind, file)
+    if orientation == 1 and kind in ("JPEG", "WEBP"):
+        file.seek(0)
+        verbatim = (strip_jpeg if kind == "JPEG" else strip_webp)(file.read(_LARGEST), icc)
+    planes = _planes(image, orientation)
+    encoding = Encoding(kind, planes.mode, options | planes.options, icc)
+    return Photo(
+        name, np.ascontiguousarray(planes.pixels), encoding, planes.alpha, planes.native, planes.palette,
+        planes.scale, verbatim,
+    )  # fmt: skip
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 where it is absent or senseless. Pillow turns TIFFs itself while decoding."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF may be any rubbish, and the picture still good
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(stored: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """[H, W, ...] turned and mirrored as EXIF 2.32, 4.6.4 A says for `orientation`; contiguous."""
+    if orientation in (5, 6, 7, 8):
+        stored = stored.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        stored = stored[::-1]
+    if orientation in (2, 3, 6, 7):
+        stored = stored[:, ::-1]
+    return np.ascontiguousarray(stored)
+
+
+def _options(image: Image.Image, kind: str, file: IO[bytes]) -> dict[str, Any]:
+    """Keywords for Pillow's writer that give the same compression again."""
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        return _jpeg_options(image)
+    if kind == "WEBP":
+        file.seek(0)
+        if webp_is_lossless(webp_chunks(file.read(_LARGEST))):
+            return {"lossless": True, "exact": True}  # exact: colours under full transparency too
+        return {"quality": 95, "alpha_quality": 100, "exact": True}  # the file does not tell its quality
+    if kind == "AVIF":
+        return {"quality": 95}
+    if kind == "JPEG2000":
+        file.seek(0)
+        return {"no_jp2": file.read(4) == b"\xff\x4f\xff\x51"}
+    if kind == "TIFF":
+        return {"compression": _tiff_compression(image)}
+    if kind == "TGA" and image.info.get("compression") == "tga_rle":
+        return {"compression": "tga_rle"}
+    return {}
+
+
+def _tiff_compression(image: Image.Image) -> str | None:
+    compression = image.info.get("compression", "raw")
+    if compression == "raw":
+        return None
+    if compression in _TIFF_LOSSLESS or (compression in _TIFF_BILEVEL and image.mode == "1"):
+        return str(compression)
+    return "tiff_adobe_deflate"  # JPEG inside TIFF would lose a second time
+
+
+def _jpeg_options(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
+    """Tables by component, subsampling, scan order. Sampling that Pillow cannot write becomes 4:4:4."""
+    tables = [list(image.quantization[component[3]]) for component in image.layer]
+    options: dict[str, Any] = {"progressive": bool(image.info.get("progressive"))}
+    if image.mode == "CMYK":
+        tables = tables[:1]  # Pillow writes CMYK, not YCCK: no plane of it is chroma
+    elif image.mode == "RGB":
+        sampling = JpegImagePlugin.get_sampling(image)
+        options["subsampling"] = sampling if sampling in (0, 1, 2) else 0
+        letters = bytes(component[0] for component in image.layer) == b"RGB"
+        untransformed = image.info.get("adobe_transform", 0 if letters else 1) == 0
+        if untransformed and "jfif" not in image.info:  # libjpeg's own rule
+            options |= {"keep_rgb": True, "subsampling": 0}
+    while len(tables) > 1 and tables[-1] == tables[-2]:  # the writer repeats the last one
+        tables.pop()
+    return options | {"qtables": tables}
+
+
+def _planes(image: Image.Image, orientation: int) -> _Planes:
+    mode, key = image.mode, image.info.get("transparency")
+    if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
+        planes = _deep_planes("I;16", _upright(np.asarray(image).astype(np.uint16), orientation))
+        return _with_key(planes, key)
+    if mode == "P" and image.palette is not None and image.palette.mode == "RGBA":
+        image = image.convert("RGBA")
+    elif mode not in _KNOWN:
+        image = image.convert(_PREMULTIPLIED.get(mode, "RGB"))
+    mode, stored = image.mode, _upright(np.asarray(image), orientation)
+    if mode in ("I", "F"):
+        return _deep_planes(mode, stored)
+    if mode == "P":
+        return _palette_planes(image.getpalette("RGB") or [], stored, key)
+    if mode == "RGBA":
+        return _Planes(mode, stored[..., :3], alpha=np.ascontiguousarray(stored[..., 3]))
+    if mode == "LA":
+        return _Planes(mode, _grey(stored[..., 0]), alpha=np.ascontiguousarray(stored[..., 1]))
+    if mode in ("CMYK", "LAB"):
+        return _Planes(mode, _upright(np.asarray(_as_rgb(image)), orientation), native=stored)
+    if mode == "1":
+        return _with_key(_Planes(mode, _grey(stored.astype(np.uint8) * np.uint8(255))), None)
+    return _with_key(_Planes(mode, _grey(stored) if mode == "L" else stored), key)
+
+
+def _grey(plane: npt.NDArray[np.uint8]) -> Pixels:
+    return np.repeat(plane[..., None], 3, axis=2)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode != "LAB":
+        return image.convert("RGB")
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, rgb, "LAB", "RGB").apply(image)
+
+
+def _palette_planes(palette: list[int], indices: npt.NDArray[np.uint8], key: object) -> _Planes:
+    """A photo of palette indices. `key` is the transparent index, or bytes with an alpha for each index."""
+    needed = 3 * (int(indices.max()) + 1)
+    palette = palette + [0] * (needed - len(palette))  # indices beyond the palette show black
+    alphas = np.full(256, 255, np.uint8)
+    if isinstance(key, bytes):
+        alphas[: len(key)] = np.frombuffer(key[:256], np.uint8)
+    elif isinstance(key, int) and 0 <= key < 256:
+        alphas[key] = 0
+    pixels = np.array(palette, np.uint8).reshape(-1, 3)[indices]
+    if alphas.min() == 255:
+        return _Planes("P", pixels, native=indices, palette=palette)
+    return _Planes(
+        "P", pixels, alpha=alphas[indices], native=indices, palette=palette, options={"transparency": key}
+    )
+
+
+def _deep_planes(mode: str, values: npt.NDArray[Any]) -> _Planes:
+    """Grey of 16 or 32 bits, or floating point, shown in 8 bits over the range it uses.
+
+    The range matters: 12 bits in a 16-bit file would be near black, and no face be found in it.
+    """
+    low, high = _range(values)
+    finite = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
+    shown = np.rint(np.clip((finite - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
+    return _Planes(mode, _grey(shown), native=values, scale=(low, high))
+
+
+def _range(values: npt.NDArray[Any]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if low < 0:
+        return low, high if high > low else low + 1
+    if values.dtype.kind == "f" and high <= 1:
+        return 0.0, 1.0
+    return 0.0, float(2 ** max(8, int(high).bit_length()) - 1)
+
+
+def _with_key(planes: _Planes, key: object) -> _Planes:
+    """The colour that a PNG or GIF without alpha plane declares transparent stays declared."""
+    stored = planes.native if planes.native is not None else planes.pixels
+    values = key if isinstance(key, tuple) else (key,)
+    top = 65535 if planes.mode == "I;16" else 255
+    if len(values) != (3 if planes.mode == "RGB" else 1):
+        return planes
+    if all(isinstance(value, int) and 0 <= value <= top for value in values):
+        hit = stored == np.array(values)
+        if hit.ndim == 3:
+            hit = hit.all(axis=2)
+        planes.alpha = np.where(hit, np.uint8(0), np.uint8(255))
+        planes.options["transparency"] = key
+    return planes

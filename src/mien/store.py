@@ -1,0 +1,178 @@
+"""What a run keeps: DST, which may be published, and WORK, which is private; shards, resume, the manifest.
+
+WORK/run.json     what was asked for; another question needs another WORK
+WORK/files.json   the photos in their order; shards are runs of SHARD photos of it
+WORK/latents/     codes of each shard's faces
+WORK/shards/      a shard's results: written last, so that its presence means that its photos are in DST
+WORK/lock         held while a run lives; the kernel lets go of it when the run dies
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mien.errors import OutputError, UsageError
+from mien.files import replace_file
+from mien.records import Outcome, Skipped
+
+SHARD = 8  # photos
+
+MANIFEST = pa.schema([
+    ("file", pa.string()), ("face", pa.int32()), ("x", pa.float32()), ("y", pa.float32()), ("width", pa.float32()),
+    ("height", pa.float32()), ("points", pa.list_(pa.list_(pa.float32()))), ("score", pa.float32()),
+    ("status", pa.string()), ("reason", pa.string()), ("attempts", pa.int32()), ("steps", pa.int32()),
+    ("seconds", pa.float32()), ("similarity", pa.float32()), ("judge_distance", pa.float32()),
+    ("attribute_distance", pa.float32()), ("recipe", pa.string())])
+
+
+@dataclass
+class ShardResult:
+    """What one shard did.
+
+    Attributes:
+        outputs: source name -> name in DST of every photo written. seconds: photo -> whole time; stages: by stage.
+        used: pool faces given out, which later shards avoid.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    outputs: dict[str, str] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    used: list[int] = field(default_factory=list)
+    wall: float = 0.0
+
+
+class Store:
+    """The two folders of one run."""
+
+    def __init__(self, dst: Path, work: Path) -> None:
+        self.dst = dst
+        self.work = work
+
+    @contextmanager
+    def opened(self, question: dict[str, Any]) -> Iterator[Store]:
+        """Make or reopen both folders and hold the lock.
+
+        Args:
+            question: source, recipe and everything else that decides the result; a WORK answers one question.
+
+        Raises:
+            UsageError: WORK belongs to another question. OutputError: DST has files that no run put there, a folder
+                cannot be written, or another run holds WORK.
+        """
+        with write_errors(self.work):
+            fresh = not (self.work / "run.json").exists()
+            if fresh and self.dst.exists() and any(self.dst.iterdir()):
+                raise OutputError(f"{self.dst} is not empty and holds no run that could go on",
+                                  "give a new or empty folder, or the --work of the run that filled it")
+            for folder in (self.work, self.work / "shards", self.work / "latents"):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.work.chmod(0o700)
+            self.dst.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            self._check(question, fresh)
+            yield self
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.work / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OutputError(f"another run is at work in {self.work}", "wait for it, or stop it") from error
+            yield
+
+    def _check(self, question: dict[str, Any], fresh: bool) -> None:
+        if fresh:
+            self.write_json("run.json", question)
+            return
+        asked = _read_json(self.work / "run.json")
+        changed = [key for key in question if not isinstance(asked, dict) or asked.get(key) != question[key]]
+        if changed:
+            raise UsageError(f"{self.work} belongs to a run with another {', '.join(changed)}",
+                             "resume with the same arguments, or give another DST and --work")
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write WORK/name whole or not at all."""
+        with write_errors(self.work):
+            replace_file(self.work / name, lambda path: _write_text(path, json.dumps(value)))
+
+    def files(self, found: Sequence[str]) -> list[str]:
+        """The photos of the run: those known from before in their old order, then new ones."""
+        known = _read_json(self.work / "files.json") or []
+        seen = set(known)
+        names = known + [name for name in found if name not in seen]
+        if names != known:
+            self.write_json("files.json", names)
+        return names
+
+    def shard(self, index: int, names: Sequence[str]) -> ShardResult | None:
+        """The results of a finished shard, or None where it has to be done (again)."""
+        data = _read_json(self.work / "shards" / f"{index:06d}.json")
+        if not isinstance(data, dict) or data.get("names") != list(names):
+            return None
+        try:
+            result = ShardResult([Outcome(**row) for row in data["outcomes"]],
+                                 [Skipped(**row) for row in data["skipped"]], data["outputs"], data["stages"],
+                                 data["used"], data["wall"])
+        except (KeyError, TypeError):
+            return None
+        return result if all((self.dst / name).is_file() for name in result.outputs.values()) else None
+
+    def finish_shard(self, index: int, names: Sequence[str], result: ShardResult) -> None:
+        """Mark a shard as done. Its photos must be in DST."""
+        self.write_json(f"shards/{index:06d}.json", {"names": list(names), **asdict(result)})
+
+    def write_manifest(self, outcomes: Sequence[Outcome], run: dict[str, Any], recipe: str) -> None:
+        """DST/mien.parquet, one row a face, and DST/mien.json, the run."""
+        table = pa.Table.from_pylist([_row(outcome, recipe) for outcome in outcomes], schema=MANIFEST)
+        with write_errors(self.dst):
+            replace_file(self.dst / "mien.parquet", lambda path: pq.write_table(table, path))
+            replace_file(self.dst / "mien.json",
+                         lambda path: _write_text(path, json.dumps(run, indent=1, sort_keys=True)))
+
+    def forget(self) -> None:
+        """Delete WORK: after this the run can be neither resumed nor looked into."""
+        with write_errors(self.work):
+            shutil.rmtree(self.work)
+
+
+@contextmanager
+def write_errors(folder: Path) -> Iterator[None]:
+    """Turn what the file system says into OutputError with a way out."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}",
+                          "free some space or choose another folder, then run the same command again") from error
+
+
+def _row(outcome: Outcome, recipe: str) -> dict[str, Any]:
+    row = asdict(outcome)
+    row.pop("person")  # who is who stays in WORK
+    row["file"] = os.fsencode(row["file"]).decode("utf-8", "backslashreplace")
+    row["x"], row["y"], row["width"], row["height"] = row.pop("box")
+    return row | {"recipe": recipe}
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    """The content, or None where there is no readable one."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,235 @@
+"""The tray: a private folder where single faces lie between the stage commands, to be looked at and swapped.
+
+<photo's stem>.<i>.png                      the aligned crop, 256 px
+<photo's stem>.<i>.json                     where it comes from, and what the stages measured (`Record`)
+<photo's stem>.<i>.inversion.safetensors    codes of the real face; .inversion.png: what they look like
+<photo's stem>.<i>.pair.png                 the pool face it was paired with
+<photo's stem>.<i>.result.safetensors       codes of the new face; .result.png: its picture at full resolution
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from mien.errors import OutputError, UsageError
+from mien.photo_files import printable
+from mien.records import Crop, Face, Pixels
+from mien.stages.align import SIZE, to_photo
+from mien.stages.export import write_bytes
+from mien.stages.read import read_photo
+
+Point = tuple[FiniteFloat, FiniteFloat]
+
+FACE = re.compile(r"(.+)\.(0|[1-9]\d*)\.json")
+RECORD, CROP = ".json", ".png"
+INVERSION, INVERSION_LOOK = ".inversion.safetensors", ".inversion.png"
+PAIR_LOOK = ".pair.png"
+RESULT, RESULT_PICTURE = ".result.safetensors", ".result.png"
+
+
+class Pairing(BaseModel):
+    """The pool face of a real one: its place in the pool named `pool`, its distance in the pairing space."""
+
+    index: int = Field(ge=0)
+    distance: float | None = None
+    pool: str = ""
+
+
+class Record(BaseModel):
+    """What is known about one face; fields that somebody else added are kept.
+
+    Attributes:
+        file, sha256, photo_size: the source photo, and (width, height) of it upright, in pixels.
+        face: its number among the faces of the photo. box, points, score: see `mien.records.Face`.
+        quad: see `mien.records.Crop`.
+        similarity, attribute_distance, steps: see `mien.stages.optimise.Optimised`.
+        judge_distance: of the result's picture to the crop.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    file: str
+    sha256: str
+    photo_size: tuple[int, int]
+    face: int = Field(ge=0)
+    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    points: tuple[Point, Point, Point, Point, Point]
+    score: FiniteFloat
+    quad: tuple[Point, Point, Point, Point]
+    inversion_error: float | None = None
+    pair: Pairing | None = None
+    similarity: float | None = None
+    attribute_distance: float | None = None
+    steps: int | None = None
+    judge_distance: float | None = None
+
+    def as_face(self) -> Face:
+        return Face(self.box, np.array(self.points, dtype=np.float32), self.score)
+
+
+class Tray:
+    """The faces of one folder, by name ("<photo's stem>.<i>")."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """All faces, in the order of photos and of faces in a photo.
+
+        Raises:
+            UsageError: the folder is not there or holds no faces.
+        """
+        hint = f"run: mien align PHOTO {self.folder}"
+        if not self.folder.is_dir():
+            raise UsageError(f"{self.folder} is not a folder", hint)
+        matches = [FACE.fullmatch(path.name) for path in self.folder.iterdir()]
+        found = sorted((match[1], int(match[2])) for match in matches if match)
+        if not found:
+            raise UsageError(f"no faces in {self.folder}", hint)
+        return [f"{stem}.{i}" for stem, i in found]
+
+    def of_stem(self, stem: str) -> list[str]:
+        """The faces of photos named `stem`; none where the folder is not there."""
+        names = self.names() if self.folder.is_dir() and any(self.folder.glob("*.json")) else []
+        return [name for name in names if name.rpartition(".")[0] == stem]
+
+    def path(self, name: str, kind: str) -> Path:
+        return self.folder / f"{name}{kind}"
+
+    def has(self, name: str, kind: str) -> bool:
+        return self.path(name, kind).is_file()
+
+    def create(self) -> None:
+        """Make the folder, for its owner alone: it holds faces of real people.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"cannot make {self.folder}: {error.strerror}"
+            raise OutputError(reason, "choose another folder") from error
+
+    def clear(self, stem: str) -> None:
+        """Delete everything about the faces of one photo."""
+        pattern = re.compile(re.escape(stem) + r"\.\d+(\.inversion|\.pair|\.result)?\.(png|json|safetensors)")
+        for path in list(self.folder.iterdir()):
+            if pattern.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    path.unlink()
+
+    def record(self, name: str) -> Record:
+        """Read a face's JSON.
+
+        Raises:
+            UsageError: it is damaged; the message names the file and the field.
+        """
+        path = self.path(name, RECORD)
+        try:
+            return Record.model_validate(json.loads(path.read_text("utf-8")))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the whole"
+            reason = f"{where}: {first['msg']}"
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        raise UsageError(f"{path} is damaged: {reason}",
+                         f"mend it, or run: mien align --again PHOTO {self.folder}")
+
+    def keep(self, name: str, record: Record) -> None:
+        """Write a face's JSON, whole or not at all."""
+        data = record.model_dump(mode="json", exclude_none=True)
+        write_bytes(self.path(name, RECORD), (json.dumps(data, indent=1) + "\n").encode())
+
+    def crop(self, name: str, record: Record) -> Crop:
+        """The aligned crop of a face.
+
+        Raises:
+            UsageError: the picture has another size. PhotoError: it is missing or damaged.
+        """
+        path = self.path(name, CROP)
+        pixels = read_picture(path)
+        if pixels.shape[:2] != (SIZE, SIZE):
+            raise UsageError(
+                f"{path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, a crop has {SIZE} x {SIZE}")
+        quad = np.array(record.quad, dtype=np.float64)
+        return Crop(pixels, quad, _inside(quad, record.photo_size))
+
+    def picture(self, name: str) -> Pixels:
+        """The new face of a result, [S, S, 3] uint8 RGB.
+
+        Raises:
+            UsageError: it is no square, or smaller than a crop. PhotoError: it is missing or damaged.
+        """
+        path = self.path(name, RESULT_PICTURE)
+        pixels = read_picture(path)
+        height, width = pixels.shape[:2]
+        if height != width or height < SIZE:
+            raise UsageError(f"{path} has {width} x {height} pixels, not a square of {SIZE} or more",
+                             f"run: mien render --again {self.folder}")
+        return pixels
+
+    def missing(self, names: Iterable[str], kind: str, what: str, command: str) -> None:
+        """Refuse to go on without the files of an earlier command.
+
+        Raises:
+            UsageError: naming the first face that lacks one, and the command that makes them.
+        """
+        names = list(names)
+        lacking = [name for name in names if not self.has(name, kind)]
+        if not lacking:
+            return
+        hint = f"run: mien {command} {self.folder}"
+        if len(lacking) == len(names):
+            raise UsageError(f"no {what} in {self.folder}", hint)
+        raise UsageError(f"{listed(lacking)} in {self.folder}: no {what}", hint)
+
+    def older(self, name: str, kind: str, sources: Iterable[str]) -> bool:
+        """Whether a file was made before one of those that it is made from."""
+        made = self.path(name, kind).stat().st_mtime_ns
+        there = [self.path(name, source) for source in sources if self.has(name, source)]
+        return any(path.stat().st_mtime_ns > made for path in there)
+
+
+def listed(names: list[str]) -> str:
+    """The first names and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(printable(name) for name in names[:3]) + more
+
+
+def read_picture(path: Path) -> Pixels:
+    """A picture as [H, W, 3] uint8 RGB.
+
+    Raises:
+        PhotoError: it is missing or damaged; the message names the path.
+    """
+    return read_photo(path, str(path)).pixels
+
+
+def write_picture(path: Path, pixels: Pixels) -> None:
+    """Write [H, W, 3] uint8 RGB as PNG, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def _inside(quad: npt.NDArray[np.float64], photo_size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """[256, 256] bool, which of the crop's pixels lie within the photo."""
+    matrix = to_photo(quad, SIZE)
+    grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=-1) @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(((grid >= -0.5) & (grid <= np.array(photo_size) - 0.5)).all(axis=-1), dtype=np.bool_)

@@ -1,0 +1,49 @@
+"""Fixtures for all tests: real weights out of the cache, and small made-up carriers that need no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fakes import FakeCarriers
+from mien.errors import FetchError
+from mien.models.cache import entry_state
+from mien.models.cards import find_card
+from mien.models.fetch import ensure
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[str], Path]:
+    """Returns a function from a card's name to its ready file, fetched when it is not in the cache.
+
+    A test whose weights cannot be fetched fails, so that a green run means that it ran. With MIEN_OFFLINE=1
+    in the environment nothing is fetched, and tests whose weights are not in the cache are skipped.
+    """
+    failed: dict[str, str] = {}
+    offline = os.environ.get("MIEN_OFFLINE") == "1"
+
+    def path(name: str) -> Path:
+        if offline and entry_state(find_card(name)) != "ready":
+            pytest.skip(f"MIEN_OFFLINE=1, and the weights of {name} are not in the cache")
+        if name not in failed:  # waiting for the same dead network once is enough
+            try:
+                return ensure([name])[name]
+            except FetchError as error:
+                failed[name] = f"{error.message}\n{error.hint}"
+        pytest.fail(failed[name], pytrace=False)
+
+    return path
+
+
+@pytest.fixture
+def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCarriers:
+    """A fresh cache, a pip without anybody's settings, and a workshop for carriers."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    return FakeCarriers(tmp_path / "wheels", tmp_path / "cache", monkeypatch)
