@@ -112,6 +112,17 @@ def report(dst: Annotated[Path, typer.Argument(help="A finished run's DST.")],
     typer.echo(str(report_from_folder(dst, originals, out)))
 
 
+@app.command()
+def samples(folder: Annotated[Path, typer.Argument(help="Folder to write them into.")], quiet: QuietOption = False) -> None:
+    """Write sample photographs: a public-domain portrait and groups of generated faces."""
+    from mien.console import Reporter
+    from mien.samples import write_samples
+
+    with Reporter(quiet).fetching() as fetching:
+        for path in write_samples(folder, fetching):
+            typer.echo(str(path))
+
+
 def _prepare(recipe: Any, reporter: Any) -> Any:
     from mien.setup import prepare
 

@@ -214,7 +214,7 @@ def read_picture(path: Path) -> Pixels:
     Raises:
         PhotoError: it is missing or damaged; the message names the path.
     """
-    return read_photo(path, str(path)).pixels
+    return read_photo(path, str(path)).pixels.copy()  # torch wants memory that it may write to
 
 
 def write_picture(path: Path, pixels: Pixels) -> None:

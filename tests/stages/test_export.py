@@ -153,6 +153,26 @@ def test_new_pixels_come_back_as_they_were_given(kind: str, mode: str, tmp_path:
     np.testing.assert_array_equal(decoded[~mask], photo.pixels[~mask])
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "L"), ("PNG", "I;16"), ("PNG", "P"), ("PNG", "RGB"), ("PNG", "1"), ("TIFF", "CMYK"),
+     ("TIFF", "LAB"), ("TIFF", "F"), ("TIFF", "I"), ("TIFF", "P"), ("WEBP", "RGB")],
+)  # fmt: skip
+def test_nothing_of_the_source_is_left_where_it_changed(kind: str, mode: str, tmp_path: Path) -> None:
+    """In every stored channel: a black plate shows the old face as well as a pixel does."""
+    options = {"lossless": True} if kind == "WEBP" else {}
+    new, got = noise((SIZE[1], SIZE[0], 3), 5), []
+    for seed in (0, 8):
+        image = picture(mode, seed=seed)
+        if mode in ("F", "I", "I;16"):
+            image.putpixel((0, 0), 255 if mode == "F" else 59999)  # the same range for both
+        photo = stored(tmp_path / "photo", image, format=kind, **options)
+        got.append(np.asarray(opened(encode_photo(photo, new, everything(photo))[0])))
+    if photo.scale is not None:
+        assert photo.scale[1] in (255, 65535)
+    np.testing.assert_array_equal(got[0], got[1])
+
+
 def test_pixels_where_nothing_changed_are_not_looked_at(tmp_path: Path) -> None:
     photo = stored(tmp_path / "photo.png", picture("RGB"))
     data, _ = encode_photo(photo, noise(photo.pixels.shape, 9), nothing(photo))

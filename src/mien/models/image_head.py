@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +57,7 @@ class ImageHead(nn.Module):
         try:
             head = cls()
             head.load_state_dict({key: value.float() for key, value in load_file(path).items()})
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{path} does not hold the image head: {error}") from error
         return head.eval().requires_grad_(False)
 

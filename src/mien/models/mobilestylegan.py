@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -113,7 +114,7 @@ class MobileStyleGAN(nn.Module):
         """
         try:
             return cls(load_file(path))
-        except (KeyError, OSError, ValueError) as error:
+        except (KeyError, OSError, SafetensorError) as error:
             raise ModelError(f"{path} does not hold MobileStyleGAN: {error}", "run: mien models check") from error
 
     def map(self, z: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ LEAST_BARS = 8
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: place in the drawing, the values it stands for, and whether it lies wholly below the mark."""
+    """One bar: place in the drawing, the values it stands for, and whether they are all on the wrong side."""
 
     x: float
     y: float
@@ -25,7 +25,7 @@ class Bar:
     height: float
     span: str
     count: int
-    below: bool
+    wrong: bool
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Histogram:
 
     Attributes:
         ticks: (x, label) along the axis. top: the highest count. mark: x of the vertical line, or None.
+        limit: whether what lies below the mark is wrong, rather than merely on its other side.
         extremes: smallest, median and largest value.
     """
 
@@ -42,16 +43,17 @@ class Histogram:
     top: int
     mark: float | None
     mark_label: str
+    limit: bool
     extremes: tuple[float, float, float]
 
 
 def histogram(values: Sequence[float], mark: float | None = None, mark_label: str = "",
-              start: float | None = None) -> Histogram | None:
+              limit: bool = False, start: float | None = None) -> Histogram | None:
     """Count values into bars whose edges are round numbers.
 
     Args:
         values: what is counted; values that are not finite are left out.
-        mark: a vertical line that is always in view, with its label.
+        mark: a vertical line that is always in view, with its label. limit: no value should lie below it.
         start: where the axis begins, instead of near the smallest value.
 
     Returns:
@@ -77,18 +79,20 @@ def histogram(values: Sequence[float], mark: float | None = None, mark_label: st
     def across(value: float) -> float:
         return LEFT + (value / step - first) * scale
 
-    bars = [_bar(i, counts[i], top, step, across(i * step), scale, mark) for i in sorted(counts)]
+    bars = [_bar(i, counts[i], top, step, across(i * step), scale, mark if limit else None)
+            for i in sorted(counts)]
     ticks = [(across(value), label) for value, label in _ticks(first * step, (last + 1) * step)]
     extremes = (min(finite), float(np.median(finite)), max(finite))
-    return Histogram(bars, ticks, top, None if mark is None else across(mark), mark_label, extremes)
+    return Histogram(bars, ticks, top, None if mark is None else across(mark), mark_label,
+                     limit, extremes)
 
 
-def _bar(i: int, count: int, top: int, step: float, x: float, width: float, mark: float | None) -> Bar:
+def _bar(i: int, count: int, top: int, step: float, x: float, width: float, limit: float | None) -> Bar:
     height = max(1.5, (BOTTOM - TOP) * count / top)  # a single face among thousands stays visible
     places = _places(step)
-    below = mark is not None and (i + 1) * step <= mark + 1e-9
+    wrong = limit is not None and (i + 1) * step <= limit + 1e-9
     span = f"{i * step:.{places}f} to {(i + 1) * step:.{places}f}"
-    return Bar(x + 0.75, BOTTOM - height, max(1.0, width - 1.5), height, span, count, below)
+    return Bar(x + 0.75, BOTTOM - height, max(1.0, width - 1.5), height, span, count, wrong)
 
 
 def _ticks(low: float, high: float) -> list[tuple[float, str]]:

@@ -111,7 +111,7 @@ def _content(summary: Summary, recipe: Recipe, pairs: Sequence[Pair]) -> dict[st
         "counts": _counts(summary), "reasons": reasons(outcomes),
         "skipped": skipped[:LISTED], "skipped_more": max(0, len(skipped) - LISTED),
         "why_skipped": why_skipped.most_common(20), "limit": limit, "margin": recipe.optimise.margin,
-        "distances": histogram(judge_distances(replaced), limit, f"limit {limit:g}"),
+        "distances": histogram(judge_distances(replaced), limit, f"limit {limit:g}", limit=True),
         "similarities": histogram([row.similarity for row in replaced if row.similarity is not None],
                                   recipe.optimise.margin, f"goal {recipe.optimise.margin:g}"),
         "seconds": histogram([row.seconds for row in replaced], start=0.0),
@@ -162,7 +162,7 @@ def _number(value: float | None) -> str:
     """Rounded down to three places."""
     if value is None or not math.isfinite(value):
         return "not known"
-    return f"{math.floor(value * 1000 + 1e-6) / 1000:.3f}"
+    return f"{math.floor(value * 1000 + 1e-4) / 1000:.3f}"
 
 
 def _caption(outcome: Outcome) -> str:

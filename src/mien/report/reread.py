@@ -69,7 +69,7 @@ def _record(path: Path) -> _Record:
         raise _damaged(path, RECORD, str(error)) from error
     if record.recipe.hash != record.recipe_hash:
         raise UsageError(f"{path}: its recipe is not the one whose hash stands beside it",
-                         f"it was changed by hand, or is of another version than this one (mien {record.mien})")
+                         f"it was changed by hand, or written by another version (mien {record.mien})")
     return record
 
 

@@ -87,8 +87,8 @@ def count(number: int, noun: str) -> str:
 
 
 def two_places(distance: float) -> str:
-    """Rounded down, so that no distance looks larger than it is."""
-    return f"{math.floor(distance * 100 + 1e-6) / 100:.2f}"
+    """Rounded down, so that no distance looks larger than it is (but for what float32 loses)."""
+    return f"{math.floor(distance * 100 + 1e-5) / 100:.2f}"
 
 
 def _kind(reason: str) -> str:

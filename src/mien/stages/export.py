@@ -68,7 +68,7 @@ def encode_photo(photo: Photo, pixels: Pixels, changed: npt.NDArray[np.bool_]) -
     the RGB it decodes to.
 
     JPEG keeps its quantisation tables, its subsampling (4:4:4 where Pillow cannot write the source's) and
-    its scan order; CMYK stays CMYK, with the black of the source as far as the new colour allows. AVIF and
+    its scan order; CMYK stays CMYK. AVIF and
     lossy WebP, whose quality cannot be known, are written at quality 95. An upright JPEG or WebP in which
     nothing changed is copied segment by segment, without decoding, and loses nothing.
 
@@ -197,16 +197,16 @@ def _native(photo: Photo, mode: str, pixels: Pixels, changed: npt.NDArray[np.boo
         deep = low + grey * ((high - low) / 255)
         values[changed] = deep if values.dtype.kind == "f" else np.clip(np.rint(deep), low, high)
     elif mode == "CMYK":
-        values[changed] = _cmyk(colours, photo.native[changed][:, 3])
+        values[changed] = _cmyk(colours)
     else:
         values[changed] = np.asarray(_lab(Image.fromarray(colours[None])))[0]
     return values
 
 
-def _cmyk(colours: npt.NDArray[np.uint8], black: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[N, 3] RGB -> [N, 4] CMYK under the source's `black` [N], less of it where the colour is brighter."""
+def _cmyk(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """[N, 3] RGB -> [N, 4] CMYK, all grey in black: the source's black would show its face."""
     rgb = colours.astype(np.float32)
-    white = np.maximum(255 - black.astype(np.float32), rgb.max(axis=1))[:, None]  # 255 - K
+    white = rgb.max(axis=1, keepdims=True)  # 255 - K
     inks = 255 * (1 - rgb / np.maximum(white, 1))
     return np.asarray(np.rint(np.hstack([inks, 255 - white])), dtype=np.uint8)
 

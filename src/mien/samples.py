@@ -1,0 +1,63 @@
+"""Sample photographs without real people's consent to ask for: NASA's public-domain portrait of an astronaut (from
+scikit-image) and group photos composed of generated faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from mien.files import replace_file
+from mien.geometry import to_pixels
+from mien.models.fetch import Progress, ensure
+from mien.models.mobilestylegan import DIM, N_LAYERS, MobileStyleGAN
+from mien.records import Pixels
+
+PORTRAIT = 300  # pixels, side of one portrait in a group photo
+SEED = 1234  # not the pool's: the people in the samples are nobody's new face
+WALL = (214, 208, 198)
+
+
+def write_samples(folder: Path, progress: Progress | None = None) -> list[Path]:
+    """Write the astronaut (PNG) and two group photos (JPEG, PNG) into a folder.
+
+    Raises:
+        FetchError: a sample or the generator cannot be fetched. OSError: the folder cannot be written.
+    """
+    paths = ensure(["astronaut", "mobilestylegan"], progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = MobileStyleGAN.from_file(paths["mobilestylegan"])
+    astronaut = np.asarray(Image.open(paths["astronaut"]).convert("RGB"))
+    pictures = {"astronaut.png": astronaut, "group wall.jpg": _wall(_portraits(generator, range(6)), columns=3),
+                "group strip.png": _wall(_portraits(generator, range(6, 9)), columns=3, tilt=9.0)}
+    for name, pixels in pictures.items():
+        options = {"quality": 93} if name.endswith("jpg") else {}
+        suffix = Path(name).suffix[1:].replace("jpg", "jpeg")
+        replace_file(folder / name, lambda path, p=pixels, s=suffix, o=options: Image.fromarray(p).save(path, s, **o))
+    return [folder / name for name in pictures]
+
+
+@torch.inference_mode()
+def _portraits(generator: MobileStyleGAN, numbers: range) -> list[Pixels]:
+    z = torch.stack([torch.randn(DIM, generator=torch.Generator().manual_seed(SEED + i)) for i in numbers])
+    codes = generator.truncate(generator.map(z), 0.7)[:, None].expand(-1, N_LAYERS, -1)
+    pictures = [to_pixels(generator(row[None]))[0].numpy() for row in codes]
+    return [cv2.resize(p, (PORTRAIT, PORTRAIT), interpolation=cv2.INTER_AREA) for p in pictures]
+
+
+def _wall(portraits: list[Pixels], columns: int, tilt: float = 0.0) -> Pixels:
+    """Portraits hung in rows on a wall, every second one turned by `tilt` degrees."""
+    cell, rows = PORTRAIT + 60, -(-len(portraits) // columns)
+    wall = np.full((rows * cell, columns * cell, 3), WALL, dtype=np.uint8)
+    for i, portrait in enumerate(portraits):
+        x, y = (i % columns) * cell + 30, (i // columns) * cell + 30
+        matrix = cv2.getRotationMatrix2D((PORTRAIT / 2, PORTRAIT / 2), tilt * (-1) ** i, 1.0)
+        matrix[:, 2] += (x, y)
+        size = (wall.shape[1], wall.shape[0])
+        mask = cv2.warpAffine(np.ones_like(portrait, dtype=np.float32), matrix, size, flags=cv2.INTER_AREA)
+        wall = np.rint(wall * (1 - mask) + cv2.warpAffine(portrait, matrix, size, flags=cv2.INTER_AREA) * mask
+                       ).clip(0, 255).astype(np.uint8)
+    return wall
