@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+import tiny
 from fakes import FakeCarriers
+from generated import Generated, generate
 from mien.errors import FetchError
 from mien.models.cache import entry_state
 from mien.models.cards import find_card
 from mien.models.fetch import ensure
+from mien.models.networks import MOBILE, Networks
+from mien.records import Pixels
+from mien.setup import Ready, prepare
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +52,35 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCarriers:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     return FakeCarriers(tmp_path / "wheels", tmp_path / "cache", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def ready(weights: Callable[[str], Path]) -> Ready:
+    """The real networks, and a pool of 64 faces, which stays in the cache."""
+    for name in MOBILE:
+        weights(name)
+    return prepare(tiny.TINY)
+
+
+@pytest.fixture(scope="session")
+def portraits(ready: Ready) -> list[Pixels]:
+    """Six generated people, each [256, 256, 3] uint8 RGB: who they are depends on the generator alone."""
+    return tiny.portraits(ready.networks.generator, range(500, 506))
+
+
+@pytest.fixture
+def brush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every run of the test a quick one, see tiny.py."""
+    tiny.use_brush(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="session")
+def networks(ready: Ready) -> Networks:
+    """The real networks."""
+    return ready.networks
+
+
+@pytest.fixture(scope="session")
+def generated(networks: Networks) -> Generated:
+    """Two people who do not exist, at 256 px, and all that is known about them."""
+    return generate(networks)

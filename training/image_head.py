@@ -2,9 +2,9 @@
 
     python training/image_head.py --work FOLDER --out src/mien/weights/image_head_256.safetensors
 
-Two phases, each restartable: pairs of features and shrunk pictures are generated once into WORK (seeded: sample i is
-always the same code), then the head is trained on random crops of them. Codes: one w with truncation 0.5 to 1.0,
-two w mixed at a random layer, and W+ with every layer jittered in whitened coordinates.
+Two phases, each restartable: pairs of features and shrunk pictures are generated once into WORK (seeded:
+sample i is always the same code), then the head is trained on random crops. Codes: one w with truncation 0.5
+to 1.0, two w mixed at a random layer, and W+ with every layer jittered in whitened coordinates.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def save(head: ImageHead, out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=700)
     parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--work", type=Path, required=True)

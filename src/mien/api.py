@@ -46,8 +46,8 @@ def anonymize(image: Pixels, recipe: str | Recipe = "default") -> Result:
         The new image and one outcome a face. Faces that could not be anonymised are blurred and say so.
 
     Raises:
-        UsageError: the image is not such an array. ModelError: weights cannot be had. FaceError: a face failed
-            and the recipe says on_failure = "error".
+        UsageError: the image is not such an array. ModelError: weights cannot be had. FaceError: a face
+            failed and the recipe says on_failure = "error".
     """
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
@@ -74,23 +74,24 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
     """Anonymise a folder of photographs; call it again to go on where it stopped.
 
     Args:
-        src: folder of photographs (or one). dst: new folder, publishable. work: private folder, by default beside
-            dst. key: secret for identity = "per-person". only, exclude: CSV of regions (file, x, y, width, height).
-            keep_person: folder of reference photos of people who agreed. labels: CSV (file, person) or CelebA's
-            identity file.
+        src: folder of photographs (or one). dst: new folder, publishable. work: private folder, by default
+            beside dst. key: secret for identity = "per-person". only, exclude: CSV of regions (file, x, y,
+            width, height). keep_person: folder of reference photos of people who agreed. labels: CSV (file,
+            person) or CelebA's identity file.
 
     Raises:
         UsageError, ModelError, OutputError, FaceError: see `mien.errors`.
     """
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
-    request = make_request(Path(src), Path(dst), chosen, Path(work) if work else None, key, only, exclude, keep_person,
-                           labels)
+    request = make_request(Path(src), Path(dst), chosen, Path(work) if work else None, key, only, exclude,
+                           keep_person, labels)
     ready = _ready(chosen)
     return Run(with_weights(request, ready), ready.networks, ready.pool).execute(progress)
 
 
-def make_request(src: Path, dst: Path, recipe: Recipe, work: Path | None, key: bytes | None, only: Path | None,
-                 exclude: Path | None, keep_person: Path | None, labels: Path | None) -> Request:
+def make_request(src: Path, dst: Path, recipe: Recipe, work: Path | None, key: bytes | None,
+                 only: Path | None, exclude: Path | None, keep_person: Path | None,
+                 labels: Path | None) -> Request:
     """Check everything that can be checked before networks are loaded.
 
     Raises:

@@ -12,6 +12,7 @@ import typer
 
 from mien.errors import MienError
 from mien.models.commands import models_app
+from mien.stage_commands import register
 
 app = typer.Typer(
     name="mien", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 pool_app = typer.Typer(help="The pool of generated faces: build, info.", no_args_is_help=True)
 app.add_typer(pool_app, name="pool")
+register(app)
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, or a TOML file.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
@@ -110,6 +112,24 @@ def report(dst: Annotated[Path, typer.Argument(help="A finished run's DST.")],
     from mien.report.page import report_from_folder
 
     typer.echo(str(report_from_folder(dst, originals, out)))
+
+
+@app.command()
+def sheets(src: Annotated[Path, typer.Argument(help="SRC of a finished run.")],
+           dst: Annotated[Path, typer.Argument(help="Its DST.")],
+           out: Annotated[Path, typer.Argument(help="Folder for the sheets.")],
+           work: Annotated[Path | None, typer.Option(help="Its WORK [DST.work].")] = None,
+           every: Annotated[int, typer.Option(min=1, help="Show every n-th face.")] = 1) -> None:
+    """Draw contact sheets: original, inversion, pair, new face, photo. For the owner's eyes."""
+    from mien.report.reread import read_run
+    from mien.sheets import write_sheets
+
+    _, recipe = read_run(dst)
+    from mien.console import Reporter
+
+    ready = _prepare(recipe, Reporter(quiet=False))
+    for path in write_sheets(src, dst, work or dst.with_name(f"{dst.name}.work"), out, ready, every):
+        typer.echo(str(path))
 
 
 @app.command()

@@ -40,17 +40,12 @@ class Reporter:
     @contextmanager
     def run(self) -> Iterator[Callable[[Event], None]]:
         """A listener for a run: photos done, faces a second, time left."""
-        started: list[tuple[float, int]] = []
-
+        begun = time.monotonic()
         with self._counter("photos") as advance:
             def listen(event: Event) -> None:
-                if event.photos == event.resumed and event.photos < event.total:
-                    started[:] = [(time.monotonic(), event.faces)]
-                begun, before = started[0] if started else (begin, 0)
-                speed = (event.faces - before) / max(time.monotonic() - begun, 1e-6)
+                speed = event.new_faces / max(time.monotonic() - begun, 1e-6)
                 advance(event.photos, event.total, f"{event.faces} faces, {speed:.2f} faces/s")
 
-            begin = time.monotonic()
             yield listen
 
     @contextmanager
@@ -69,7 +64,8 @@ class Reporter:
                    TimeRemainingColumn(elapsed_when_finished=True))
         with Progress(*columns, console=self.console) as bars:
             task = bars.add_task(what, total=None, visible=False, note="")
-            yield lambda done, total, note: bars.update(task, completed=done, total=total, note=note, visible=True)
+            yield lambda done, total, note: bars.update(task, completed=done, total=total, note=note,
+                                                        visible=True)
 
     def _lines(self, what: str) -> Callable[[int, int, str], None]:
         begun, last = time.monotonic(), -LINE_SECONDS
@@ -103,9 +99,10 @@ class Reporter:
             table.add_row("seconds a face", f"{summary.wall / summary.faces:.1f}")
         self.console.print(table)
         for skipped in summary.skipped[:LISTED]:
-            self.console.print(f"skipped {printable(skipped.file)}: {skipped.reason}", highlight=False, markup=False,
-                               soft_wrap=True)
+            self.console.print(f"skipped {printable(skipped.file)}: {skipped.reason}", highlight=False,
+                               markup=False, soft_wrap=True)
         if len(summary.skipped) > LISTED:
             self.console.print(f"... and {len(summary.skipped) - LISTED} more, in mien.json", highlight=False)
         if owners_report:
-            self.console.print(f"before and after, for your eyes only: {owners_report / 'report.html'}", highlight=False)
+            self.console.print(f"before and after, for your eyes only: {owners_report / 'report.html'}",
+                               highlight=False)

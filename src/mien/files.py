@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file of another name, sync it, and put it in place of `path`; a failure leaves nothing.
+    """Let `write` fill a file of another name, sync it, put it in place of `path`; a failure leaves nothing.
 
     Raises:
         OSError: it cannot be written.

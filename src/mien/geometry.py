@@ -12,7 +12,7 @@ FACE_AXES = (0.62, 0.72)
 
 
 def ellipse(size: int, grow: float = 0.0, soft: float = 0.05) -> Tensor:
-    """[1, 1, size, size] in 0..1: the face's ellipse on the aligned crop, its rim `soft` wide (half-crop units)."""
+    """[1, 1, size, size] in 0..1: the face's ellipse on the aligned crop, its rim `soft` half-crops wide."""
     axis = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     radius = (((x - FACE_CENTRE[0]) / (FACE_AXES[0] + grow)) ** 2

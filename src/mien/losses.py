@@ -1,6 +1,7 @@
 """What the optimisation measures: pixels at several sizes, face features, identity.
 
-Targets are computed once, from the real crop; both images enter every network in the same range, aligned the same way.
+Targets are computed once, from the real crop; both images enter every network in the same range and
+aligned the same way.
 """
 
 from __future__ import annotations
@@ -65,15 +66,26 @@ def view_matrix(points: Floats) -> Tensor:
     return torch.from_numpy(np.asarray(align_matrix(points), dtype=np.float32))[None]
 
 
+def _stacked(faces: list[Face], crops: list[Crop]) -> tuple[Tensor, Tensor]:
+    """Images [B, 3, S, S] in -1..1 of crops, and the affines [B, 2, 3] to the recogniser's view."""
+    image = torch.stack([torch.from_numpy(crop.pixels.copy()) for crop in crops]).permute(0, 3, 1, 2) / 127.5 - 1
+    matrix = torch.cat([view_matrix(map_points(from_photo(crop.quad, image.shape[-1]), face.points))
+                        for face, crop in zip(faces, crops, strict=True)])
+    return image, matrix
+
+
 @torch.no_grad()
 def faces_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> Faces:
     """Targets of a batch of faces from their crops of 256 px."""
-    image = torch.cat([torch.from_numpy(crop.pixels)[None] for crop in crops]).permute(0, 3, 1, 2) / 127.5 - 1
-    size = image.shape[-1]
-    matrix = torch.cat([view_matrix(map_points(from_photo(crop.quad, size), face.points))
-                        for face, crop in zip(faces, crops, strict=True)])
+    image, matrix = _stacked(faces, crops)
     inside = torch.stack([torch.from_numpy(crop.inside).float()[None] for crop in crops])
     return Faces(image, inside, matrix, identity_of(networks, image, matrix), features_of(networks, image))
+
+
+@torch.no_grad()
+def identities_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> Tensor:
+    """SFace unit vectors [B, 128] of faces from their crops."""
+    return identity_of(networks, *_stacked(faces, crops))
 
 
 def pixel_distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
@@ -88,7 +100,7 @@ def pixel_distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 
 
 def feature_distance(a: tuple[Tensor, ...], b: tuple[Tensor, ...], weight: Tensor | None = None) -> Tensor:
-    """Squared distance of channel-normalised maps, averaged over the weighted places and summed over levels: [B]."""
+    """Squared distance of channel-normalised maps, mean over the weighted places, summed over levels: [B]."""
     total = a[0].new_zeros(len(a[0]))
     for level, x, y in zip(FEATURE_WEIGHTS, a, b, strict=True):
         d = (x - y).square().sum(dim=1, keepdim=True)  # [B, 1, h, w]

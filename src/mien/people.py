@@ -83,7 +83,8 @@ def read_regions(path: Path) -> list[Region]:
     for number, row in enumerate(rows, 2):
         missing = [name for name in columns if row.get(name) in (None, "")]
         if missing:
-            raise UsageError(f"{path}, line {number}: no {', '.join(missing)}", "columns: " + ",".join(columns))
+            raise UsageError(f"{path}, line {number}: no {', '.join(missing)}",
+                             "columns: " + ",".join(columns))
         try:
             x, y, width, height = (float(row[name]) for name in columns[1:])
         except ValueError as error:

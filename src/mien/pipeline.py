@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mien.errors import FaceError
-from mien.losses import Faces, faces_of
+from mien.losses import Faces, faces_of, identities_of
 from mien.models.networks import Networks
 from mien.recipe import Optimise, Recipe
 from mien.records import Crop, Face, Floats, Match, Outcome, Photo, Pixels
@@ -43,6 +44,7 @@ class Subject:
     outcome: Outcome
     fixed: Match | None = None
     judged: Floats = field(default_factory=lambda: np.zeros(128, np.float32))
+    identity: Tensor | None = None
     inverted: Tensor | None = None
     codes: Tensor | None = None
     match: Match | None = None
@@ -106,7 +108,7 @@ class Pipeline:
             for work in works:
                 if any(not s.passed for s in work.subjects) or attempt == 0:
                     self._judge(work, last=attempt + 1 == self.recipe.verify.attempts)
-            waiting = [s for s in waiting if not s.passed]
+            waiting = [s for work in works for s in work.subjects if not s.passed]
             if not waiting:
                 break
         for work in works:
@@ -138,7 +140,7 @@ class Pipeline:
         with self.timed("invert"):
             result: Inversion = invert(self.networks, faces, self.pool.start, self.recipe.invert)
         for i, subject in enumerate(subjects):
-            subject.inverted = result.codes[i]
+            subject.inverted, subject.identity = result.codes[i], faces.identity[i]
             subject.outcome.steps += result.steps
 
     def _pair(self, subjects: list[Subject], faces: Faces, another: bool) -> None:
@@ -156,8 +158,6 @@ class Pipeline:
 
     def _seed(self, subjects: list[Subject], attempt: int) -> int:
         """The same faces get the same jitter whatever ran before them."""
-        import zlib
-
         text = "\0".join(f"{s.outcome.file}:{s.outcome.face}" for s in subjects)
         return zlib.crc32(f"{self.recipe.seed}:{attempt}:{text}".encode("utf-8", "surrogateescape"))
 
@@ -171,11 +171,22 @@ class Pipeline:
             found = find_again(self.networks, work.pixels, faces)
             originals = np.stack([s.judged for s in work.subjects]) if faces else np.zeros((0, 128), np.float32)
             measured = distances(self.networks, originals, work.pixels, faces, found)
+            self._measure_similarity(work, work.pixels)
         for subject, distance, again in zip(work.subjects, measured, found, strict=True):
             subject.outcome.judge_distance = float(distance)
-            stranger = distance >= self.recipe.verify.threshold
+            stranger = distance >= self.recipe.verify.threshold + self.recipe.verify.reserve
             # A result that no detector sees is a poor face: tried again, taken only if nothing better comes.
-            subject.passed = bool(stranger and (again is not None or last))
+            subject.passed = bool(stranger and (again is not None or last or subject.passed))
+
+    def _measure_similarity(self, work: Work, pixels: Pixels) -> None:
+        """The loss's own recogniser on the new photo: what the optimisation saw, confirmed at full size."""
+        if not work.subjects:
+            return
+        faces = [s.face for s in work.subjects]
+        new = identities_of(self.networks, faces, [align(pixels, face) for face in faces])
+        for subject, vector in zip(work.subjects, new, strict=True):
+            if subject.identity is not None:
+                subject.outcome.similarity = float(vector @ subject.identity)
 
     def _compose(self, work: Work) -> None:
         hidden = [face for face, _ in work.concealed]
@@ -185,13 +196,11 @@ class Pipeline:
         pixels, blended = blend(pixels, patches)
         work.pixels, work.changed = pixels, changed | blended
 
-    def _fail(self, work: Work) -> None:
+    def _fail(self, work: Work, reason: str = "still verifies as the original after every attempt") -> None:
         """Conceal what could not be anonymised, and say so."""
         failed = [s for s in work.subjects if not s.passed]
         for subject in failed:
-            subject.outcome.status = "blurred"
-            subject.outcome.reason = (f"still verifies as the original after {subject.outcome.attempts} attempts "
-                                      f"(distance {subject.outcome.judge_distance:.2f})")
+            subject.outcome.status, subject.outcome.reason = "blurred", reason
             subject.outcome.judge_distance = None
             work.subjects.remove(subject)
             work.concealed.append((subject.face, subject.outcome))
@@ -235,7 +244,7 @@ class Pipeline:
                       if not np.linalg.norm(a - b) >= self.recipe.verify.threshold)  # NaN: cannot be judged, so guilty
         for i in sorted(guilty, reverse=True):
             work.subjects[i].passed = False
-        self._fail(work)
+        self._fail(work, "verifies as the original in the finished photo")
         for face in missed:
             outcome = Outcome(work.photo.name, len(work.outcomes), face.box, face.points.tolist(), face.score, "blurred",
                               "found only in the finished photo")

@@ -20,7 +20,7 @@ class _Table(BaseModel):
 
 
 class Detect(_Table):
-    """Faces smaller than `min_size` pixels (box side) are blurred: they hold no face that could be rebuilt."""
+    """Faces smaller than `min_size` pixels (box side) are blurred: too little is there to rebuild."""
 
     score: float = Field(0.6, gt=0, lt=1)
     min_size: int = Field(16, ge=4)
@@ -29,14 +29,14 @@ class Detect(_Table):
 class Invert(_Table):
     """Inversion by optimisation in whitened codes, from the start that the pool's regression gives."""
 
-    steps: int = Field(45, ge=1, le=2000)
-    shared_steps: int = Field(15, ge=0, description="steps with one code for all layers, before each layer has its own")
+    steps: int = Field(30, ge=1, le=2000)
+    shared_steps: int = Field(12, ge=0, description="first steps: one code for all layers")
     rate: float = Field(0.1, gt=0)
     offset_rate: float = Field(0.05, gt=0)
     offset_weight: float = Field(0.06, ge=0)
     feature_weight: float = Field(0.8, ge=0)
     identity_weight: float = Field(0.2, ge=0)
-    outside_weight: float = Field(0.25, ge=0, le=1, description="of the pixels outside the face, which the photo keeps")
+    outside_weight: float = Field(0.25, ge=0, le=1, description="of pixels outside the face")
 
 
 class Pool(_Table):
@@ -57,7 +57,7 @@ class Pair(_Table):
 class Optimise(_Table):
     """Latent code optimisation on the middle W+ layers (FALCO, arXiv 2303.11296)."""
 
-    steps: int = Field(40, ge=1, le=2000)
+    steps: int = Field(24, ge=1, le=2000)
     rate: float = Field(0.05, gt=0)
     first_layer: int = Field(3, ge=0, le=15)
     last_layer: int = Field(7, ge=0, le=15)
@@ -69,7 +69,7 @@ class Optimise(_Table):
     prior_weight: float = Field(0.08, ge=0)
     spread_weight: float = Field(0.05, ge=0)
     pair_scale: float = Field(0.6, gt=0, le=1)
-    attribute_goal: float = Field(0.0, ge=0, description="attribute distance that is near enough to stop early")
+    attribute_goal: float = Field(0.0, ge=0, description="attribute distance near enough to stop early")
 
     @model_validator(mode="after")
     def _ordered(self) -> Optimise:
@@ -82,11 +82,12 @@ class Verify(_Table):
     """The judge's distance below which two faces are one person, and how often to try again."""
 
     threshold: float = Field(0.6, gt=0)
+    reserve: float = Field(default=0.03, ge=0, description="a blended face must pass by this much: encoding moves it")
     attempts: int = Field(4, ge=1, le=10)
 
 
 class Recipe(_Table):
-    """All settings that decide the result. Two runs with equal recipes, inputs and weights give equal pictures."""
+    """All settings that decide the result: equal recipes, inputs and weights give equal pictures."""
 
     name: str = "default"
     seed: int = Field(0, ge=0)
@@ -119,7 +120,8 @@ class Recipe(_Table):
                 text = Path(name).read_text("utf-8")
             return cls(**tomllib.loads(text))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"there is no recipe {name!r}", f"presets: {', '.join(PRESETS)}, or a TOML file") from error
+            raise UsageError(f"there is no recipe {name!r}",
+                             f"presets: {', '.join(PRESETS)}, or a TOML file") from error
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{name} is not TOML: {error}") from error
         except ValidationError as error:

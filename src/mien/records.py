@@ -85,11 +85,13 @@ class Crop:
         pixels: [S, S, 3] uint8 RGB.
         quad: [4, 2] float64, the crop's corners (top left, bottom left, bottom right, top right) in photo pixels.
         inside: [S, S] bool, which of the crop's pixels lie within the photo.
+        turn: how far the head is turned: 0 frontal, 1 with the nose below the crop's right eye, -1 the left one.
     """
 
     pixels: Pixels
     quad: npt.NDArray[np.float64]
     inside: npt.NDArray[np.bool_]
+    turn: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,10 @@ class Match:
 
 @dataclass
 class Outcome:
-    """What became of one face: one row of the manifest."""
+    """What became of one face: one row of the manifest.
+
+    `seconds` is its share of the time from whole photo to written file.
+    """
 
     file: str
     face: int

@@ -8,7 +8,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,13 +25,14 @@ from mien.files import replace_file
 from mien.losses import faces_of
 from mien.models.networks import Networks
 from mien.people import Gallery, Region, read_labels, read_regions
+from mien.photo_files import printable
 from mien.pipeline import Pipeline, Work
 from mien.recipe import Recipe
 from mien.records import Face, Match, Outcome, Photo, Skipped
 from mien.stages.align import align
 from mien.stages.detect import detect, overlap
 from mien.stages.export import encode_photo, write_bytes
-from mien.stages.pair import pair_person
+from mien.stages.pair import distances, pair_person
 from mien.stages.pool import Pool
 from mien.stages.read import decode_pixels, read_photo
 from mien.store import SHARD, ShardResult, Store, write_errors
@@ -39,6 +40,7 @@ from mien.store import SHARD, ShardResult, Store, write_errors
 GROUP_PIXELS = 40_000_000  # photos held at once
 PERSON_FACES = 8  # faces a person's new face is chosen by
 REGION_OVERLAP = 0.2
+SEARCHES = 3  # of a finished photo; each may conceal more
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Event:
-    """Progress: photos done of all, faces done so far, seconds worked; `resumed` photos were done before."""
+    """Progress: photos done of all, faces done so far, and how many of them in this call."""
 
     photos: int
     total: int
     faces: int
-    resumed: int
+    new_faces: int
 
 
 Progress = Callable[[Event], None]
@@ -147,18 +149,17 @@ class Run:
             summary.skipped += tally.skipped
             if self.recipe.identity == "per-person":
                 self._meet(names)
-            resumed = 0
+            new_faces = 0
             for index, first in enumerate(range(0, len(names), SHARD)):
                 part = names[first : first + SHARD]
                 result = store.shard(index, part)
                 if result is None:
                     result = self._shard(store, index, part)
                     store.finish_shard(index, part, result)
-                else:
-                    resumed += len(part)
+                    new_faces += len(result.outcomes)
                 self.pipeline.used.update(result.used)
                 summary.add(result)
-                progress(Event(first + len(part), len(names), summary.faces, resumed))
+                progress(Event(first + len(part), len(names), summary.faces, new_faces))
             store.write_manifest(summary.outcomes, self._record(summary), self.recipe.hash)
         return summary
 
@@ -174,10 +175,14 @@ class Run:
         started, result = time.perf_counter(), ShardResult()
         before, used = Counter(self.pipeline.seconds), set(self.pipeline.used)
         latents: dict[str, torch.Tensor] = {}
+        begun = started
         for group in self._groups(names, result):
             self.pipeline.run(group)
             for work in group:
                 self._export(work, result)
+            _share_time([row for work in group for row in work.outcomes], time.perf_counter() - begun)
+            begun = time.perf_counter()
+            for work in group:
                 for subject in work.subjects:
                     if subject.codes is not None and subject.inverted is not None:
                         place = f"{names.index(subject.outcome.file)}.{subject.outcome.face}"
@@ -214,7 +219,7 @@ class Run:
             with self.pipeline.timed("detect"):
                 faces = detect(self.networks, photo)
         except PhotoError as error:
-            result.skipped.append(Skipped(name, error.message))
+            result.skipped.append(Skipped(name, error.message.removeprefix(f"{printable(name)}: ")))
             return None
         faces, extra = self._named(photo, faces)
         work = self.pipeline.prepare(photo, faces)
@@ -248,7 +253,7 @@ class Run:
             if not chosen or any(_meets(box, subject.face) for box in self.exclude.get(name, [])):
                 outcome.status, outcome.reason = "excluded", "left out by the owner's list"
             elif person:
-                outcome.status, outcome.reason = "kept", f"agreed: {person}"
+                outcome.status, outcome.reason, outcome.person = "kept", "agreed", person
             else:
                 stay.append(subject)
                 continue
@@ -257,13 +262,11 @@ class Run:
 
     def _export(self, work: Work, result: ShardResult) -> None:
         """Encode, decode, search again, write; a dropped photo is not written."""
-        for _ in range(3):
-            assert work.pixels is not None and work.changed is not None
-            with self.pipeline.timed("encode"):
-                data, suffix = encode_photo(work.photo, work.pixels, work.changed)
-                decoded = decode_pixels(data)
-            if not self.pipeline.search_again(work, decoded):
+        data, suffix = self._encode(work)
+        for _ in range(SEARCHES):
+            if not self.pipeline.search_again(work, decode_pixels(data)):
                 break
+            data, suffix = self._encode(work)
         name = work.photo.name + suffix
         result.outcomes += work.outcomes
         if any(row.status == "dropped" for row in work.outcomes):
@@ -277,33 +280,36 @@ class Run:
             write_bytes(target, data)
         result.outputs[work.photo.name] = name
 
+    def _encode(self, work: Work) -> tuple[bytes, str]:
+        assert work.pixels is not None and work.changed is not None
+        with self.pipeline.timed("encode"):
+            return encode_photo(work.photo, work.pixels, work.changed)
+
     def _meet(self, names: Sequence[str]) -> None:
         """Before anything is changed: who is in which photo, and which new face each person gets."""
-        gallery, members = Gallery(), {}
+        gallery = Gallery()
+        rows: dict[str, list[torch.Tensor]] = {}  # each face's distances to the pool, a few kB
         for name in names:
             try:
                 photo = read_photo(self.root / name, name)
-                faces = [face for face in detect(self.networks, photo)
-                         if min(face.box[2:]) >= self.recipe.detect.min_size]
+                faces = detect(self.networks, photo)
             except PhotoError:
                 continue
-            found = detect(self.networks, photo) if len(faces) else []
-            self.who[name] = [""] * len(found)
-            largest = max(range(len(found)), key=lambda i: found[i].box[2] * found[i].box[3], default=-1)
-            for i, face in enumerate(found):
-                targets = faces_of(self.networks, [face], [align(photo.pixels, face)])
-                label = self._label(name) if i == largest else ""
-                person = f"label:{label}" if label else gallery.assign(targets.identity[0].numpy())
-                self.who[name][i] = person
-                members.setdefault(person, [])
-                if len(members[person]) < PERSON_FACES:
-                    members[person].append(targets)
-        taken: set[int] = set()
-        for person in sorted(members):
-            matches = [pair_person(self.pool, targets, self.recipe.pair, self.request.key or b"", taken)
-                       for targets in members[person][:1]]
-            self.people[person] = matches[0]
-            taken.add(matches[0].index)
+            label, largest = self._label(name), max((face.box[2] * face.box[3] for face in faces), default=0)
+            self.who[name] = []
+            for face in faces:
+                target = faces_of(self.networks, [face], [align(photo.pixels, face)])
+                labelled = label and face.box[2] * face.box[3] == largest
+                person = f"label:{label}" if labelled else gallery.assign(target.identity[0].numpy())
+                self.who[name].append(person)
+                known = rows.setdefault(person, [])
+                if len(known) < PERSON_FACES:
+                    known.append(distances(self.pool, target, self.recipe.pair)[0])
+        for person in sorted(rows):
+            mean = torch.stack(rows[person]).mean(dim=0)
+            self.people[person] = pair_person(mean, self.recipe.pair, self.request.key or b"",
+                                              self.pipeline.used)
+            self.pipeline.used.add(self.people[person].index)
 
     def _label(self, name: str) -> str:
         return self.labels.get(name) or self.labels.get(name.rsplit("/", 1)[-1], "")
@@ -317,8 +323,16 @@ class Run:
             "versions": {name: _version(name) for name in ("torch", "numpy", "opencv-python-headless", "pillow")},
             "threads": torch.get_num_threads(), "photos": summary.photos, "faces": summary.faces,
             "statuses": dict(summary.statuses), "reasons": dict(summary.reasons),
+            "stages": {name: round(value, 2) for name, value in summary.stages.items()}, "wall": round(summary.wall, 2),
             "skipped": [{"file": os.fsencode(s.file).decode("utf-8", "backslashreplace"), "reason": s.reason}
                         for s in summary.skipped]}
+
+
+def _share_time(outcomes: list[Outcome], seconds: float) -> None:
+    """Spread what a group of photos took besides its batches (reading, searching, blending, writing) over its faces."""
+    rest = seconds - sum(outcome.seconds for outcome in outcomes)
+    for outcome in outcomes:
+        outcome.seconds += rest / len(outcomes)
 
 
 def _by_file(regions: list[Region]) -> dict[str, list[tuple[float, float, float, float]]]:

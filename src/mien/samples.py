@@ -1,8 +1,11 @@
-"""Sample photographs without real people's consent to ask for: NASA's public-domain portrait of an astronaut (from
-scikit-image) and group photos composed of generated faces."""
+"""Sample photographs that need nobody's consent.
+
+NASA's public-domain portrait of an astronaut (from scikit-image) and group photos of generated faces.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -31,13 +34,17 @@ def write_samples(folder: Path, progress: Progress | None = None) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     generator = MobileStyleGAN.from_file(paths["mobilestylegan"])
     astronaut = np.asarray(Image.open(paths["astronaut"]).convert("RGB"))
-    pictures = {"astronaut.png": astronaut, "group wall.jpg": _wall(_portraits(generator, range(6)), columns=3),
+    pictures = {"astronaut.png": astronaut,
+                "group wall.jpg": _wall(_portraits(generator, range(6)), columns=3),
                 "group strip.png": _wall(_portraits(generator, range(6, 9)), columns=3, tilt=9.0)}
     for name, pixels in pictures.items():
-        options = {"quality": 93} if name.endswith("jpg") else {}
-        suffix = Path(name).suffix[1:].replace("jpg", "jpeg")
-        replace_file(folder / name, lambda path, p=pixels, s=suffix, o=options: Image.fromarray(p).save(path, s, **o))
+        replace_file(folder / name, partial(_save, pixels, "JPEG" if name.endswith("jpg") else "PNG"))
     return [folder / name for name in pictures]
+
+
+def _save(pixels: Pixels, kind: str, path: Path) -> None:
+    options = {"quality": 93} if kind == "JPEG" else {}
+    Image.fromarray(pixels).save(path, kind, **options)
 
 
 @torch.inference_mode()
@@ -45,7 +52,8 @@ def _portraits(generator: MobileStyleGAN, numbers: range) -> list[Pixels]:
     z = torch.stack([torch.randn(DIM, generator=torch.Generator().manual_seed(SEED + i)) for i in numbers])
     codes = generator.truncate(generator.map(z), 0.7)[:, None].expand(-1, N_LAYERS, -1)
     pictures = [to_pixels(generator(row[None]))[0].numpy() for row in codes]
-    return [cv2.resize(p, (PORTRAIT, PORTRAIT), interpolation=cv2.INTER_AREA) for p in pictures]
+    return [np.asarray(cv2.resize(p, (PORTRAIT, PORTRAIT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+            for p in pictures]
 
 
 def _wall(portraits: list[Pixels], columns: int, tilt: float = 0.0) -> Pixels:

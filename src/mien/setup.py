@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from mien.models.cache import cache_folder, sha256_of, weights_sha256
+from mien.errors import OutputError
+from mien.models.cache import cache_folder, locked, sha256_of, weights_sha256
 from mien.models.fetch import Progress as FetchProgress
 from mien.models.fetch import ensure
 from mien.models.networks import MOBILE, Networks, head_file, load_networks
@@ -34,7 +36,8 @@ def weights_hashes() -> dict[str, str]:
 def pool_name(settings: PoolSettings, weights: dict[str, str]) -> str:
     """The cache's name of a pool: settings and all weights that its numbers come from."""
     made_with = ("mobilestylegan", "image_head", "efficientnet_lite0", "sface", "yunet")
-    return pool_key(settings, hashlib.sha256("".join(weights[name] for name in made_with).encode()).hexdigest())
+    joined = "".join(weights[name] for name in made_with)
+    return pool_key(settings, hashlib.sha256(joined.encode()).hexdigest())
 
 
 def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
@@ -47,5 +50,16 @@ def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
     networks = load_networks(ensure(MOBILE, fetching), recipe.detect.score)
     weights = weights_hashes()
     folder, key = cache_folder() / "pools", pool_name(recipe.pool, weights)
-    pool = load_pool(folder, key) or build_pool(networks, recipe.pool, folder, key, building)
+    pool = load_pool(folder, key) or _build(networks, recipe.pool, folder, key, building)
     return Ready(networks, pool, weights)
+
+
+def _build(networks: Networks, settings: PoolSettings, folder: Path, key: str, building: PoolProgress) -> Pool:
+    """Build the pool. Of several runs that start together one builds, the others wait for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / f"{key}.lock", lambda: None):
+            return load_pool(folder, key) or build_pool(networks, settings, folder, key, building)
+    except OSError as error:
+        raise OutputError(f"cannot keep the pool in {folder}: {error.strerror or error}",
+                          "set MIEN_CACHE to a folder with room (about 100 MB)") from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from mien.files import replace_file
 from mien.records import Outcome, Skipped
 
 SHARD = 8  # photos
+PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)  # of write_bytes and replace_file
 
 MANIFEST = pa.schema([
     ("file", pa.string()), ("face", pa.int32()), ("x", pa.float32()), ("y", pa.float32()), ("width", pa.float32()),
@@ -82,11 +84,14 @@ class Store:
             self.dst.mkdir(parents=True, exist_ok=True)
         with self._lock():
             self._check(question, fresh)
+            self._sweep()
             yield self
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        with (self.work / "lock").open("w") as handle:
+        with write_errors(self.work):
+            handle = (self.work / "lock").open("w")
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -102,6 +107,14 @@ class Store:
         if changed:
             raise UsageError(f"{self.work} belongs to a run with another {', '.join(changed)}",
                              "resume with the same arguments, or give another DST and --work")
+
+    def _sweep(self) -> None:
+        """Clear away what a killed run was just writing: DST may be published as it is."""
+        with write_errors(self.dst):
+            for root in (self.dst, self.work):
+                for folder, _, names in os.walk(root):
+                    for name in filter(PARTS.fullmatch, names):
+                        (Path(folder) / name).unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write WORK/name whole or not at all."""
@@ -126,9 +139,9 @@ class Store:
             result = ShardResult([Outcome(**row) for row in data["outcomes"]],
                                  [Skipped(**row) for row in data["skipped"]], data["outputs"], data["stages"],
                                  data["used"], data["wall"])
-        except (KeyError, TypeError):
+            return result if all((self.dst / name).is_file() for name in result.outputs.values()) else None
+        except (KeyError, TypeError, AttributeError):
             return None
-        return result if all((self.dst / name).is_file() for name in result.outputs.values()) else None
 
     def finish_shard(self, index: int, names: Sequence[str], result: ShardResult) -> None:
         """Mark a shard as done. Its photos must be in DST."""

@@ -24,7 +24,8 @@ def codes() -> torch.Tensor:
 
 
 @torch.inference_mode()
-def test_mapping_and_synthesis_agree_with_the_original_runtime(generator: MobileStyleGAN, codes: torch.Tensor) -> None:
+def test_mapping_and_synthesis_agree_with_the_original_runtime(generator: MobileStyleGAN,
+                                                               codes: torch.Tensor) -> None:
     reference = np.load(REFERENCE)
     w = generator.map(codes)
     assert np.abs(w.numpy() - reference["w"]).max() < 2e-5

@@ -17,7 +17,8 @@ import openvino
 
 def main() -> None:
     folder, core = Path(sys.argv[1]), openvino.Core()
-    networks = [core.compile_model(folder / f"mobilestylegan_ffhq_{part}.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    networks = [core.compile_model(folder / f"mobilestylegan_ffhq_{part}.xml", "CPU", exact)
                 for part in ("mnet", "snet")]
     z = np.random.RandomState(7).standard_normal((2, 512)).astype(np.float32)
     w = np.concatenate([networks[0](row[None])[0] for row in z])

@@ -91,7 +91,8 @@ def test_concealing_leaves_a_few_colours_only() -> None:
 
 def test_concealing_tiny_and_outlying_boxes() -> None:
     photo = noise(20, 20)
-    faces = [Face((5, 5, 2, 2), np.full((5, 2), 6, np.float32), 0.5), Face((-9, -9, 4, 4), np.full((5, 2), -8, np.float32), 0.5)]
+    faces = [Face((5, 5, 2, 2), np.full((5, 2), 6, np.float32), 0.5),
+             Face((-9, -9, 4, 4), np.full((5, 2), -8, np.float32), 0.5)]
     out, changed = conceal(photo, faces)
     assert changed.any()
     assert out.shape == photo.shape

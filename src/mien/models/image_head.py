@@ -1,8 +1,8 @@
 """A cheap picture out of the generator's middle: the project's own small network.
 
-MobileStyleGAN ships only its last layer to RGB, so every look at the picture costs all the layers up to 512x512. The
-head reads the features at 64x64 and gives the picture at 256x256 that the full output would shrink to.
-It is trained by `training/image_head.py`; the optimisation looks through it and the result is confirmed at full size.
+MobileStyleGAN ships only its last layer to RGB, so every look at the picture costs all layers up to 512x512.
+The head reads the features at 64x64 and gives the picture at 256x256 that the full output would shrink to. It
+is trained by `training/image_head.py`; the optimisation looks through it, the end is confirmed at full size.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""MobileStyleGAN-FFHQ, the embedded generator (Belousov 2021, arXiv 2104.04767): a distilled StyleGAN2 at 1024 px.
+"""MobileStyleGAN-FFHQ, the embedded generator (Belousov 2021, arXiv 2104.04767): a distilled StyleGAN2.
 
-W+ has 16 vectors: 0 -> conv1; block i: 2i+1 -> up and conv1, 2i+2 -> conv2; 15 -> to_img. Layers 3..7 drive the
-resolutions 16..64, the same that FALCO optimises in StyleGAN2's 18 vectors. The stored noise maps are part of the
-network, so the same code always gives the same image.
+W+ has 16 vectors: 0 -> conv1; block i: 2i+1 -> up and conv1, 2i+2 -> conv2; 15 -> to_img. Layers 3..7 drive
+the resolutions 16..64, the same that FALCO optimises in StyleGAN2's 18 vectors. The stored noise maps are
+part of the network, so the same code always gives the same image.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import torch
 from safetensors import SafetensorError
@@ -34,8 +34,8 @@ def inverse_haar(x: Tensor) -> Tensor:
     """
     b, c4, h, w = x.shape
     c = c4 // 4
-    low = x[:, :c]
-    lh, hl, hh = x[:, c:].reshape(b, c, 3, h, w).unbind(2)
+    low, high = torch.split(x, [c, 3 * c], dim=1)
+    lh, hl, hh = high.reshape(b, c, 3, h, w).unbind(2)
     s, d, t, u = low + lh, low - lh, hl + hh, hl - hh
     top = torch.stack((s + t, s - t), dim=-1)  # [B, C, H, W, 2]
     bottom = torch.stack((d + u, d - u), dim=-1)
@@ -43,7 +43,7 @@ def inverse_haar(x: Tensor) -> Tensor:
 
 
 class Styled(nn.Module):
-    """A modulated convolution: the style scales the input channels; demodulation is folded into the weights."""
+    """A modulated convolution: the style scales the input channels; the weights hold the demodulation."""
 
     def __init__(self, state: dict[str, Tensor], name: str) -> None:
         super().__init__()
@@ -86,7 +86,10 @@ class Block(nn.Module):
 
 
 class MobileStyleGAN(nn.Module):
-    """Mapping, whitening and synthesis, frozen. Codes are float32 [B, 512] (z, v, w) or [B, 16, 512] (W+, whitened)."""
+    """Mapping, whitening and synthesis, frozen.
+
+    Codes are float32: [B, 512] (z, v, w) or [B, 16, 512] (W+, whitened).
+    """
 
     mapping_weight: Tensor
     mapping_bias: Tensor
@@ -98,7 +101,8 @@ class MobileStyleGAN(nn.Module):
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__()
-        for key in ("mapping_weight", "mapping_bias", "w_mean", "whiten_mean", "whiten_basis", "whiten_spread", "const"):
+        for key in ("mapping_weight", "mapping_bias", "w_mean", "whiten_mean", "whiten_basis",
+                    "whiten_spread", "const"):
             self.register_buffer(key, state[key])
         self.conv1 = Styled(state, "conv1")
         self.blocks = nn.ModuleList(Block(state, i) for i in range(BLOCKS))
@@ -115,7 +119,8 @@ class MobileStyleGAN(nn.Module):
         try:
             return cls(load_file(path))
         except (KeyError, OSError, SafetensorError) as error:
-            raise ModelError(f"{path} does not hold MobileStyleGAN: {error}", "run: mien models check") from error
+            raise ModelError(f"{path} does not hold MobileStyleGAN: {error}",
+                             "run: mien models check") from error
 
     def map(self, z: Tensor) -> Tensor:
         """Mapping network, z [B, 512] ~ N(0, I) -> w [B, 512]."""
@@ -132,7 +137,7 @@ class MobileStyleGAN(nn.Module):
         return self.w_mean + psi * (w - self.w_mean)
 
     def whiten(self, w: Tensor) -> Tensor:
-        """w [..., 512] -> v [..., 512], about unit normal over generated faces ("PN space", arXiv 2012.09036)."""
+        """w [..., 512] -> v [..., 512], about unit normal over faces: the PN space of arXiv 2012.09036."""
         y = torch.where(w > 0, w / SQRT2, w / (SQRT2 * 0.2))
         return (y - self.whiten_mean) @ self.whiten_basis / self.whiten_spread
 
@@ -142,15 +147,17 @@ class MobileStyleGAN(nn.Module):
         return F.leaky_relu(y, 0.2) * SQRT2
 
     def features(self, wp: Tensor, blocks: int = 5) -> Tensor:
-        """W+ [B, 16, 512] -> features after that many blocks: 4 -> [B, 512, 64, 64], 5 -> [B, 256, 128, 128]."""
-        x = self.conv1(self.const.expand(len(wp), -1, -1, -1), wp[:, 0])  # [B, 512, 4, 4]
+        """W+ [B, 16, 512] -> features after the blocks: 4 -> [B, 512, 64, 64], 5 -> [B, 256, 128, 128]."""
+        layers = wp.unbind(1)
+        x: Tensor = self.conv1(self.const.expand(len(wp), -1, -1, -1), layers[0])  # [B, 512, 4, 4]
         for i in range(blocks):
-            x = self.blocks[i](x, wp[:, 2 * i + 1], wp[:, 2 * i + 2])
+            x = self.blocks[i](x, layers[2 * i + 1], layers[2 * i + 2])
         return x
 
     def modulated(self, wp: Tensor, blocks: int) -> Tensor:
         """`features` already scaled by the style of the next block's first layer."""
-        return self.blocks[blocks].up.modulate(self.features(wp, blocks), wp[:, 2 * blocks + 1])  # type: ignore[no-any-return, union-attr, operator]
+        up = cast(Block, self.blocks[blocks]).up
+        return up.modulate(self.features(wp, blocks), wp[:, 2 * blocks + 1])
 
     def forward(self, wp: Tensor) -> Tensor:
         """Synthesis, W+ [B, 16, 512] -> images [B, 3, 1024, 1024] in about -1..1."""
@@ -240,7 +247,7 @@ def convert_mobilestylegan(folder: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: the files are not those graphs.
     """
-    graphs = [read_graph(folder / f"mobilestylegan_ffhq_{part}.xml", folder / f"mobilestylegan_ffhq_{part}.bin")
+    graphs = [read_graph(*(folder / f"mobilestylegan_ffhq_{part}.{kind}" for kind in ("xml", "bin")))
               for part in ("mnet", "snet")]
     try:
         state = {**_mapping(graphs[0]), **_styles(graphs[1]), **_convolutions(graphs[1])}

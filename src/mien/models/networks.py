@@ -21,7 +21,7 @@ MOBILE = ("mobilestylegan", "yunet", "sface", "dlib_resnet", "shape_predictor", 
 
 @dataclass(frozen=True)
 class Networks:
-    """Frozen networks: generator, a cheap look at its picture, features, the loss's recogniser, judge, detector."""
+    """Frozen networks: generator, cheap look at its picture, features, loss's recogniser, judge, detector."""
 
     generator: MobileStyleGAN
     head: ImageHead
@@ -59,7 +59,8 @@ def load_networks(paths: dict[str, Path], detect_score: float = 0.6) -> Networks
         head=ImageHead.from_file(head_file()),
         features=EfficientNetLite0.from_file(paths["efficientnet_lite0"]),
         recogniser=SFace.from_file(paths["sface"]),
-        judge=Judge(DlibResNet.from_file(paths["dlib_resnet"]), ShapePredictor.from_file(paths["shape_predictor"])),
+        judge=Judge(DlibResNet.from_file(paths["dlib_resnet"]),
+                    ShapePredictor.from_file(paths["shape_predictor"])),
         detector=YuNet(paths["yunet"], score_threshold=detect_score),
     )
     for network in (networks.generator, networks.head, networks.features, networks.recogniser):

@@ -16,7 +16,7 @@ Matrix = npt.NDArray[np.float64]  # [2, 3] affine
 
 
 def crop_quad(points: Floats) -> npt.NDArray[np.float64]:
-    """Corners (top left, bottom left, bottom right, top right) [4, 2] of the FFHQ crop of five points [5, 2]."""
+    """Corners (top left, bottom left, bottom right, top right) [4, 2] of five points' [5, 2] FFHQ crop."""
     left, right, _, mouth_left, mouth_right = points.astype(np.float64)
     eyes, mouth = (left + right) / 2, (mouth_left + mouth_right) / 2
     eye_to_eye, eye_to_mouth = right - left, mouth - eyes
@@ -46,6 +46,16 @@ def map_points(matrix: Matrix, points: Floats) -> Floats:
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
+def head_turn(points: Floats) -> float:
+    """How far the nose lies from the middle of the eyes, in half eye distances, from five points in crop pixels.
+
+    Returns:
+        -1..1, 0 for a frontal face.
+    """
+    left, right, nose = points[0, 0], points[1, 0], points[2, 0]
+    return float(np.clip((nose - (left + right) / 2) / max((right - left) / 2, 1.0), -1, 1))
+
+
 def align(photo: Pixels, face: Face, size: int = SIZE) -> Crop:
     """Cut the FFHQ crop of a face; what lies outside the photo is mirrored, and marked as not `inside`.
 
@@ -64,9 +74,10 @@ def align(photo: Pixels, face: Face, size: int = SIZE) -> Crop:
     x1, y1 = np.maximum(np.clip(high, 1, [width, height]), [x0 + 1, y0 + 1])
     part, local = photo[y0:y1, x0:x1], matrix - [[0, 0, x0], [0, 0, y0]]
     if scale > 1:  # low-pass before shrinking
-        part = cv2.GaussianBlur(part, (0, 0), 0.45 * scale, borderType=cv2.BORDER_REFLECT_101)
+        blurred = cv2.GaussianBlur(part, (0, 0), 0.45 * scale, borderType=cv2.BORDER_REFLECT_101)
+        part = np.asarray(blurred, dtype=np.uint8)
     pixels = cv2.warpAffine(part, local, (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
                             borderMode=cv2.BORDER_REFLECT_101)
     grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1) @ matrix[:, :2].T + matrix[:, 2]
-    inside = ((grid >= -0.5) & (grid <= [width - 0.5, height - 0.5])).all(axis=-1)
-    return Crop(pixels=np.asarray(pixels, dtype=np.uint8), quad=quad, inside=inside)
+    inside = np.all((grid >= -0.5) & (grid <= [width - 0.5, height - 0.5]), axis=-1)
+    return Crop(pixels=np.asarray(pixels, dtype=np.uint8), quad=quad, inside=np.asarray(inside))

@@ -15,8 +15,13 @@ from mien.stages.align import from_photo
 Map = npt.NDArray[np.float32]
 
 FEATHER = 0.2  # width of the mask's rim, as a share of the ellipse's radius; it lies within the ellipse
+FAR_SIDE = 0.27  # how much narrower the mask's far side gets, half-crop units, when the head is fully turned
 FIELD = 64  # side of the colour field
-COLOUR_LIMIT = 48.0  # grey levels a seam may be corrected by
+# Grey levels: differences at the rim beyond the scale are other things than light (hair, wall), and
+# corrections are limited, those of tint more than those of light.
+COLOUR_SCALE = 28.0
+LIGHT_LIMIT = 40.0
+TINT_LIMIT = 14.0
 SHARPNESS_SIGMAS = (0.0, 0.5, 0.7, 0.9, 1.2, 1.6, 2.1, 2.8, 3.7, 5.0)
 
 
@@ -31,8 +36,8 @@ class Patch:
 def blend(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """Put new faces into a photo.
 
-    Where masks meet, each pixel goes to the face whose centre it is nearer to, so that neighbours do not paint over
-    one another.
+    Where masks meet, each pixel goes to the face whose centre it is nearer to, so that neighbours do not
+    paint over one another.
 
     Returns:
         The new photo [H, W, 3] uint8 and where it may have changed [H, W] bool.
@@ -43,11 +48,11 @@ def blend(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.b
         if window is None:
             continue
         ys, xs = window
-        radius = _radius(patch.crop.quad, ys, xs)
+        radius = _radius(patch.crop, ys, xs)
         mask = np.clip((1 - radius) / FEATHER, 0, 1)
         mask = mask * mask * (3 - 2 * mask)
         for other in patches[:i] + patches[i + 1 :]:
-            mask *= np.clip((_radius(other.crop.quad, ys, xs) - radius) / FEATHER + 0.5, 0, 1)
+            mask *= np.clip((_radius(other.crop, ys, xs) - radius) / FEATHER + 0.5, 0, 1)
         new = _warp(patch, photo[ys, xs], mask, ys, xs)
         here = mask[:, :, None]
         mixed = out[ys, xs] * (1 - here) + new * here
@@ -66,13 +71,24 @@ def _window(quad: npt.NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slic
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def _radius(quad: npt.NDArray[np.float64], ys: slice, xs: slice) -> Map:
+def _radius(crop: Crop, ys: slice, xs: slice) -> Map:
     """Distance from the face's centre in units of its ellipse, for every pixel of the window."""
     y, x = np.mgrid[ys, xs]
-    matrix = from_photo(quad, 2)  # crop coordinates -0.5..1.5, pixel centres
+    matrix = from_photo(crop.quad, 2)  # crop coordinates -0.5..1.5, pixel centres
     u = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] - 0.5  # -1..1 over the crop
     v = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] - 0.5
-    return np.hypot((u - FACE_CENTRE[0]) / FACE_AXES[0], (v - FACE_CENTRE[1]) / FACE_AXES[1]).astype(np.float32)
+    return face_radius(u, v, crop.turn)
+
+
+def face_radius(u: npt.NDArray[np.float64], v: npt.NDArray[np.float64], turn: float) -> Map:
+    """Distance from the face's centre in units of its ellipse, at places (u, v) in -1..1 over the crop.
+
+    A turned head shows little of its far cheek: there the ellipse is narrower, so that the wall behind stays.
+    """
+    u, v = u - FACE_CENTRE[0], v - FACE_CENTRE[1]
+    far = u * np.sign(turn) > 0
+    width = np.where(far, FACE_AXES[0] - FAR_SIDE * abs(turn), FACE_AXES[0])
+    return np.asarray(np.hypot(u / width, v / FACE_AXES[1]), dtype=np.float32)
 
 
 def _warp(patch: Patch, old: Pixels, mask: Map, ys: slice, xs: slice) -> Map:
@@ -93,44 +109,47 @@ def _warp(patch: Patch, old: Pixels, mask: Map, ys: slice, xs: slice) -> Map:
 def colour_field(patch: Patch) -> Map:
     """Smooth colour difference of old and new around the rim of the face, carried inwards: [64, 64, 3].
 
-    Only places near the rim that lie within the photo and differ moderately speak: hair against wall must not tint
-    the skin.
+    Only places near the rim that lie within the photo and differ moderately speak: hair against wall must not
+    tint the skin.
     """
     old = cv2.resize(patch.crop.pixels, (FIELD, FIELD), interpolation=cv2.INTER_AREA).astype(np.float32)
     new = cv2.resize(patch.picture, (FIELD, FIELD), interpolation=cv2.INTER_AREA).astype(np.float32)
     inside = cv2.resize(patch.crop.inside.astype(np.float32), (FIELD, FIELD), interpolation=cv2.INTER_AREA)
     axis = (np.arange(FIELD) + 0.5) / FIELD * 2 - 1
     u, v = np.meshgrid(axis, axis)
-    radius = np.hypot((u - FACE_CENTRE[0]) / FACE_AXES[0], (v - FACE_CENTRE[1]) / FACE_AXES[1])
+    radius = face_radius(u, v, patch.crop.turn)
     difference = old - new
     size = np.abs(difference).max(axis=2)
-    weight = np.exp(-(((radius - 0.92) / 0.12) ** 2)) * inside / (1 + (size / 40) ** 4)
+    weight = np.exp(-(((radius - 0.92) / 0.12) ** 2)) * inside / (1 + (size / COLOUR_SCALE) ** 4)
     weight = np.maximum(weight, 0).astype(np.float32)[:, :, None]
     total = np.zeros_like(difference)
     norm = np.zeros_like(weight)
-    for sigma, share in ((3.0, 1.0), (7.0, 0.15), (16.0, 0.02)):  # near places speak loudest, far ones fill in
+    for sigma, share in ((5.0, 1.0), (10.0, 0.3), (20.0, 0.1)):  # near places speak loudest, far ones fill in
         total += share * cv2.GaussianBlur(difference * weight, (0, 0), sigma)
         norm += share * cv2.GaussianBlur(weight, (0, 0), sigma)[:, :, None]
-    return np.clip(total / (norm + 1e-4), -COLOUR_LIMIT, COLOUR_LIMIT).astype(np.float32)
+    field = total / (norm + 1e-3)
+    light = np.clip(field.mean(axis=2, keepdims=True), -LIGHT_LIMIT, LIGHT_LIMIT)
+    tint = np.clip(field - field.mean(axis=2, keepdims=True), -TINT_LIMIT, TINT_LIMIT)
+    return np.asarray(light + tint, dtype=np.float32)
 
 
 def match_sharpness(new: Map, old: Pixels, mask: Map) -> Map:
-    """Blur the new face as far as its fine detail outdoes the old one's (a face out of focus stays out of focus)."""
+    """Blur the new face as far as its fine detail outdoes the old one's: out of focus stays out of focus."""
     core = mask > 0.5
     if core.sum() < 64:
         return new
     wanted = _detail(old.astype(np.float32), core)
     best, best_gap = new, np.inf
     for sigma in SHARPNESS_SIGMAS:
-        candidate = cv2.GaussianBlur(new, (0, 0), sigma) if sigma else new
+        candidate = np.asarray(cv2.GaussianBlur(new, (0, 0), sigma) if sigma else new, dtype=np.float32)
         gap = abs(np.log((_detail(candidate, core) + 0.05) / (wanted + 0.05)))
         if gap >= best_gap:
             break
-        best, best_gap = np.asarray(candidate, dtype=np.float32), gap
+        best, best_gap = candidate, gap
     return best
 
 
 def _detail(image: Map, core: npt.NDArray[np.bool_]) -> float:
-    """Median strength of fine luminance detail: the median is deaf to lashes and hair, it hears skin and grain."""
+    """Upper quartile of fine luminance detail: it is deaf to lashes and hair and hears skin and grain."""
     grey = image.mean(axis=2)
     return float(np.percentile(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))[core], 75))

@@ -38,8 +38,9 @@ def conceal(photo: Pixels, faces: list[Face]) -> tuple[Pixels, npt.NDArray[np.bo
 def _window(face: Face, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """The box and the five points, grown, within the photo."""
     x, y, w, h = face.box
-    low = np.minimum([x, y], face.points.min(axis=0)) - [GROW * w, GROW * h]
-    high = np.maximum([x + w, y + h], face.points.max(axis=0)) + [GROW * w, GROW * h]
+    grow = np.array([GROW * w, GROW * h])
+    low = np.minimum([x, y], face.points.min(axis=0)) - grow
+    high = np.maximum([x + w, y + h], face.points.max(axis=0)) + grow
     x0, y0 = np.floor(np.clip(low, 0, [shape[1] - 1, shape[0] - 1])).astype(int)
     x1, y1 = np.ceil(np.clip(high, 1, [shape[1], shape[0]])).astype(int)
     return slice(int(y0), int(max(y1, y0 + 1))), slice(int(x0), int(max(x1, x0 + 1)))

@@ -1,7 +1,7 @@
 """Invert: the whitened W+ codes whose picture is the real face.
 
 Optimisation in whitened codes, where the generator's faces are about a unit normal and mistakes stay faces
-(Zhu et al. 2020, arXiv 2012.09036): first one code for all layers, then each layer gets a small offset of its own.
+(Zhu et al. 2020, arXiv 2012.09036): first one code for all layers, then each layer gets a small offset.
 """
 
 from __future__ import annotations
@@ -53,22 +53,27 @@ def invert(networks: Networks, faces: Faces, encoder: Encoder, settings: Setting
     error = torch.full((len(faces),), torch.inf)
     for step in range(settings.steps):
         late = step / settings.steps
-        optimizer.param_groups[0]["lr"] = settings.rate * (1.0 if late < 0.6 else 0.5 if late < 0.85 else 0.25)
+        optimizer.param_groups[0]["lr"] = settings.rate * (
+            1.0 if late < 0.6 else 0.5 if late < 0.85 else 0.25)
         optimizer.param_groups[1]["lr"] = 0.0 if step < settings.shared_steps else (
             settings.offset_rate * (1.0 if late < 0.85 else 0.5))
         codes = shared + offsets
         image = networks.look(networks.generator.colour(codes))
         pixels = pixel_distance(image, faces.image, weight)
-        loss = pixels + settings.feature_weight * feature_distance(features_of(networks, image), faces.features)
-        if settings.identity_weight:
+        features = feature_distance(features_of(networks, image), faces.features)
+        loss = pixels + settings.feature_weight * features
+        # One code for all layers cannot be so exact that identity would matter.
+        if settings.identity_weight and step >= settings.shared_steps:
             cosine = (identity_of(networks, image, faces.view) * faces.identity).sum(dim=1)
             loss = loss + settings.identity_weight * (1 - cosine)
         prior = (shared.square().mean(dim=(1, 2)) - 1).clamp(min=0)
         loss = loss + prior + settings.offset_weight * offsets.square().mean(dim=(1, 2))
+        if step == settings.shared_steps:
+            best_loss.fill_(torch.inf)  # from here on the loss has one more term
         better = loss.detach() < best_loss
         best[better], best_loss[better] = codes.detach()[better], loss.detach()[better]
         error[better] = pixels.detach()[better]
         optimizer.zero_grad()
-        loss.sum().backward()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return Inversion(best, error, settings.steps)

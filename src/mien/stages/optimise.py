@@ -1,7 +1,7 @@
 """Optimise: the latent code of a face that looks the same and is somebody else (FALCO, arXiv 2303.11296).
 
-The middle W+ layers start from the paired generated face and are moved until the recogniser no longer knows the
-person and the attributes are as near to the original as they get; all other layers stay the inversion's.
+The middle W+ layers start from the paired generated face and are moved until the recogniser no longer knows
+the person and the attributes are as near to the original as they get; all other layers stay the inversion's.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Optimised:
     steps: Tensor
 
 
-def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Settings, seed: int,
-             target: Tensor | None = None) -> Optimised:
+def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Settings,
+             seed: int, target: Tensor | None = None) -> Optimised:
     """Optimise a batch; every face keeps its best step and leaves the batch when both its goals are met.
 
     Args:
-        inverted: [B, 16, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces they start from.
-        seed: of the jitter. target: [B, 128] identities to become, or None for anybody else.
+        inverted: [B, 16, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces they start
+            from. seed: of the jitter. target: [B, 128] identities to become, or None for anybody else.
     """
     rng = torch.Generator().manual_seed(seed)
     layers = slice(settings.first_layer, settings.last_layer + 1)
@@ -69,7 +69,7 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
         similarity[better], distance[better] = cosine.detach()[where], attribute.detach()[where]
         steps[active] = step + 1
         optimizer.zero_grad()
-        loss.sum().backward()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         active = active[~((cosine <= settings.margin) & (attribute <= settings.attribute_goal))]
         if len(active) == 0:
@@ -95,7 +95,8 @@ def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: slice, sett
     attribute = feature_distance(features_of(networks, image), faces.features, face)
     loss = loss + settings.attribute_weight * attribute
     loss = loss + settings.colour_weight * colour_distance(image, faces.image, face)
-    seam = (ellipse(image.shape[-1], grow=0.15) - ellipse(image.shape[-1], grow=-0.08)).clamp(min=0) * faces.inside
+    ring = ellipse(image.shape[-1], grow=0.15) - ellipse(image.shape[-1], grow=-0.08)
+    seam = ring.clamp(min=0) * faces.inside
     loss = loss + settings.seam_weight * colour_distance(image, faces.image, seam, size=64)
     middle = codes[:, layers]
     loss = loss + settings.prior_weight * F.relu(middle.square().mean(dim=(1, 2)) - 0.6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Container
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from torch.nn import functional as F
 
 from mien.geometry import ellipse
 from mien.losses import Faces
-from mien.records import Match
 from mien.recipe import Pair as Settings
+from mien.records import Match
 from mien.stages.pool import COLOUR_SIZE, Pool, colour_picture
 
 
@@ -21,7 +22,8 @@ def distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
     features = torch.cdist(pool.vectors_of(faces.features), pool.vectors).square()
     mask = F.interpolate(ellipse(256), size=(COLOUR_SIZE, COLOUR_SIZE), mode="area").sqrt()
     weight = mask / mask.square().sum().sqrt() / 3**0.5
-    colours = torch.cdist((colour_picture(faces.image) * weight).flatten(1), (pool.colours * weight).flatten(1))
+    colours = torch.cdist((colour_picture(faces.image) * weight).flatten(1),
+                          (pool.colours * weight).flatten(1))
     return features + settings.colour_weight * colours
 
 
@@ -43,16 +45,16 @@ def pair(pool: Pool, faces: Faces, settings: Settings, used: Container[int]) -> 
     return matches
 
 
-def pair_person(pool: Pool, faces: Faces, settings: Settings, key: bytes, used: Container[int]) -> Match:
+def pair_person(row: Tensor, settings: Settings, key: bytes, used: Container[int]) -> Match:
     """One pool face for all photos of one person, chosen by a secret key.
 
-    The key gives every pool face a secret rank; of the person's nearest faces the one ranked first is taken. The same
-    key and about the same photos give the same face, and without the key the choice cannot be replayed.
+    The key gives every pool face a secret rank; of the person's nearest faces the one ranked first is taken.
+    The same key and about the same photos give the same face; without it the choice cannot be replayed.
 
     Args:
-        faces: the person's faces. used: pool faces of other people.
+        row: [N] mean attribute distance of the person's faces to the pool's. used: pool faces that other
+            people have.
     """
-    row = distances(pool, faces, settings).mean(dim=0)
     near = _nearest(row, 4 * settings.k, used, set())
     index = min((int(i) for i in near), key=lambda i: hmac.digest(key, i.to_bytes(8, "big"), "sha256"))
     return Match(index=index, distance=float(row[index]))
@@ -60,5 +62,5 @@ def pair_person(pool: Pool, faces: Faces, settings: Settings, key: bytes, used: 
 
 def _nearest(row: Tensor, k: int, used: Container[int], taken: set[int]) -> Tensor:
     order = row.argsort(stable=True)
-    free = [int(i) for i in order[: 64 * k] if int(i) not in used and int(i) not in taken]
-    return torch.tensor(free[:k]) if free else order[:k]
+    free = list(islice((i for i in order.tolist() if i not in used and i not in taken), k))
+    return torch.tensor(free) if free else order[:k]

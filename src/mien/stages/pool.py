@@ -1,8 +1,9 @@
 """Pool: generated faces to pair with, and what they teach about the way from a picture to a code.
 
-Built once per generator, seed, size and truncation. Each face is kept as its whitened code, a pairing vector, a small
-colour picture and its identity; pictures themselves are not kept. The first faces also fit two linear maps: the
-projection to pairing vectors (principal components) and the regression from features to codes that starts inversion.
+Built once per generator, seed, size and truncation. Each face is kept as its whitened code, a pairing vector,
+a small colour picture and its identity; pictures themselves are not kept. The first faces also fit two linear
+maps: the projection to pairing vectors (principal components) and the regression from features to codes that
+starts inversion.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -74,13 +76,13 @@ class Pool:
         return (pair_features(features) - self.pair_mean) @ self.pair_basis
 
     def start(self, image: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        """The regression's whitened code of aligned faces: images [B, 3, 256, 256] and features -> [B, 16, 512]."""
+        """The regression's whitened codes: aligned images [B, 3, 256, 256] and features -> [B, 16, 512]."""
         x = (start_features(image, features) - self.start_mean) * self.start_scale
         return (x @ self.start_weights + self.start_code)[:, None].expand(-1, N_LAYERS, -1).clone()
 
 
 def pair_features(features: tuple[Tensor, ...]) -> Tensor:
-    """14x14 feature maps within the face, flattened so that squared distances are means over the face: [B, F]."""
+    """14x14 feature maps within the face, scaled so that squared distances are means over it: [B, F]."""
     x = features[2]  # [B, 112, 14, 14], unit vectors over channels
     mask = F.interpolate(ellipse(256), size=x.shape[-2:], mode="area")
     return (x * (mask / mask.sum()).sqrt()).flatten(1)
@@ -128,9 +130,9 @@ def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
         done: list[dict[str, Tensor]] = []
         for first in range(0, settings.size, PART):
             done.append(_part(networks, settings, z[first : first + PART], parts / f"{first:08d}.safetensors",
-                              lambda n, first=first: progress(first + n, settings.size)))
+                              partial(_report, progress, first, settings.size)))
         state = _assemble(done)
-        replace_file(folder / f"{key}.safetensors", lambda path: save_file(state, path))
+        replace_file(folder / f"{key}.safetensors", lambda path: _write(path, state))
         for path in parts.iterdir():
             path.unlink()
         parts.rmdir()
@@ -138,6 +140,14 @@ def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
         raise OutputError(f"cannot keep the pool in {folder}: {error.strerror or error}",
                           "set MIEN_CACHE to a folder with room (about 100 MB)") from error
     return Pool.from_file(folder / f"{key}.safetensors")
+
+
+def _report(progress: Progress, first: int, total: int, done: int) -> None:
+    progress(first + done, total)
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    path.write_bytes(save(tensors))  # safetensors' own writer hides that the disk is full from `except OSError`
 
 
 def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
@@ -154,7 +164,7 @@ def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
         rows.append(_faces(networks, settings, z[i : i + BATCH]))
         progress(min(i + BATCH, len(z)))
     part = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-    replace_file(path, lambda target: save_file(part, target))
+    replace_file(path, lambda target: _write(target, part))
     return part
 
 
@@ -186,7 +196,7 @@ def _assemble(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     pair = torch.cat([part["pair"] for part in parts])
     start = torch.cat([part["start"] for part in parts])
     pair_mean, basis = _principal(pair[:FIT].float())
-    vectors = torch.cat([(rows.float() - pair_mean) @ basis for rows in pair.split(1024)])
+    vectors = torch.cat([(rows.float() - pair_mean) @ basis for rows in torch.split(pair, 1024)])
     mean, scale, weights, code = _ridge(start[:FIT].float(), codes[:FIT])
     return {"codes": codes, "vectors": vectors, "colours": torch.cat([part["colours"] for part in parts]),
             "identities": torch.cat([part["identities"] for part in parts]),
@@ -211,5 +221,6 @@ def _ridge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     kernel = (x @ x.T).double()
     unit = kernel.diagonal().mean()
     code = y.mean(dim=0)
-    alpha = torch.linalg.solve(kernel / unit + RIDGE * torch.eye(len(x), dtype=torch.double), (y - code).double())
+    ridge = RIDGE * torch.eye(len(x), dtype=torch.double)
+    alpha = torch.linalg.solve(kernel / unit + ridge, (y - code).double())
     return mean, scale, (x.T @ alpha.float() / unit.float()).contiguous(), code

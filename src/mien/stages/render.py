@@ -12,5 +12,5 @@ from mien.records import Pixels
 
 @torch.inference_mode()
 def render(networks: Networks, codes: Tensor) -> list[Pixels]:
-    """Whitened codes [B, 16, 512] -> pictures, each [1024, 1024, 3] uint8 RGB; memory stays that of one picture."""
+    """Whitened codes [B, 16, 512] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time."""
     return [to_pixels(networks.render(networks.generator.colour(row[None])))[0].numpy() for row in codes]

@@ -38,11 +38,11 @@ def distances(networks: Networks, originals: Floats, photo: Pixels, faces: list[
               found: list[Face | None]) -> npt.NDArray[np.float64]:
     """The judge's distance [N] of each face in the new photo to its original; below 0.6 they are one person.
 
-    A face is judged at the points that the detector finds now and at those it found in the original, and the smaller
-    distance counts: neither a shifted landmark nor a missed face may hide a likeness. What cannot be judged counts
-    as 0.
+    A face is judged at the points that the detector finds now and at those it found in the original, and the
+    smaller distance counts: neither a shifted landmark nor a missed face may hide a likeness. What cannot be
+    judged counts as 0.
     """
     there = np.linalg.norm(embed(networks, photo, faces) - originals, axis=1)
     now = embed(networks, photo, [new or old for new, old in zip(found, faces, strict=True)])
     both = np.minimum(there, np.linalg.norm(now - originals, axis=1))
-    return np.nan_to_num(both.astype(np.float64), nan=0.0)
+    return np.asarray(np.nan_to_num(both.astype(np.float64), nan=0.0))

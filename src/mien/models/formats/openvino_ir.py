@@ -1,4 +1,4 @@
-"""OpenVINO intermediate representation (XML graph + raw little-endian constants), read with the standard library."""
+"""OpenVINO intermediate representation (XML graph + raw little-endian constants), read without OpenVINO."""
 
 from __future__ import annotations
 

@@ -1,0 +1,246 @@
+"""The main job measured: anonymise real photographs, then judge the result, and write the figures down.
+
+    python benchmarks/main_job.py run celebahq --data FOLDER --work FOLDER    # resumable: run it again to go on
+    python benchmarks/main_job.py run photos --data FOLDER --work FOLDER --part 1/2    # parts may run side by side
+    python benchmarks/main_job.py run photos --data FOLDER --work FOLDER --part 2/2
+    python benchmarks/main_job.py write --work FOLDER                         # measures and writes RESULTS.md
+
+FOLDER of --data holds CelebA-HQ/ (FALCO's layout with identities and splits) and photos/images/. CelebA-HQ's photos
+are whole identities of the val split in a seeded order until at least --count photos. Faces are judged by dlib's
+network, which took no part in the optimisation; a second detector (CenterFace) looks whether they are still faces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from statistics import median, quantiles
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from mien.api import anonymize_dataset
+from mien.errors import PhotoError
+from mien.models.centerface import CenterFace
+from mien.models.fetch import ensure
+from mien.recipe import Recipe
+from mien.records import Face
+from mien.run import Event
+from mien.setup import Ready, prepare
+from mien.stages.detect import detect, overlap
+from mien.stages.read import read_photo
+from mien.stages.verify import embed, find_again
+from mien.stages.verify import distances as judge_distances
+
+SETS = ("celebahq", "photos")
+SECOND_DETECTOR_OVERLAP = 0.2
+TITLES = {"celebahq": "CelebA-HQ val, whole identities", "photos": "ordinary photographs"}
+
+
+def celebahq_photos(data: Path, count: int) -> list[Path]:
+    """Photos of whole identities of the val split, at least `count` of them."""
+    root = data / "CelebA-HQ"
+    notes = root / "annotations"
+    split = dict(line.split() for line in (notes / "list_eval_partition.txt").read_text().splitlines())
+    person = dict(line.split() for line in (notes / "identity_CelebA.txt").read_text().splitlines())
+    people: dict[str, list[Path]] = {}
+    for line in (notes / "CelebA-HQ-to-CelebA-mapping.txt").read_text().splitlines()[1:]:
+        index, _, original = line.split()
+        if split[original] == "1":
+            people.setdefault(person[original], []).append(root / "data" / f"{index}.jpg")
+    chosen: list[Path] = []
+    for name in np.random.default_rng(0).permutation(sorted(people)):
+        if len(chosen) >= count:
+            break
+        chosen += people[str(name)]
+    return sorted(chosen)
+
+
+def source(name: str, part: str, data: Path, work: Path, count: int) -> Path:
+    """A folder of links to one part ("2/3": the second third) of a set's photos."""
+    paths = celebahq_photos(data, count) if name == "celebahq" else sorted((data / "photos" / "images").iterdir())
+    number, parts = (int(x) for x in part.split("/"))
+    chosen = np.array_split(np.array(paths, dtype=object), parts)[number - 1]
+    folder = work / "src" / f"{name}-{number}of{parts}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in chosen:
+        link = folder / path.name
+        if not link.is_symlink():
+            link.symlink_to(path.resolve())
+    return folder
+
+
+def run(name: str, part: str, data: Path, work: Path, count: int, recipe: str) -> None:
+    """Anonymise one part of a set, going on where an earlier call stopped."""
+    src = source(name, part, data, work, count)
+
+    def show(event: Event) -> None:
+        print(f"{src.name}: {event.photos}/{event.total} photos, {event.faces} faces", flush=True)
+
+    anonymize_dataset(src, work / "dst" / src.name, recipe, work=work / "private" / src.name, progress=show)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    file = work / f"{src.name}.memory.json"
+    known = json.loads(file.read_text()) if file.exists() else 0.0
+    file.write_text(json.dumps(max(known, peak)))
+
+
+@dataclass
+class Measured:
+    """What became of one face."""
+
+    file: str
+    status: str
+    reason: str
+    changed: bool
+    distance: float
+    second_detector: bool
+    seconds: float
+    attempts: int
+
+
+def finished(name: str, work: Path) -> list[tuple[Path, Path]]:
+    """(SRC, DST) of the finished parts of a set."""
+    folders = sorted((work / "dst").glob(f"{name}-*of*"))
+    return [(work / "src" / dst.name, dst) for dst in folders if (dst / "mien.parquet").exists()]
+
+
+def measure(src: Path, dst: Path, ready: Ready) -> Iterator[Measured]:
+    """Search the originals anew and hold every face against DST; nothing is taken from the manifest but the status."""
+    second = CenterFace(ensure(["centerface"])["centerface"])
+    rows: dict[str, list[dict[str, object]]] = {}
+    for row in pq.read_table(dst / "mien.parquet").to_pylist():
+        rows.setdefault(row["file"], []).append(row)
+    for file, known in rows.items():
+        try:
+            old, new = read_photo(src / file, file), read_photo(_output(dst, file), file)
+        except PhotoError:
+            continue
+        faces = detect(ready.networks, old)
+        distances = judge_distances(ready.networks, embed(ready.networks, old.pixels, faces), new.pixels, faces,
+                                    find_again(ready.networks, new.pixels, faces))
+        seen = second.detect(new.pixels)
+        for face, distance in zip(faces, distances, strict=True):
+            row = max(known, key=lambda r, f=face: overlap(f.box, _box(r)))
+            yield Measured(file, str(row["status"]), str(row["reason"]), _changed(old.pixels, new.pixels, face),
+                           float(distance), any(overlap(face.box, other.box) >= SECOND_DETECTOR_OVERLAP for other in seen),
+                           float(row["seconds"]), int(row["attempts"]))
+
+
+def _box(row: dict[str, object]) -> tuple[float, float, float, float]:
+    return (row["x"], row["y"], row["width"], row["height"])  # type: ignore[return-value]
+
+
+def _output(dst: Path, name: str) -> Path:
+    return dst / name if (dst / name).exists() else dst / f"{name}.png"
+
+
+def _changed(old: np.ndarray, new: np.ndarray, face: Face) -> bool:
+    """Whether most of the face's inner box differs visibly."""
+    x, y, w, h = face.box
+    ys = slice(max(0, int(y + h / 4)), max(1, int(y + 3 * h / 4)))
+    xs = slice(max(0, int(x + w / 4)), max(1, int(x + 3 * w / 4)))
+    if old.shape != new.shape:
+        return False
+    difference = np.abs(old[ys, xs].astype(int) - new[ys, xs]).max(axis=2)
+    return difference.size > 0 and float((difference > 4).mean()) > 0.5
+
+
+def table(name: str, measured: list[Measured], parts: list[Path], work: Path) -> str:
+    """The figures of one set, as Markdown."""
+    records = [json.loads((dst / "mien.json").read_text()) for dst in parts]
+    skipped = [one for record in records for one in record["skipped"]]
+    done = [m for m in measured if m.status == "anonymised"]
+    blurred = [m for m in measured if m.status == "blurred"]
+    distances = [m.distance for m in done] or [0.0]
+    verified = sum(m.distance < 0.6 for m in measured)
+    second = sum(m.second_detector for m in done)
+    seconds = [m.seconds for m in done] or [0.0]
+    stages: Counter[str] = Counter()
+    for record in records:
+        stages.update(record["stages"])
+    total = sum(stages.values()) or 1
+    reasons = "; ".join(f"{count} {reason}" for reason, count in Counter(m.reason for m in blurred).most_common())
+    memory = [json.loads(path.read_text()) for path in work.glob(f"{name}-*.memory.json")]
+    lines = [
+        f"### {TITLES[name]}", "",
+        f"{sum(r['photos'] for r in records)} photos written, {len(skipped)} skipped, {len(measured)} faces found. "
+        f"{len(records)} process(es), {records[0]['threads']} thread(s) each.", "",
+        "| figure | measured | wanted |", "|---|---|---|",
+        f"| faces changed | {_share(sum(m.changed for m in measured), len(measured))} | 100 % |",
+        f"| faces in DST that verify as their original (dlib distance < 0.6) | {verified} of {len(measured)} | 0 |",
+        f"| anonymised, not blurred | {_share(len(done), len(measured))} | "
+        + ("97 % |" if name == "celebahq" else "stated |"),
+        f"| second detector finds a face in anonymised faces | {_share(second, len(done))} | 99 % |",
+        f"| dlib distance to the original, anonymised: median (5th percentile, least) | {median(distances):.2f} "
+        f"({np.percentile(distances, 5):.2f}, {min(distances):.2f}) | |",
+        f"| seconds a face, whole photo to written file: median (quartiles) | {median(seconds):.1f} "
+        f"({', '.join(f'{q:.1f}' for q in quantiles(seconds * 2, n=4)[::2])}) | 60 |",
+        f"| faces that needed more than one attempt | {_share(sum(m.attempts > 1 for m in measured), len(measured))} | |",
+        f"| peak memory of the process, GB | {max(memory, default=0):.2f} | 3 |", "",
+        "Time goes to: " + ", ".join(f"{stage} {100 * value / total:.0f} %" for stage, value in stages.most_common()) + ".",
+        "", f"Blurred: {reasons or 'none'}.",
+        "", "Skipped: " + ("; ".join(f"{s['file']} ({s['reason']})" for s in skipped) or "none") + ".", ""]
+    return "\n".join(lines)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({100 * part / max(whole, 1):.1f} %)"
+
+
+def machine() -> str:
+    """Processor, cores and memory, for the heading."""
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.processor())
+    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def write(work: Path, recipe: str, out: Path) -> None:
+    """Measure all finished sets and put their tables into RESULTS.md."""
+    ready = prepare(Recipe.load(recipe))
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    parts = ["# Results", "", "Written by `benchmarks/main_job.py write`. Times depend on the machine and on what else "
+             "it does; compare them within one run only.", "", "## The main job",
+             "", f"{date.today().isoformat()}, commit {commit.strip()}, {machine()}. Recipe {recipe}, "
+             f"hash {Recipe.load(recipe).hash}.", ""]
+    for name in SETS:
+        pairs = finished(name, work)
+        measured = [one for src, dst in pairs for one in measure(src, dst, ready)]
+        if measured:
+            (work / f"{name}.measured.json").write_text(json.dumps([vars(m) for m in measured], indent=1))
+            parts.append(table(name, measured, [dst for _, dst in pairs], work))
+    out.write_text("\n".join(parts))
+    print(out.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "write"))
+    parser.add_argument("set", nargs="?", choices=SETS)
+    parser.add_argument("--data", type=Path, help="needed to run")
+    parser.add_argument("--part", default="1/1", help="which part of the set, e.g. 2/3")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=60, help="least number of CelebA-HQ photos")
+    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
+    arguments = parser.parse_args()
+    if arguments.what == "write":
+        write(arguments.work, arguments.recipe, arguments.out)
+    elif arguments.set and arguments.data:
+        run(arguments.set, arguments.part, arguments.data, arguments.work, arguments.count, arguments.recipe)
+    else:
+        sys.exit("run needs a set (celebahq or photos) and --data")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Contact sheets of a finished run, for the owner's eyes: original, inversion, pair, new face, and the photo it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mien.errors import PhotoError, UsageError
+from mien.models.mobilestylegan import N_LAYERS
+from mien.models.networks import Networks
+from mien.records import Face, Pixels
+from mien.report.sheet import pages
+from mien.setup import Ready
+from mien.stages.align import SIZE, align
+from mien.stages.read import read_photo
+from mien.stages.render import render
+from mien.store import SHARD, Store
+
+HEADINGS = ("original", "inversion", "pair", "new face", "in the photo")
+
+
+def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, every: int = 1) -> list[Path]:
+    """Write sheets of every n-th anonymised face to OUT/sheet-001.png and so on.
+
+    Raises:
+        UsageError: DST or WORK does not hold a finished run.
+    """
+    chosen = list(_faces(dst, work))[::every]
+    if not chosen:
+        raise UsageError(f"no anonymised face with its codes in {work}", "give SRC, DST and WORK of a finished run")
+    rows, captions = [], []
+    root = src if src.is_dir() else src.parent
+    for row, codes, index in chosen:
+        try:
+            original, new = read_photo(root / row["file"], row["file"]), read_photo(_output(dst, row["file"]), row["file"])
+        except PhotoError:
+            continue
+        face = Face((row["x"], row["y"], row["width"], row["height"]), np.array(row["points"], dtype=np.float32), 1.0)
+        rows.append([align(original.pixels, face).pixels, *_pictures(ready, codes, index),
+                     align(new.pixels, face).pixels])
+        captions.append(f"{row['file']} face {row['face']}: judge {row['judge_distance']:.2f}, "
+                        f"cosine {row['similarity']:.2f}, attempts {row['attempts']}")
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, page in enumerate(pages(rows, HEADINGS, captions), 1):
+        paths.append(out / f"sheet-{number:03d}.png")
+        Image.fromarray(page).save(paths[-1])
+    return paths
+
+
+def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, object], dict[str, torch.Tensor], int]]:
+    """Manifest row, codes and pool index of each anonymised face."""
+    try:
+        names = Store(dst, work).files([])
+        table = pq.read_table(dst / "mien.parquet").to_pylist()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{dst} holds no finished run: {error}") from error
+    places = {name: i for i, name in enumerate(names)}
+    shards: dict[int, dict[str, torch.Tensor]] = {}
+    for row in table:
+        if row["status"] != "anonymised" or row["file"] not in places:
+            continue
+        shard, place = divmod(places[row["file"]], SHARD)
+        if shard not in shards:
+            shards = {shard: load_file(work / "latents" / f"{shard:06d}.safetensors")}
+        key = f"{place}.{row['face']}"
+        if f"{key}.pair" in shards[shard]:
+            codes = {kind: shards[shard][f"{key}.{kind}"].float() for kind in ("inversion", "result")}
+            yield row, codes, int(shards[shard][f"{key}.pair"])
+
+
+def _pictures(ready: Ready, codes: dict[str, torch.Tensor], index: int) -> Sequence[Pixels]:
+    paired = ready.pool.codes[index].expand(N_LAYERS, -1)
+    return [_small(ready.networks, one) for one in (codes["inversion"], paired, codes["result"])]
+
+
+def _small(networks: Networks, codes: torch.Tensor) -> Pixels:
+    picture = render(networks, codes[None])[0]
+    return np.asarray(cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _output(dst: Path, name: str) -> Path:
+    return dst / name if (dst / name).exists() else dst / f"{name}.png"

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from generated import Generated
+from mien.geometry import ellipse
+from mien.losses import Faces, features_of
+from mien.recipe import Pair
+from mien.setup import Ready
+from mien.stages.pair import distances, pair, pair_person
+from mien.stages.pool import Pool
+from toys import toy_codes, toy_faces, toy_networks, toy_pool
+
+SIZE = 100
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return toy_pool(toy_networks()[0], SIZE)
+
+
+@pytest.fixture(scope="module")
+def faces() -> Faces:
+    return toy_faces(toy_networks()[0], toy_codes(3))
+
+
+def row(seed: int) -> Tensor:
+    """Distances of somebody to the pool."""
+    return torch.rand(SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def chosen(distance: Tensor, key: bytes) -> int:
+    return pair_person(distance, Pair(), key, ()).index
+
+
+def test_a_pool_face_is_nearest_to_itself(pool: Pool) -> None:
+    same = toy_faces(toy_networks()[0], pool.codes[:5, None].repeat(1, 16, 1))
+    table = distances(pool, same, Pair())
+    assert table.shape == (5, SIZE)
+    assert table.argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
+    assert table.diagonal().max() < 0.01 * table.mean()
+
+
+def test_colours_count_as_much_as_they_are_weighted(pool: Pool, faces: Faces) -> None:
+    none, half, full = (distances(pool, faces, Pair(colour_weight=weight)) for weight in (0.0, 0.5, 1.0))
+    assert torch.allclose(half - none, (full - none) / 2, atol=1e-5)
+    assert (full > none).all()
+    darker = replace(faces, image=faces.image - 0.4)
+    assert torch.equal(distances(pool, darker, Pair(colour_weight=0.0)), none)
+
+
+def test_colours_outside_the_face_do_not_count(pool: Pool, faces: Faces) -> None:
+    outside = ellipse(256, grow=0.2) == 0
+    painted = replace(faces, image=torch.where(outside, torch.ones(1), faces.image))
+    assert torch.allclose(distances(pool, painted, Pair()), distances(pool, faces, Pair()), atol=1e-4)
+
+
+def test_the_least_alike_of_the_k_nearest_is_taken(pool: Pool, faces: Faces) -> None:
+    table = distances(pool, faces, Pair())
+    for k in (1, 4, SIZE):
+        for i in range(3):
+            one = replace(faces, identity=faces.identity[i : i + 1], image=faces.image[i : i + 1],
+                          features=tuple(f[i : i + 1] for f in faces.features))
+            match = pair(pool, one, Pair(k=k), used=())[0]
+            near = table[i].argsort()[:k]
+            likeness = pool.identities[near] @ faces.identity[i]
+            assert match.index == near[likeness.argmin()]
+            assert match.distance == pytest.approx(float(table[i, match.index]), rel=1e-4)
+
+
+def test_faces_of_one_batch_get_different_people(pool: Pool, faces: Faces) -> None:
+    """Even when they are the same face three times."""
+    rows = torch.zeros(3, dtype=torch.long)
+    thrice = replace(faces, image=faces.image[rows], identity=faces.identity[rows],
+                     features=tuple(f[rows] for f in faces.features))
+    assert len({match.index for match in pair(pool, thrice, Pair(k=1), used=())}) == 3
+
+
+def test_used_faces_are_avoided_as_long_as_there_is_another(pool: Pool, faces: Faces) -> None:
+    """One by one the whole pool is handed out, nobody twice, the nearest first."""
+    one = replace(faces, image=faces.image[:1], identity=faces.identity[:1],
+                  features=tuple(f[:1] for f in faces.features))
+    used: list[int] = []
+    for _ in range(SIZE):
+        used.append(pair(pool, one, Pair(k=1), used)[0].index)
+    assert used == distances(pool, one, Pair())[0].argsort(stable=True).tolist()
+
+
+def test_a_pool_that_is_used_up_starts_again(pool: Pool, faces: Faces) -> None:
+    everybody = range(SIZE)
+    assert [match.index for match in pair(pool, faces, Pair(), everybody)] == \
+        [match.index for match in pair(pool, replace(faces), Pair(), everybody)]
+    assert pair_person(row(1), Pair(), b"key", everybody).index in range(SIZE)
+
+
+def test_a_pool_smaller_than_k_is_enough(pool: Pool, faces: Faces) -> None:
+    few = replace(pool, codes=pool.codes[:2], vectors=pool.vectors[:2], colours=pool.colours[:2],
+                  identities=pool.identities[:2])
+    assert all(match.index in (0, 1) for match in pair(few, faces, Pair(k=50), used=()))
+
+
+def test_the_same_key_gives_the_same_face() -> None:
+    for seed in range(20):
+        assert pair_person(row(seed), Pair(), b"key", ()) == pair_person(row(seed), Pair(), b"key", ())
+
+
+def test_another_key_gives_most_people_another_face() -> None:
+    same = sum(chosen(row(seed), b"key") == chosen(row(seed), b"yek") for seed in range(40))
+    assert same <= 8
+
+
+def test_about_the_same_photos_give_the_same_face() -> None:
+    """A little change in the distances only matters when it moves somebody into or out of the nearest."""
+    noise = torch.randn(SIZE, generator=torch.Generator().manual_seed(1)) * 0.002
+    same = sum(chosen(row(seed), b"key") == chosen(row(seed) + noise, b"key") for seed in range(40))
+    assert same >= 36
+
+
+def test_other_people_only_matter_by_the_faces_they_have() -> None:
+    alone = pair_person(row(3), Pair(), b"key", ())
+    others = [i for i in range(SIZE) if i != alone.index]
+    far = row(3).argsort()[40:].tolist()
+    assert pair_person(row(3), Pair(), b"key", set(far)) == alone
+    assert pair_person(row(3), Pair(), b"key", others) == alone
+    assert pair_person(row(3), Pair(), b"key", {alone.index}) != alone
+
+
+def test_the_face_by_key_is_one_of_the_nearest() -> None:
+    for seed in range(20):
+        match = pair_person(row(seed), Pair(k=2), b"key", ())
+        assert match.index in row(seed).argsort()[:8].tolist()
+        assert match.distance == pytest.approx(float(row(seed)[match.index]))
+
+
+def test_keys_spread_people_over_the_nearest_faces() -> None:
+    """The secret decides, not the distance: over many keys every one of the eight nearest comes up."""
+    faces = {pair_person(row(0), Pair(k=2), bytes([i]), ()).index for i in range(120)}
+    assert faces == set(row(0).argsort()[:8].tolist())
+
+
+def test_the_real_pairing_space_agrees_with_its_features(ready: Ready, generated: Generated) -> None:
+    """Principal components keep the order of the distances within the face, nearly."""
+    pool, networks = ready.pool, ready.networks
+    with torch.inference_mode():
+        picture = networks.look(networks.generator.colour(pool.codes[:8, None].expand(-1, 16, -1)))
+        level = features_of(networks, picture)[2]
+        mine = generated.faces.features[2]
+        mask = F.interpolate(ellipse(256), size=level.shape[-2:], mode="area")
+        exact = torch.stack([((level - one).square().sum(dim=1, keepdim=True) * mask).sum(dim=(1, 2, 3))
+                             for one in mine]) / mask.sum()  # [2, 8]
+    table = distances(pool, generated.faces, Pair(colour_weight=0.0))[:, :8]
+    correlation = torch.corrcoef(torch.stack([exact.flatten(), table.flatten()]))[0, 1]
+    assert correlation > 0.9

@@ -1,0 +1,251 @@
+"""Building, keeping and going on, on toy networks; what the numbers mean, on the real pool."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import mien
+import mien.stages.pool as module
+from generated import Generated
+from mien.errors import OutputError
+from mien.losses import face_weight, features_of, pixel_distance
+from mien.recipe import Pool as Settings
+from mien.setup import Ready
+from mien.stages.pool import (
+    Pool,
+    build_pool,
+    colour_picture,
+    load_pool,
+    pair_features,
+    pool_key,
+    start_features,
+)
+from toys import ToyNetworks, toy_networks
+
+NAMES = [field for field in Pool.__dataclass_fields__]
+
+
+def settings(size: int = 10, **changes: float) -> Settings:
+    """Smaller than a recipe may ask for."""
+    return Settings().model_copy(update={"size": size, **changes})
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART", 4)
+    monkeypatch.setattr(module, "BATCH", 2)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the batches that are generated."""
+    sizes: list[int] = []
+    real = module._faces
+
+    def faces(networks: ToyNetworks, asked: Settings, z: Tensor) -> dict[str, Tensor]:
+        sizes.append(len(z))
+        return real(networks, asked, z)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_faces", faces)
+    return sizes
+
+
+def same(a: Pool, b: Pool) -> bool:
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in NAMES)
+
+
+def build(folder: Path, **changes: float) -> Pool:
+    return build_pool(toy_networks()[0], settings(**changes), folder, "key")
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_built_pool_is_one_file_that_reads_back(tmp_path: Path, counted: list[int]) -> None:
+    steps: list[tuple[int, int]] = []
+    built = build_pool(toy_networks()[0], settings(), tmp_path / "new" / "folder", "key",
+                       lambda done, total: steps.append((done, total)))
+    loaded = load_pool(tmp_path / "new" / "folder", "key")
+    assert loaded is not None and same(built, loaded)
+    assert len(built) == 10 and built.codes.shape == (10, 512) and built.identities.shape == (10, 128)
+    assert built.colours.shape == (10, 3, 24, 24) and built.vectors.shape == (10, 9)
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["key.safetensors"]
+    assert counted == [2, 2, 2, 2, 2]
+    assert steps == [(done, 10) for done in (2, 4, 6, 8, 10)]
+
+
+def test_the_same_settings_give_the_same_pool_and_others_do_not(tmp_path: Path) -> None:
+    one, two = build(tmp_path / "1"), build(tmp_path / "2")
+    assert same(one, two)
+    assert not torch.equal(build(tmp_path / "3", seed=1).codes, one.codes)
+    assert torch.allclose(build(tmp_path / "4", truncation=0.35).codes, 0.5 * one.codes, atol=1e-6)
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+import mien.stages.pool as module
+from mien.recipe import Pool as Settings
+from toys import toy_networks
+module.PART, module.BATCH = 4, 2
+def progress(done, total):
+    if done == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+module.build_pool(toy_networks()[0], Settings().model_copy(update={{"size": 10}}), Path({folder!r}), "key", progress)
+"""
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_killed_build_goes_on_where_it_was(tmp_path: Path, counted: list[int]) -> None:
+    whole = build(tmp_path / "whole")
+    paths = [str(Path(mien.__file__).parents[1]), str(Path(__file__).parents[1])]
+    process = subprocess.run([sys.executable, "-c", KILLED.format(folder=str(tmp_path / "killed"))], timeout=300,
+                             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}, capture_output=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert load_pool(tmp_path / "killed", "key") is None
+    counted.clear()
+    assert same(build(tmp_path / "killed"), whole)
+    assert counted == [2, 2, 2]  # the first part of two batches was there
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["key.safetensors"]
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("damage", ["cut", "zeros", "empty", "foreign", "short"])
+def test_a_damaged_part_is_made_anew(tmp_path: Path, counted: list[int], damage: str) -> None:
+    whole = build(tmp_path / "whole")
+    parts = tmp_path / "hurt" / "key.parts"
+    parts.mkdir(parents=True)
+    path = parts / "00000000.safetensors"
+    row = module._faces(toy_networks()[0], settings(), torch.zeros(2, 512))
+    save_file({"other": torch.zeros(3)} if damage == "foreign" else row, path)
+    if damage in ("cut", "zeros", "empty"):
+        data = path.read_bytes()
+        path.write_bytes({"cut": data[: len(data) // 2], "zeros": bytes(len(data)), "empty": b""}[damage])
+    counted.clear()
+    assert same(build(tmp_path / "hurt"), whole)
+    assert counted == [2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "empty", "foreign", "folder", "none"])
+def test_a_damaged_pool_is_none(tmp_path: Path, damage: str) -> None:
+    whole = build(tmp_path)
+    path = tmp_path / "key.safetensors"
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "foreign":
+        save_file({"codes": torch.zeros(3, 512)}, path)
+    elif damage == "folder":
+        path.mkdir()
+    elif damage != "none":
+        path.write_bytes({"cut": data[:-100], "zeros": bytes(len(data)), "empty": b""}[damage])
+    assert load_pool(tmp_path, "key") is None
+    if damage != "folder":
+        assert same(build(tmp_path), whole)
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot keep the pool") as caught:
+        build(tmp_path / "file" / "folder")
+    assert "MIEN_CACHE" in caught.value.hint
+
+
+def test_faces_that_the_detector_misses_have_no_identity(tmp_path: Path) -> None:
+    networks, toy = toy_networks()
+    assert torch.allclose(build_pool(networks, settings(), tmp_path, "seen").identities.norm(dim=1), torch.ones(10))
+    toy.sees = False
+    assert not build_pool(networks, settings(), tmp_path, "unseen").identities.any()
+
+
+def test_the_key_names_everything_that_the_pool_comes_from() -> None:
+    base = pool_key(Settings(), "weights")
+    assert pool_key(Settings(), "weights") == base
+    others = [pool_key(Settings(seed=1), "weights"), pool_key(Settings(size=64), "weights"),
+              pool_key(Settings(truncation=0.71), "weights"), pool_key(Settings(), "other weights")]
+    assert len({base, *others}) == 5
+
+
+def test_regression_is_ridge_regression() -> None:
+    """The dual form equals the normal equations on standardised features."""
+    rng = np.random.RandomState(0)
+    x, y = rng.standard_normal((20, 7)), rng.standard_normal((20, 512))
+    mean, scale, weights, code = module._ridge(torch.tensor(x).float(), torch.tensor(y).float())
+    s = (x - x.mean(axis=0)) / x.std(axis=0, ddof=1)
+    unit = (s**2).sum(axis=1).mean()
+    normal = np.linalg.solve(s.T @ s + module.RIDGE * unit * np.eye(7), s.T @ (y - y.mean(axis=0)))
+    assert np.abs(weights.numpy() - normal).max() < 1e-5
+    assert np.abs(((x - mean.numpy()) * scale.numpy()) - s).max() < 1e-5
+    assert np.abs(code.numpy() - y.mean(axis=0)).max() < 1e-6
+
+
+def test_principal_directions_are_orthonormal_and_lossless_when_all_are_kept() -> None:
+    x = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))
+    mean, basis = module._principal(x)
+    assert basis.shape == (40, 11)
+    assert (basis.T @ basis - torch.eye(11)).abs().max() < 1e-4
+    projected = (x - mean) @ basis
+    assert (torch.cdist(projected, projected) - torch.cdist(x, x)).abs().max() < 1e-3
+    spread = projected.var(dim=0)
+    assert (spread[:-1] >= spread[1:] - 1e-5).all()
+
+
+def test_the_file_holds_no_pictures(tmp_path: Path) -> None:
+    """Nothing but the named tensors, the largest picture 24 px wide."""
+    build(tmp_path)
+    assert sorted(load_file(tmp_path / "key.safetensors")) == sorted(NAMES)
+
+
+def test_real_pool_is_truncated_to_0_7(ready: Ready) -> None:
+    generator = ready.networks.generator
+    with torch.inference_mode():
+        z = torch.randn(64, 512, generator=torch.Generator().manual_seed(0))
+        whole = generator.map(z) - generator.w_mean
+        kept = generator.colour(ready.pool.codes) - generator.w_mean
+    assert (kept.norm(dim=1) / whole.norm(dim=1) - 0.7).abs().max() < 1e-3
+    assert (kept - 0.7 * whole).abs().max() < 1e-2
+
+
+def test_real_identities_are_unit_vectors_or_nothing(ready: Ready) -> None:
+    norms = ready.pool.identities.norm(dim=1)
+    assert (((norms - 1).abs() < 1e-4) | (norms == 0)).all()
+    assert (norms > 0).sum() >= 60  # at this truncation faces are faces
+    cosines = ready.pool.identities @ ready.pool.identities.T
+    assert (cosines - torch.eye(64)).triu(1).mean() < 0.3  # and they are different people
+
+
+def test_real_pool_is_used_as_it_was_built(ready: Ready) -> None:
+    """Vectors and colours of a face looked at now are those kept at building."""
+    networks, pool = ready.networks, ready.pool
+    with torch.inference_mode():
+        image = networks.look(networks.generator.colour(pool.codes[:2, None].expand(-1, 16, -1)))
+        vectors = pool.vectors_of(features_of(networks, image))
+    assert (vectors - pool.vectors[:2]).norm(dim=1).max() < 0.02 * pool.vectors.norm(dim=1).mean()
+    assert (colour_picture(image) - pool.colours[:2]).abs().max() < 0.01
+
+
+def test_real_start_is_nearer_to_people_it_never_saw_than_the_mean(ready: Ready, generated: Generated) -> None:
+    networks, pool, faces = ready.networks, ready.pool, generated.faces
+    with torch.inference_mode():
+        start = pool.start(faces.image, faces.features)
+        assert start.shape == (2, 16, 512) and torch.equal(start[:, 0], start[:, 15])
+        mean = pool.start_code.expand(2, 16, -1)
+        weight = face_weight(faces, 0.25)
+        near, far = (pixel_distance(networks.look(networks.generator.colour(codes)), faces.image, weight)
+                     for codes in (start, mean))
+    assert near.mean() < 0.9 * far.mean()
+    assert ((start[:, 0] - generated.codes).norm(dim=1) < (mean[:, 0] - generated.codes).norm(dim=1)).all()
+
+
+def test_features_for_pairing_and_start_do_not_depend_on_the_batch(ready: Ready, generated: Generated) -> None:
+    faces = generated.faces
+    alone = tuple(f[1:] for f in faces.features)
+    assert torch.equal(pair_features(faces.features)[1:], pair_features(alone))
+    assert torch.equal(start_features(faces.image, faces.features)[1:], start_features(faces.image[1:], alone))

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from mien.errors import OutputError, UsageError
+from mien.records import Outcome, Skipped
+from mien.store import MANIFEST, ShardResult, Store, write_errors
+
+QUESTION = {"source": "/photos", "recipe": {"seed": 0}}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "dst", tmp_path / "dst.work")
+
+
+def outcome(file: str = "a.png", **more: Any) -> Outcome:
+    return Outcome(file, 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymised", **more)
+
+
+def finished(store: Store, *names: str) -> ShardResult:
+    """A finished shard whose photos are in DST."""
+    for name in names:
+        (store.dst / os.fsdecode(name)).write_bytes(b"photo")
+    result = ShardResult([outcome(name, person="person-1") for name in names], [Skipped("b", "why")],
+                         {name: name for name in names}, {"read": 0.5}, [3, 5], 1.5)
+    store.finish_shard(0, names, result)
+    return result
+
+
+def test_both_folders_are_made_and_work_is_private(store: Store) -> None:
+    before = os.umask(0)
+    try:
+        with store.opened(QUESTION):
+            pass
+    finally:
+        os.umask(before)
+    assert store.dst.is_dir()
+    assert stat.S_IMODE(store.work.stat().st_mode) == 0o700
+
+
+def test_work_is_made_private_again(store: Store) -> None:
+    store.work.mkdir(mode=0o755)
+    with store.opened(QUESTION):
+        assert stat.S_IMODE(store.work.stat().st_mode) == 0o700
+
+
+def test_folders_may_lie_deep_in_missing_ones(tmp_path: Path) -> None:
+    with Store(tmp_path / "a" / "b", tmp_path / "c" / "d").opened(QUESTION):
+        pass
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_files_that_no_run_put_there_are_never_touched(store: Store) -> None:
+    store.dst.mkdir()
+    (store.dst / "holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="not empty") as caught, store.opened(QUESTION):
+        pytest.fail("must not open")
+    assert caught.value.exit_code == 4 and caught.value.hint
+    assert not store.work.exists()
+    assert (store.dst / "holiday.jpg").read_bytes() == b"mine"
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"mine")
+    for one in (Store(file, tmp_path / "work"), Store(tmp_path / "dst", file), Store(file / "x", tmp_path / "w")):
+        with pytest.raises(OutputError), one.opened(QUESTION):
+            pytest.fail("must not open")
+    assert file.read_bytes() == b"mine"
+
+
+def test_a_work_answers_one_question(store: Store) -> None:
+    with store.opened(QUESTION):
+        pass
+    (store.dst / "a.png").write_bytes(b"photo")
+    with store.opened(dict(QUESTION)):
+        pass
+    other = QUESTION | {"recipe": {"seed": 1}}
+    with pytest.raises(UsageError, match="another recipe") as caught, store.opened(other):
+        pytest.fail("must not open")
+    assert "same arguments" in caught.value.hint
+    with store.opened(QUESTION):  # and the refusal has spoilt nothing
+        pass
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff\xfe"])
+def test_a_work_whose_question_cannot_be_read_is_not_guessed(store: Store, damage: bytes) -> None:
+    with store.opened(QUESTION):
+        pass
+    (store.work / "run.json").write_bytes(damage)
+    with pytest.raises(UsageError), store.opened(QUESTION):
+        pytest.fail("must not open")
+
+
+def test_one_run_at_a_time(store: Store) -> None:
+    with store.opened(QUESTION):
+        with pytest.raises(OutputError, match="another run is at work"), store.opened(QUESTION):
+            pytest.fail("must not open")
+        # Being refused must not let go of the first one's lock.
+        with pytest.raises(OutputError, match="another run is at work"), store.opened(QUESTION):
+            pytest.fail("must not open")
+    with store.opened(QUESTION):
+        pass
+
+
+def test_the_lock_is_free_after_a_failure(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.opened(QUESTION):
+        raise ZeroDivisionError
+    with store.opened(QUESTION):
+        pass
+
+
+def test_photos_keep_their_places_and_new_ones_come_last(store: Store) -> None:
+    with store.opened(QUESTION):
+        assert store.files(["b.png", "d.png"]) == ["b.png", "d.png"]
+        assert store.files(["a.png", "b.png", "d.png"]) == ["b.png", "d.png", "a.png"]
+        assert store.files(["a.png", "b.png", "d.png"]) == ["b.png", "d.png", "a.png"]
+
+
+@pytest.fixture
+def opened(store: Store) -> Iterator[Store]:
+    with store.opened(QUESTION):
+        yield store
+
+
+def test_a_finished_shard_comes_back_as_it_was(opened: Store) -> None:
+    names = ["a.png", "ä\n.png", os.fsdecode(b"\xff.png")]
+    assert opened.shard(0, names) is None
+    result = finished(opened, *names)
+    back = opened.shard(0, names)
+    assert back is not None and back.outputs == result.outputs and back.skipped == result.skipped
+    assert [list(row.box) for row in back.outcomes] == [list(row.box) for row in result.outcomes]
+    assert (back.used, back.wall, back.stages) == (result.used, result.wall, result.stages)
+
+
+def test_a_shard_of_other_photos_is_done_again(opened: Store) -> None:
+    finished(opened, "a.png")
+    assert opened.shard(0, ["a.png"]) is not None
+    assert opened.shard(0, ["a.png", "b.png"]) is None
+    assert opened.shard(1, ["a.png"]) is None
+
+
+def test_a_shard_whose_photo_is_gone_is_done_again(opened: Store) -> None:
+    finished(opened, "a.png", "b.png")
+    (opened.dst / "b.png").unlink()
+    assert opened.shard(0, ["a.png", "b.png"]) is None
+    (opened.dst / "b.png").mkdir()
+    assert opened.shard(0, ["a.png", "b.png"]) is None
+
+
+@pytest.mark.parametrize("change", [
+    {"outcomes": None}, {"outcomes": [{"file": "a.png"}]}, {"outcomes": [1]}, {"skipped": [{"x": 1}]},
+    {"outputs": None}, {"outputs": []}, {"used": "absent"}])
+def test_a_damaged_shard_is_done_again(opened: Store, change: dict[str, Any]) -> None:
+    finished(opened, "a.png")
+    file = opened.work / "shards" / "000000.json"
+    data = json.loads(file.read_text()) | change
+    file.write_text(json.dumps({name: value for name, value in data.items() if value != "absent"}))
+    assert opened.shard(0, ["a.png"]) is None
+
+
+def test_no_part_of_a_shard_file_passes_for_the_whole(opened: Store) -> None:
+    finished(opened, "a.png")
+    file = opened.work / "shards" / "000000.json"
+    whole = file.read_bytes()
+    for length in range(0, len(whole), 7):
+        file.write_bytes(whole[:length])
+        assert opened.shard(0, ["a.png"]) is None
+
+
+def test_what_a_killed_run_was_just_writing_is_cleared_away(store: Store) -> None:
+    with store.opened(QUESTION):
+        (store.dst / "deep").mkdir()
+        (store.dst / "deep" / "a.png").write_bytes(b"photo")
+    left = [store.dst / "deep" / ".mien-123-0a1b2c3d", store.dst / ".mien.parquet.123.tmp",
+            store.dst / ".mien.json.123.tmp", store.dst / ".report.html.123.tmp",
+            store.work / ".files.json.123.tmp", store.work / "shards" / ".000000.json.123.tmp",
+            store.work / "latents" / ".000000.safetensors.123.tmp"]
+    for path in left:
+        path.write_bytes(b"half")
+    with store.opened(QUESTION):
+        pass
+    assert [path for path in left if path.exists()] == []
+    assert (store.dst / "deep" / "a.png").read_bytes() == b"photo"
+
+
+def test_the_manifest_says_nothing_of_who_people_are(opened: Store) -> None:
+    rows = [outcome("ä.png", person="Anna"), outcome(os.fsdecode(b"\xff.png"), similarity=0.1)]
+    opened.write_manifest(rows, {"mien": "1"}, "hash")
+    table = pq.read_table(opened.dst / "mien.parquet")
+    assert table.schema.names == MANIFEST.names
+    assert not {"person", "latent", "codes", "embedding", "judged"} & set(table.schema.names)
+    first, second = table.to_pylist()
+    assert (first["file"], second["file"]) == ("ä.png", "\\xff.png")
+    assert (first["x"], first["y"], first["width"], first["height"]) == (1, 2, 3, 4)
+    assert first["similarity"] is None and second["similarity"] == pytest.approx(0.1)
+    assert b"Anna" not in b"".join(path.read_bytes() for path in opened.dst.iterdir())
+    assert json.loads((opened.dst / "mien.json").read_text()) == {"mien": "1"}
+
+
+def test_a_manifest_without_faces_has_its_columns_too(opened: Store) -> None:
+    opened.write_manifest([], {}, "hash")
+    table = pq.read_table(opened.dst / "mien.parquet")
+    assert len(table) == 0 and table.schema.names == MANIFEST.names
+
+
+def test_forgetting_deletes_work_alone(store: Store) -> None:
+    with store.opened(QUESTION):
+        finished(store, "a.png")
+    store.forget()
+    assert not store.work.exists() and (store.dst / "a.png").exists()
+    with pytest.raises(OutputError, match="not empty"), store.opened(QUESTION):
+        pytest.fail("there is no run left that could go on")
+
+
+def test_what_the_disk_says_becomes_an_error_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No space left") as caught, write_errors(tmp_path):
+        raise OSError(28, "No space left on device", str(tmp_path / "x"))
+    assert "space" in caught.value.hint and str(tmp_path / "x") in caught.value.message

@@ -1,0 +1,247 @@
+"""What the tests of whole runs share: a tiny recipe, photographs, and a run that costs next to nothing.
+
+In the quick runs a face is a blue square, whose red and green say who it is, and a brush stands in for the generator.
+All else (reading, judging, retrying, concealing, searching again, writing, resuming) is the real thing.
+`python tests/tiny.py anonymize SRC DST ...` is `mien` with such a run, so that it can be killed in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+
+import mien
+from mien.api import make_request
+from mien.geometry import to_pixels
+from mien.models.mobilestylegan import DIM, N_LAYERS, MobileStyleGAN
+from mien.pipeline import Pipeline, Subject
+from mien.recipe import Recipe
+from mien.records import Face, Match, Pixels
+from mien.run import Run, Summary
+from mien.setup import Ready
+from mien.stages.blend import Patch
+
+TINY = Recipe().with_changes({
+    "name": "tiny", "pool.size": 64, "invert.steps": 2, "invert.shared_steps": 1, "optimise.steps": 2,
+    "verify.attempts": 1, "batch": 4})
+TINY_TOML = """
+name = "tiny"
+batch = 4
+pool = { size = 64 }
+invert = { steps = 2, shared_steps = 1 }
+optimise = { steps = 2 }
+verify = { attempts = 1 }
+"""
+
+PLACES = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.78], [0.65, 0.78]])
+SIDE = 48  # of a square
+BLUE, SHY = 220, 180
+ANNA, BERT, CLEO = (30, 30), (30, 150), (150, 30)
+STUBBORN = (150, 150)  # the brush leaves this person as they are
+NEW = 90  # red and green of painted squares, unlike everybody's
+PAUSE = "MIEN_TEST_PAUSE"  # seconds that the brush takes for a batch
+
+
+def ground(height: int, width: int, seed: int = 0) -> Pixels:
+    """A smooth picture without faces, real or square: [height, width, 3] uint8 RGB."""
+    y, x = np.mgrid[:height, :width]
+    planes = [np.sin(x / (19 + seed % 7) + i) + np.sin(y / (13 + 3 * i) + seed) for i in range(3)]
+    return (90 + 25 * np.stack(planes, axis=-1)).astype(np.uint8)
+
+
+def squares(*people: tuple[int, int], seed: int = 0, shy: int = 0) -> Pixels:
+    """A photo of people as squares, side by side; the last `shy` of them show only beside a painted one."""
+    photo = ground(96, 16 + 112 * max(len(people), 1), seed)
+    for i, (red, green) in enumerate(people):
+        x, blue = 40 + 112 * i, SHY if i >= len(people) - shy else BLUE
+        photo[24 : 24 + SIDE, x : x + SIDE] = (red, green, blue)
+        photo[24 : 24 + SIDE, x : x + SIDE : 2, 0] += 12  # stripes, so that smooth colours differ everywhere
+    return photo
+
+
+def save(path: Path, pixels: Pixels, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def album(folder: Path, count: int) -> Path:
+    """A folder of square photos, some without a face, some with three."""
+    for i in range(count):
+        people = [(), (ANNA,), (BERT, ANNA), (CLEO,), (ANNA, STUBBORN, CLEO)][i % 5]
+        save(folder / f"{i % 3}" / f"{i:03d}.png", squares(*people, seed=i))
+    return folder
+
+
+@torch.inference_mode()
+def portraits(generator: MobileStyleGAN, seeds: Sequence[int]) -> list[Pixels]:
+    """Generated people, [256, 256, 3] uint8 RGB each."""
+    z = torch.stack([torch.randn(DIM, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    codes = generator.truncate(generator.map(z), 0.6)[:, None].expand(-1, N_LAYERS, -1)
+    pictures = [to_pixels(generator(row[None]))[0].numpy() for row in codes]
+    return [np.asarray(cv2.resize(p, (256, 256), interpolation=cv2.INTER_AREA), np.uint8) for p in pictures]
+
+
+class SquareNetworks:
+    """A detector of blue squares, and a judge who goes by their colour."""
+
+    @property
+    def detector(self) -> SquareNetworks:
+        return self
+
+    @property
+    def judge(self) -> SquareNetworks:
+        return self
+
+    def detect(self, photo: Pixels) -> list[Face]:
+        open_ones, painted = _found(photo, BLUE), False
+        for face in open_ones:
+            painted |= bool(np.abs(_colour(photo, face.points) - NEW).max() < 20)
+        return open_ones + (_found(photo, SHY) if painted else [])
+
+    def embed(self, photo: Pixels, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        colours = np.stack([_colour(photo, five) for five in points]) / 50
+        return np.pad(colours.astype(np.float32), ((0, 0), (0, 126)))
+
+
+def _blue(photo: Pixels, blue: int) -> npt.NDArray[np.bool_]:
+    return np.abs(photo[..., 2].astype(int) - blue) < 16
+
+
+def _found(photo: Pixels, blue: int) -> list[Face]:
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(_blue(photo, blue).astype(np.uint8))
+    boxes = [tuple(float(v) for v in row[:4]) for row in boxes[1:] if row[4] >= 100]
+    return [Face(box, (PLACES * box[2:] + box[:2]).astype(np.float32), 0.9) for box in sorted(boxes)]
+
+
+def _colour(photo: Pixels, five: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    x, y = five.mean(axis=0).round().astype(int)
+    part = photo[max(y - 4, 0) : y + 4, max(x - 4, 0) : x + 4, :2]
+    return np.asarray(part.mean(axis=(0, 1)) if part.size else np.full(2, np.nan))
+
+
+class Painter(Pipeline):
+    """The pipeline with a brush where the generator was."""
+
+    def _attempt(self, subjects: list[Subject], attempt: int) -> None:
+        time.sleep(float(os.environ.get(PAUSE, "0")))
+        for subject in subjects:
+            shade = zlib.crc32(os.fsencode(subject.outcome.file)) % 8
+            red, green = (subject.judged[:2] * 50).round()
+            if np.abs(np.array([red, green]) - STUBBORN).max() > 20:
+                red, green = NEW - shade, NEW + shade
+            subject.picture = np.full((8, 8, 3), (red, green, BLUE), np.uint8)
+            subject.codes = subject.inverted = torch.zeros(16, 512)
+            subject.match = Match(shade, 0.0)
+            subject.outcome.attempts += 1
+
+
+def brush(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """In place of blending: paint the squares within the crops."""
+    out, changed = photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
+    for patch in patches:
+        (x0, y0), (x1, y1) = np.clip([patch.crop.quad.min(axis=0), patch.crop.quad.max(axis=0)], 0, None).astype(int)
+        here = _blue(photo[y0:y1, x0:x1], BLUE)
+        out[y0:y1, x0:x1][here] = patch.picture[0, 0]
+        changed[y0:y1, x0:x1] |= here
+    return out, changed
+
+
+def square_ready() -> Ready:
+    return Ready(SquareNetworks(), None, {"squares": "0"})  # type: ignore[arg-type]
+
+
+def use_brush(setattr_: Callable[[str, Any], Any]) -> None:
+    """Let runs be quick ones. `setattr_` takes a dotted name and a value, as `monkeypatch.setattr` does."""
+    setattr_("mien.run.Pipeline", Painter)
+    setattr_("mien.pipeline.blend", brush)
+    setattr_("mien.setup.prepare", lambda *_: square_ready())
+    setattr_("mien.api._ready", lambda recipe: square_ready())
+
+
+def run(src: Path, dst: Path, recipe: Recipe = TINY, ready: Ready | None = None, **asked: Any) -> Summary:
+    """A run through the library, quick where the brush is in use and no networks are given."""
+    names = ("work", "key", "only", "exclude", "keep_person", "labels")
+    request = make_request(src, dst, recipe, *(asked.get(name) for name in names))
+    ready = ready or square_ready()
+    return Run(request, ready.networks, ready.pool).execute()
+
+
+def mien_command(*arguments: str | Path, quick: bool = True) -> list[str]:
+    program = [str(Path(__file__).resolve())] if quick else ["-m", "mien"]
+    return [sys.executable, *program, *(os.fspath(argument) for argument in arguments)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For a process of its own: this Python's mien, wherever it was imported from."""
+    source = str(Path(mien.__file__).resolve().parents[1])
+    return os.environ | {"PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])} | more
+
+
+def start(*arguments: str | Path, quick: bool = True, pause: float = 0.0, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(mien_command(*arguments, quick=quick), env=environment(**{PAUSE: str(pause)}), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def call(*arguments: str | Path, quick: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(mien_command(*arguments, quick=quick), env=environment(), text=True, capture_output=True,
+                          timeout=300, **options)
+
+
+def photos_in(dst: Path) -> dict[str, bytes]:
+    """Name -> bytes of all files but the run's own."""
+    own = {"mien.parquet", "mien.json", "report.html"}
+    return {str(path.relative_to(dst)): path.read_bytes() for path in sorted(dst.rglob("*"))
+            if path.is_file() and str(path.relative_to(dst)) not in own}
+
+
+def rows_in(dst: Path) -> list[dict[str, Any]]:
+    """The manifest without its times."""
+    return [{name: value for name, value in row.items() if name != "seconds"}
+            for row in pq.read_table(dst / "mien.parquet").to_pylist()]
+
+
+def inside(box: Sequence[float]) -> tuple[slice, slice]:
+    """The middle half of a face's box, as rows and columns."""
+    x, y, width, height = box
+    return (slice(max(int(y + height / 4), 0), int(y + 3 * height / 4) + 1),
+            slice(max(int(x + width / 4), 0), int(x + 3 * width / 4) + 1))
+
+
+def changed(before: Pixels, after: Pixels, box: Sequence[float]) -> bool:
+    """Whether nearly all of a face's middle is another one now."""
+    rows, columns = inside(box)
+    differs = (before[rows, columns] != after[rows, columns]).any(axis=2)
+    return bool(differs.mean() > 0.7)
+
+
+def pixels_of(path: Path) -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _set(name: str, value: Any) -> None:
+    from importlib import import_module
+
+    module, _, attribute = name.rpartition(".")
+    setattr(import_module(module), attribute, value)
+
+
+if __name__ == "__main__":
+    from mien.cli import main
+
+    use_brush(_set)
+    main()
