@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -40,8 +40,8 @@ from mien.run import Event
 from mien.setup import Ready, prepare
 from mien.stages.detect import detect, overlap
 from mien.stages.read import read_photo
-from mien.stages.verify import embed, find_again
 from mien.stages.verify import distances as judge_distances
+from mien.stages.verify import embed, find_again
 
 SETS = ("celebahq", "photos")
 SECOND_DETECTOR_OVERLAP = 0.2
@@ -132,9 +132,9 @@ def measure(src: Path, dst: Path, ready: Ready) -> Iterator[Measured]:
         seen = second.detect(new.pixels)
         for face, distance in zip(faces, distances, strict=True):
             row = max(known, key=lambda r, f=face: overlap(f.box, _box(r)))
+            again = any(overlap(face.box, other.box) >= SECOND_DETECTOR_OVERLAP for other in seen)
             yield Measured(file, str(row["status"]), str(row["reason"]), _changed(old.pixels, new.pixels, face),
-                           float(distance), any(overlap(face.box, other.box) >= SECOND_DETECTOR_OVERLAP for other in seen),
-                           float(row["seconds"]), int(row["attempts"]))
+                           float(distance), again, float(row["seconds"]), int(row["attempts"]))
 
 
 def _box(row: dict[str, object]) -> tuple[float, float, float, float]:
@@ -165,6 +165,7 @@ def table(name: str, measured: list[Measured], parts: list[Path], work: Path) ->
     distances = [m.distance for m in done] or [0.0]
     verified = sum(m.distance < 0.6 for m in measured)
     second = sum(m.second_detector for m in done)
+    retried = sum(m.attempts > 1 for m in measured)
     seconds = [m.seconds for m in done] or [0.0]
     stages: Counter[str] = Counter()
     for record in records:
@@ -185,10 +186,10 @@ def table(name: str, measured: list[Measured], parts: list[Path], work: Path) ->
         f"| dlib distance to the original, anonymised: median (5th percentile, least) | {median(distances):.2f} "
         f"({np.percentile(distances, 5):.2f}, {min(distances):.2f}) | |",
         f"| seconds a face, whole photo to written file: median (quartiles) | {median(seconds):.1f} "
-        f"({', '.join(f'{q:.1f}' for q in quantiles(seconds * 2, n=4)[::2])}) | 60 |",
-        f"| faces that needed more than one attempt | {_share(sum(m.attempts > 1 for m in measured), len(measured))} | |",
+        f"({np.percentile(seconds, 25):.1f}, {np.percentile(seconds, 75):.1f}) | 60 |",
+        f"| faces that needed more than one attempt | {_share(retried, len(measured))} | |",
         f"| peak memory of the process, GB | {max(memory, default=0):.2f} | 3 |", "",
-        "Time goes to: " + ", ".join(f"{stage} {100 * value / total:.0f} %" for stage, value in stages.most_common()) + ".",
+        f"Time goes to: {', '.join(f'{stage} {100 * value / total:.0f} %' for stage, value in stages.most_common())}.",
         "", f"Blurred: {reasons or 'none'}.",
         "", "Skipped: " + ("; ".join(f"{s['file']} ({s['reason']})" for s in skipped) or "none") + ".", ""]
     return "\n".join(lines)

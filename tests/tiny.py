@@ -13,6 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,9 @@ class SquareNetworks:
     def embed(self, photo: Pixels, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         colours = np.stack([_colour(photo, five) for five in points]) / 50
         return np.pad(colours.astype(np.float32), ((0, 0), (0, 126)))
+
+    def recogniser(self, chips: torch.Tensor) -> torch.Tensor:
+        return chips.mean(dim=(2, 3)) @ torch.eye(3, 128)  # [B, 128]
 
 
 def _blue(photo: Pixels, blue: int) -> npt.NDArray[np.bool_]:
@@ -233,9 +237,8 @@ def pixels_of(path: Path) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
 
-def _set(name: str, value: Any) -> None:
-    from importlib import import_module
-
+def set_attribute(name: str, value: Any) -> None:
+    """As `monkeypatch.setattr`, in a process of its own."""
     module, _, attribute = name.rpartition(".")
     setattr(import_module(module), attribute, value)
 
@@ -243,5 +246,5 @@ def _set(name: str, value: Any) -> None:
 if __name__ == "__main__":
     from mien.cli import main
 
-    use_brush(_set)
+    use_brush(set_attribute)
     main()

@@ -106,7 +106,7 @@ def pool_info() -> None:
 
 @app.command()
 def report(dst: Annotated[Path, typer.Argument(help="A finished run's DST.")],
-           originals: Annotated[Path | None, typer.Option(help="SRC: show before and after, for the owner's eyes.")] = None,
+           originals: Annotated[Path | None, typer.Option(help="SRC: before and after, for the owner.")] = None,
            out: Annotated[Path | None, typer.Option(help="The page to write [DST/report.html].")] = None) -> None:
     """Write the HTML report of a finished run again."""
     from mien.report.page import report_from_folder
@@ -133,7 +133,8 @@ def sheets(src: Annotated[Path, typer.Argument(help="SRC of a finished run.")],
 
 
 @app.command()
-def samples(folder: Annotated[Path, typer.Argument(help="Folder to write them into.")], quiet: QuietOption = False) -> None:
+def samples(folder: Annotated[Path, typer.Argument(help="Folder to write them into.")],
+            quiet: QuietOption = False) -> None:
     """Write sample photographs: a public-domain portrait and groups of generated faces."""
     from mien.console import Reporter
     from mien.samples import write_samples

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -78,7 +77,7 @@ class Pipeline:
         self.pool = pool
         self.recipe = recipe
         self.used: set[int] = set()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
 
     def prepare(self, photo: Photo, faces: list[Face]) -> Work:
         """Cut the faces of a photo out; those too small for a generator are concealed."""
@@ -246,8 +245,8 @@ class Pipeline:
             work.subjects[i].passed = False
         self._fail(work, "verifies as the original in the finished photo")
         for face in missed:
-            outcome = Outcome(work.photo.name, len(work.outcomes), face.box, face.points.tolist(), face.score, "blurred",
-                              "found only in the finished photo")
+            outcome = Outcome(work.photo.name, len(work.outcomes), face.box, face.points.tolist(), face.score,
+                              "blurred", "found only in the finished photo")
             work.concealed.append((face, outcome))
             self._mind(work, outcome)
         if missed:
@@ -260,7 +259,7 @@ class Pipeline:
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - started
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
 def _harder(settings: Optimise, attempt: int) -> Optimise:

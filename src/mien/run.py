@@ -73,7 +73,7 @@ class Summary:
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
-    stages: Counter[str] = field(default_factory=Counter)
+    stages: dict[str, float] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     wall: float = 0.0
@@ -87,7 +87,8 @@ class Summary:
         self.faces += len(shard.outcomes)
         self.statuses.update(outcome.status for outcome in shard.outcomes)
         self.reasons.update(outcome.reason for outcome in shard.outcomes if outcome.reason)
-        self.stages.update(shard.stages)
+        for stage, value in shard.stages.items():
+            self.stages[stage] = self.stages.get(stage, 0.0) + value
         self.wall += shard.wall
 
 
@@ -113,9 +114,9 @@ def check_folders(src: Path, dst: Path, work: Path) -> None:
     if not src.exists():
         raise UsageError(f"{src} does not exist", "give a folder of photographs, or one photograph")
     a, b, c = (path.resolve() for path in (src, dst, work))
-    for inner, outer, words in ((b, a, "DST lies inside SRC"), (a, b, "SRC lies inside DST"), (c, a, "WORK lies inside SRC"),
-                                (c, b, "WORK, which is private, lies inside DST"), (b, c, "DST lies inside WORK"),
-                                (a, c, "SRC lies inside WORK")):
+    for inner, outer, words in ((b, a, "DST lies inside SRC"), (a, b, "SRC lies inside DST"),
+                                (c, a, "WORK lies inside SRC"), (c, b, "WORK, which is private, lies inside DST"),
+                                (b, c, "DST lies inside WORK"), (a, c, "SRC lies inside WORK")):
         if inner == outer or outer in inner.parents:
             raise UsageError(f"{words}: {inner}", "give folders beside one another")
 
@@ -173,7 +174,7 @@ class Run:
 
     def _shard(self, store: Store, index: int, names: Sequence[str]) -> ShardResult:
         started, result = time.perf_counter(), ShardResult()
-        before, used = Counter(self.pipeline.seconds), set(self.pipeline.used)
+        before, used = dict(self.pipeline.seconds), set(self.pipeline.used)
         latents: dict[str, torch.Tensor] = {}
         begun = started
         for group in self._groups(names, result):
@@ -192,7 +193,7 @@ class Run:
                         latents[f"{place}.pair"] = torch.tensor(subject.match.index)
         with write_errors(store.work):
             replace_file(store.work / "latents" / f"{index:06d}.safetensors", lambda path: save_file(latents, path))
-        result.stages = dict(self.pipeline.seconds - before)
+        result.stages = {stage: value - before.get(stage, 0.0) for stage, value in self.pipeline.seconds.items()}
         result.used = sorted(self.pipeline.used - used)
         result.wall = time.perf_counter() - started
         return result

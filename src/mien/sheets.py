@@ -1,9 +1,10 @@
-"""Contact sheets of a finished run, for the owner's eyes: original, inversion, pair, new face, and the photo it is in."""
+"""Contact sheets of a finished run, for the owner's eyes: original, inversion, pair, new face, and its photo."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,7 +40,8 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, ever
     root = src if src.is_dir() else src.parent
     for row, codes, index in chosen:
         try:
-            original, new = read_photo(root / row["file"], row["file"]), read_photo(_output(dst, row["file"]), row["file"])
+            original = read_photo(root / row["file"], row["file"])
+            new = read_photo(_output(dst, row["file"]), row["file"])
         except PhotoError:
             continue
         face = Face((row["x"], row["y"], row["width"], row["height"]), np.array(row["points"], dtype=np.float32), 1.0)
@@ -55,7 +57,7 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, ever
     return paths
 
 
-def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, object], dict[str, torch.Tensor], int]]:
+def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor], int]]:
     """Manifest row, codes and pool index of each anonymised face."""
     try:
         names = Store(dst, work).files([])

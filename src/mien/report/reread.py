@@ -53,7 +53,7 @@ def read_run(dst: Path) -> tuple[Summary, Recipe]:
     summary = Summary(
         photos=record.photos, faces=len(outcomes), statuses=Counter(row.status for row in outcomes),
         reasons=Counter(row.reason for row in outcomes if row.reason), skipped=record.skipped,
-        stages=Counter(record.stages), outcomes=outcomes, wall=record.wall)
+        stages=dict(record.stages), outcomes=outcomes, wall=record.wall)
     return summary, record.recipe
 
 
