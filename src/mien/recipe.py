@@ -29,10 +29,10 @@ class Detect(_Table):
 class Invert(_Table):
     """Inversion by optimisation in whitened codes, from the start that the pool's regression gives."""
 
-    steps: int = Field(30, ge=1, le=2000)
-    shared_steps: int = Field(12, ge=0, description="first steps: one code for all layers")
+    steps: int = Field(24, ge=1, le=2000)
+    shared_steps: int = Field(10, ge=0, description="first steps: one code for all layers")
     rate: float = Field(0.1, gt=0)
-    offset_rate: float = Field(0.05, gt=0)
+    offset_rate: float = Field(0.06, gt=0)
     offset_weight: float = Field(0.06, ge=0)
     feature_weight: float = Field(0.8, ge=0)
     identity_weight: float = Field(0.2, ge=0)
@@ -57,8 +57,8 @@ class Pair(_Table):
 class Optimise(_Table):
     """Latent code optimisation on the middle W+ layers (FALCO, arXiv 2303.11296)."""
 
-    steps: int = Field(24, ge=1, le=2000)
-    rate: float = Field(0.05, gt=0)
+    steps: int = Field(18, ge=1, le=2000)
+    rate: float = Field(0.06, gt=0)
     first_layer: int = Field(3, ge=0, le=15)
     last_layer: int = Field(7, ge=0, le=15)
     margin: float = Field(0.0, ge=-1, le=1, description="cosine to the original that is low enough")
