@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -86,7 +87,8 @@ class Reporter:
         """The closing table: what was done, what was not and why."""
         if self.quiet:
             return
-        table = Table(title=f"photographs in {printable(str(dst))}", title_justify="left", show_header=False)
+        title = escape(f"photographs in {printable(str(dst))}")
+        table = Table(title=title, title_justify="left", show_header=False)
         table.add_row("photos written", str(summary.photos))
         table.add_row("faces found", str(summary.faces))
         for status in ("anonymised", "blurred", "dropped", "kept", "excluded"):
@@ -104,5 +106,6 @@ class Reporter:
         if len(summary.skipped) > LISTED:
             self.console.print(f"... and {len(summary.skipped) - LISTED} more, in mien.json", highlight=False)
         if owners_report:
-            self.console.print(f"before and after, for your eyes only: {owners_report / 'report.html'}",
-                               highlight=False)
+            page = printable(str(owners_report / "report.html"))
+            self.console.print(f"before and after, for your eyes only: {page}", highlight=False, markup=False,
+                               soft_wrap=True)

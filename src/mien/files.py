@@ -7,6 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 
+def stamp(path: Path) -> list[int] | None:
+    """Size and time of the last change (ns) of a file: a changed file has another stamp. None where it is gone."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file of another name, sync it, put it in place of `path`; a failure leaves nothing.
 

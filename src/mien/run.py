@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from mien.consent import Consent, load_consent
 from mien.datasets.folder import Tally, scan
 from mien.errors import OutputError, PhotoError, UsageError
-from mien.files import replace_file
+from mien.files import replace_file, stamp
 from mien.losses import faces_of
 from mien.models.networks import Networks
 from mien.people import Gallery, Region, read_labels, read_regions
@@ -153,10 +153,11 @@ class Run:
             new_faces = 0
             for index, first in enumerate(range(0, len(names), SHARD)):
                 part = names[first : first + SHARD]
-                result = store.shard(index, part)
+                sources = {name: stamp(self.root / name) for name in part}  # taken before the photos are read
+                result = store.shard(index, sources)
                 if result is None:
                     result = self._shard(store, index, part)
-                    store.finish_shard(index, part, result)
+                    store.finish_shard(index, sources, result)
                     new_faces += len(result.outcomes)
                 self.pipeline.used.update(result.used)
                 summary.add(result)

@@ -28,6 +28,8 @@ from mien.files import replace_file
 from mien.records import Outcome, Skipped
 
 SHARD = 8  # photos
+
+Sources = dict[str, list[int] | None]  # name -> size and time of change, None where there is no such file
 PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)  # of write_bytes and replace_file
 
 MANIFEST = pa.schema([
@@ -130,10 +132,17 @@ class Store:
             self.write_json("files.json", names)
         return names
 
-    def shard(self, index: int, names: Sequence[str]) -> ShardResult | None:
-        """The results of a finished shard, or None where it has to be done (again)."""
+    def shard(self, index: int, sources: Sources) -> ShardResult | None:
+        """The results of a finished shard, or None where it has to be done (again).
+
+        A shard whose photos changed or vanished since is taken back out of DST first: what was made of a photo that is
+        no longer the same must not stay there.
+        """
         data = _read_json(self.work / "shards" / f"{index:06d}.json")
-        if not isinstance(data, dict) or data.get("names") != list(names):
+        if not isinstance(data, dict):
+            return None
+        if data.get("sources") != sources:
+            self._withdraw(data.get("outputs"))
             return None
         try:
             result = ShardResult([Outcome(**row) for row in data["outcomes"]],
@@ -143,9 +152,17 @@ class Store:
         except (KeyError, TypeError, AttributeError):
             return None
 
-    def finish_shard(self, index: int, names: Sequence[str], result: ShardResult) -> None:
+    def _withdraw(self, outputs: Any) -> None:
+        root = self.dst.resolve()
+        with write_errors(self.dst):
+            for name in outputs.values() if isinstance(outputs, dict) else ():
+                path = self.dst / str(name)
+                if root in path.resolve().parents:
+                    path.unlink(missing_ok=True)
+
+    def finish_shard(self, index: int, sources: Sources, result: ShardResult) -> None:
         """Mark a shard as done. Its photos must be in DST."""
-        self.write_json(f"shards/{index:06d}.json", {"names": list(names), **asdict(result)})
+        self.write_json(f"shards/{index:06d}.json", {"sources": sources, **asdict(result)})
 
     def write_manifest(self, outcomes: Sequence[Outcome], run: dict[str, Any], recipe: str) -> None:
         """DST/mien.parquet, one row a face, and DST/mien.json, the run."""
