@@ -77,7 +77,7 @@ def anonymize(
     if forget:
         Store(request.dst, request.work).forget()
     reporter.close(summary, request.dst, request.work if with_originals and not forget else None)
-    if not summary.photos and summary.skipped:
+    if not summary.photos and not summary.faces and summary.skipped:
         raise MienError("no photograph could be read", "the reasons are listed above and in mien.json")
 
 

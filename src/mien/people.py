@@ -46,10 +46,7 @@ def read_labels(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the labels {path}: {error}") from error
     if lines and "," in lines[0]:
-        rows = list(csv.DictReader(lines))
-        if not rows or not {"file", "person"} <= set(rows[0]):
-            raise UsageError(f"{path} lacks the columns file and person", f"found: {lines[0]}")
-        return {row["file"]: row["person"] for row in rows}
+        return _labels_of_csv(path, csv.DictReader(lines))
     labels = {}
     for number, line in enumerate(lines, 1):
         parts = line.split()
@@ -57,6 +54,20 @@ def read_labels(path: Path) -> dict[str, str]:
             raise UsageError(f"{path}, line {number}: expected a file name and a person, found {line!r}")
         if parts:
             labels[parts[0]] = parts[1]
+    return labels
+
+
+def _labels_of_csv(path: Path, reader: csv.DictReader[str]) -> dict[str, str]:
+    if not {"file", "person"} <= set(reader.fieldnames or ()):
+        raise UsageError(f"{path} lacks the columns file and person", f"found: {','.join(reader.fieldnames or ())}")
+    labels = {}
+    try:
+        for row in reader:
+            if not row["file"] or not row["person"]:
+                raise UsageError(f"{path}, line {reader.line_num}: a file and a person are needed")
+            labels[row["file"]] = row["person"]
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}") from error
     return labels
 
 
@@ -75,12 +86,15 @@ def read_regions(path: Path) -> list[Region]:
         UsageError: a column is missing or a number is not one, naming the line.
     """
     try:
-        rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+        reader = csv.DictReader(path.read_text("utf-8-sig").splitlines())
+        rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"cannot read the regions {path}: {error}") from error
     columns = ("file", "x", "y", "width", "height")
+    if not rows and not set(columns) <= set(reader.fieldnames or ()):
+        raise UsageError(f"{path} lacks the columns of regions", "columns: " + ",".join(columns))
     regions = []
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         missing = [name for name in columns if row.get(name) in (None, "")]
         if missing:
             raise UsageError(f"{path}, line {number}: no {', '.join(missing)}",

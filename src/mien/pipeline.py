@@ -26,7 +26,7 @@ from mien.stages.optimise import Optimised, optimise
 from mien.stages.pair import pair
 from mien.stages.pool import Pool
 from mien.stages.render import render
-from mien.stages.verify import distances, embed, find_again
+from mien.stages.verify import distances, embed, find_again, nothing
 
 
 @dataclass
@@ -76,6 +76,7 @@ class Pipeline:
         self.networks = networks
         self.pool = pool
         self.recipe = recipe
+        self.nothing = nothing(networks)
         self.used: set[int] = set()
         self.seconds: dict[str, float] = {}
 
@@ -98,8 +99,14 @@ class Pipeline:
         for work in works:
             with self.timed("verify"):
                 vectors = embed(self.networks, work.photo.pixels, [s.face for s in work.subjects])
-            for subject, vector in zip(work.subjects, vectors, strict=True):
+            for subject, vector in zip(list(work.subjects), vectors, strict=True):
                 subject.judged = vector
+                # From such a face any result would seem to verify, even a black one: trying is vain.
+                if not np.linalg.norm(vector - self.nothing) >= self.recipe.verify.threshold:
+                    subject.outcome.status = "blurred"
+                    subject.outcome.reason = "the judge cannot tell it from nothing: cut off by the edge, or no face"
+                    work.subjects.remove(subject)
+                    work.concealed.append((subject.face, subject.outcome))
         waiting = [s for work in works for s in work.subjects]
         for attempt in range(self.recipe.verify.attempts):
             for i in range(0, len(waiting), self.recipe.batch):

@@ -16,7 +16,7 @@ PRESETS = ("default", "fast")
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Detect(_Table):

@@ -23,6 +23,12 @@ def embed(networks: Networks, photo: Pixels, faces: list[Face]) -> Floats:
     return out
 
 
+def nothing(networks: Networks) -> Floats:
+    """The judge's vector [128] of a black picture: what it says where there is nothing to see."""
+    points = np.array([[90, 110], [166, 110], [128, 150], [98, 190], [158, 190]], dtype=np.float32)
+    return embed(networks, np.zeros((256, 256, 3), dtype=np.uint8), [Face((60, 60, 136, 160), points, 1.0)])[0]
+
+
 def find_again(networks: Networks, photo: Pixels, faces: list[Face]) -> list[Face | None]:
     """For each face of the original photo the one that the detector finds in its place in the new photo."""
     found = networks.detector.detect(photo)
