@@ -57,7 +57,7 @@ def _in_a_process(target: Callable[..., None], *args: Any) -> int | None:
     context.set_forkserver_preload(["tiny", "test_killed"])
     process = context.Process(target=target, args=args)
     process.start()
-    process.join(60)
+    process.join(600)
     assert process.exitcode is not None, "the run hangs"
     return process.exitcode
 
@@ -98,7 +98,7 @@ def test_a_run_may_die_twice_and_grow_in_between(tmp_path: Path) -> None:
     assert set(photos_in(dst)) == {"0/0.png", "0/000.png", "0/003.png", "1/001.png", "2/002.png"}
 
 
-def _wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def _wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None, f"ended before {path.name}: {process.communicate()}"
@@ -112,14 +112,15 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals,
     process = start("anonymize", src, dst, pause=0.4)
     _wait_for(tmp_path / "dst.work" / "shards" / "000000.json", process)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == code, err
     assert err.rstrip().endswith("mien: stopped; run the same command again to go on")
     assert "Traceback" not in err and out == ""
     assert not (dst / "mien.parquet").exists() and not (dst / "report.html").exists()
-    tiny_rows = call("anonymize", src, dst)
-    assert tiny_rows.returncode == 0, tiny_rows.stderr
-    assert len(photos_in(dst)) == 20 and not [name for name in photos_in(dst) if "/." in name or name[0] == "."]
+    again = call("anonymize", src, dst)
+    assert again.returncode == 0, again.stderr
+    names = list(photos_in(dst))
+    assert len(names) == 20 and not [name for name in names if "/." in name or name[0] == "."]
 
 
 def test_one_work_takes_one_run_until_that_dies(tmp_path: Path) -> None:
@@ -129,7 +130,8 @@ def test_one_work_takes_one_run_until_that_dies(tmp_path: Path) -> None:
         _wait_for(tmp_path / "dst.work" / "files.json", first)
         second = call("anonymize", src, dst)
         assert second.returncode == 4
-        assert f"mien: another run is at work in {dst}.work" in second.stderr and "Traceback" not in second.stderr
+        assert f"mien: another run is at work in {dst}.work" in second.stderr
+        assert "Traceback" not in second.stderr
         assert first.poll() is None
     finally:
         first.kill()
@@ -140,7 +142,8 @@ def test_one_work_takes_one_run_until_that_dies(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_program_goes_on_after_it_was_killed(ready: Ready, portraits: list[Pixels], tmp_path: Path) -> None:
+def test_the_real_program_goes_on_after_it_was_killed(ready: Ready, portraits: list[Pixels],
+                                                      tmp_path: Path) -> None:
     src, recipe = tmp_path / "src", tmp_path / "tiny.toml"
     recipe.write_text(TINY_TOML)
     for i in range(10):

@@ -22,7 +22,20 @@ from mien.run import Summary
 from mien.setup import Ready
 from mien.stages.blend import Patch, blend
 from mien.stages.detect import detect
-from tiny import ANNA, BERT, CLEO, STUBBORN, TINY, album, changed, photos_in, pixels_of, rows_in, save, squares
+from tiny import (
+    ANNA,
+    BERT,
+    CLEO,
+    STUBBORN,
+    TINY,
+    album,
+    changed,
+    photos_in,
+    pixels_of,
+    rows_in,
+    save,
+    squares,
+)
 
 Paint = Callable[[Pixels, list[Patch]], tuple[Pixels, npt.NDArray[np.bool_]]]
 
@@ -46,7 +59,8 @@ def test_every_face_is_changed_and_nothing_else(brush: None, tmp_path: Path) -> 
         assert (before[far] == after[far]).all()
 
 
-def test_a_finished_run_is_not_done_again(brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_not_done_again(brush: None, tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
     src, dst = album(tmp_path / "src", 10), tmp_path / "dst"
     first, before = tiny.run(src, dst), times(dst)
     rows = pq.read_table(dst / "mien.parquet").to_pylist()
@@ -121,7 +135,9 @@ def test_a_new_face_must_not_look_like_anybody_in_the_photo(
 ) -> None:
     """Bert's new face is Anna's: it may not stay where Bert was."""
 
-    def swap(self: tiny.Painter, subjects: list[Any], attempt: int, really: Any = tiny.Painter._attempt) -> None:
+    really = tiny.Painter._attempt
+
+    def swap(self: tiny.Painter, subjects: list[Any], attempt: int) -> None:
         really(self, subjects, attempt)
         if len(subjects) > 1:
             subjects[1].picture = np.full((8, 8, 3), (*ANNA, tiny.BLUE), np.uint8)
@@ -177,9 +193,8 @@ def test_the_owner_chooses_faces(brush: None, tmp_path: Path, option: str) -> No
     regions = tmp_path / "regions.csv"
     regions.write_text("file,x,y,width,height\nsub/a.png,150,20,50,60\n")
     summary = tiny.run(tmp_path / "src", tmp_path / "dst", **{option: regions})
-    chosen = ["excluded", "anonymised", "excluded"] if option == "only" else ["anonymised", "excluded", "anonymised"]
-    others = ["excluded" if option == "only" else "anonymised"] * 3
-    assert [row.status for row in summary.outcomes] == others + chosen
+    named, rest = ("anonymised", "excluded") if option == "only" else ("excluded", "anonymised")
+    assert [row.status for row in summary.outcomes] == [rest, rest, rest, rest, named, rest]
     after = pixels_of(tmp_path / "dst" / "sub" / "a.png")
     for row in summary.outcomes[3:]:
         x, y, width, height = (int(v) for v in row.box)
@@ -253,7 +268,7 @@ def _jpeg_with_everything(path: Path, pixels: Pixels) -> None:
 
 @pytest.fixture(scope="module")
 def real(ready: Ready, portraits: list[Pixels], tmp_path_factory: pytest.TempPathFactory) -> RealRun:
-    """Four photos of six people: a JPEG full of metadata, a group, a small face in a nested folder, an empty room."""
+    """A JPEG full of metadata, a group, a small face in a nested folder, an empty room."""
     root = tmp_path_factory.mktemp("real")
     src, dst = root / "src", root / "dst"
     _jpeg_with_everything(_made(src / "portrait.jpg"), portraits[0])
@@ -306,10 +321,12 @@ def test_what_lies_outside_real_faces_stays_to_the_pixel(real: RealRun) -> None:
 
 def test_the_result_can_be_published(real: RealRun) -> None:
     files = {str(path.relative_to(real.dst)) for path in real.dst.rglob("*") if path.is_file()}
-    assert files == {"portrait.jpg", "group.png", "deep/er/small.png", "empty.png", "mien.parquet", "mien.json"}
+    photos = {"portrait.jpg", "group.png", "deep/er/small.png", "empty.png"}
+    assert files == photos | {"mien.parquet", "mien.json"}
     columns = set(pq.read_table(real.dst / "mien.parquet").schema.names)
-    assert columns == {"file", "face", "x", "y", "width", "height", "points", "score", "status", "reason", "attempts",
-                       "steps", "seconds", "similarity", "judge_distance", "attribute_distance", "recipe"}
+    assert columns == {
+        "file", "face", "x", "y", "width", "height", "points", "score", "status", "reason", "attempts", "steps",
+        "seconds", "similarity", "judge_distance", "attribute_distance", "recipe"}
     for name in files:
         data = (real.dst / name).read_bytes()
         assert PLANTED.encode() not in data and str(real.src).encode() not in data
@@ -356,8 +373,8 @@ def test_a_real_run_does_only_what_is_missing(real: RealRun, ready: Ready, tmp_p
 
 
 def _with_original_faces(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    back = [Patch(patch.crop, np.asarray(cv2.resize(patch.crop.pixels, (1024, 1024)), np.uint8)) for patch in patches]
-    return blend(photo, back)
+    pictures = [np.asarray(cv2.resize(patch.crop.pixels, (1024, 1024)), np.uint8) for patch in patches]
+    return blend(photo, [Patch(patch.crop, new) for patch, new in zip(patches, pictures, strict=True)])
 
 
 def _nothing(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.bool_]]:

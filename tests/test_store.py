@@ -72,7 +72,8 @@ def test_files_that_no_run_put_there_are_never_touched(store: Store) -> None:
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"mine")
-    for one in (Store(file, tmp_path / "work"), Store(tmp_path / "dst", file), Store(file / "x", tmp_path / "w")):
+    folders = ((file, tmp_path / "work"), (tmp_path / "dst", file), (file / "x", tmp_path / "w"))
+    for one in [Store(dst, work) for dst, work in folders]:
         with pytest.raises(OutputError), one.opened(QUESTION):
             pytest.fail("must not open")
     assert file.read_bytes() == b"mine"

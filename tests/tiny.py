@@ -1,8 +1,8 @@
 """What the tests of whole runs share: a tiny recipe, photographs, and a run that costs next to nothing.
 
-In the quick runs a face is a blue square, whose red and green say who it is, and a brush stands in for the generator.
-All else (reading, judging, retrying, concealing, searching again, writing, resuming) is the real thing.
-`python tests/tiny.py anonymize SRC DST ...` is `mien` with such a run, so that it can be killed in a process of its own.
+In the quick runs a face is a blue square, whose red and green say who it is, and a brush stands in for the
+generator. All else (reading, judging, retrying, concealing, searching again, writing, resuming) is the real thing.
+`python tests/tiny.py anonymize SRC DST ...` is `mien` with such a run, for tests that need a process of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+import pytest
 import torch
 from PIL import Image
 
@@ -157,7 +158,8 @@ def brush(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.b
     """In place of blending: paint the squares within the crops."""
     out, changed = photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
     for patch in patches:
-        (x0, y0), (x1, y1) = np.clip([patch.crop.quad.min(axis=0), patch.crop.quad.max(axis=0)], 0, None).astype(int)
+        low, high = patch.crop.quad.min(axis=0), patch.crop.quad.max(axis=0)
+        (x0, y0), (x1, y1) = np.clip([low, high], 0, None).astype(int)
         here = _blue(photo[y0:y1, x0:x1], BLUE)
         out[y0:y1, x0:x1][here] = patch.picture[0, 0]
         changed[y0:y1, x0:x1] |= here
@@ -184,6 +186,13 @@ def run(src: Path, dst: Path, recipe: Recipe = TINY, ready: Ready | None = None,
     return Run(request, ready.networks, ready.pool).execute()
 
 
+def run_quickly(src: Path, dst: Path, **asked: Any) -> Summary:
+    """A quick run, the brush in use for its time alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_brush(patch.setattr)
+        return run(src, dst, **asked)
+
+
 def mien_command(*arguments: str | Path, quick: bool = True) -> list[str]:
     program = [str(Path(__file__).resolve())] if quick else ["-m", "mien"]
     return [sys.executable, *program, *(os.fspath(argument) for argument in arguments)]
@@ -195,14 +204,14 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])} | more
 
 
-def start(*arguments: str | Path, quick: bool = True, pause: float = 0.0, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(mien_command(*arguments, quick=quick), env=environment(**{PAUSE: str(pause)}), text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+def start(*arguments: str | Path, quick: bool = True, pause: float = 0.0) -> subprocess.Popen[str]:
+    return subprocess.Popen(mien_command(*arguments, quick=quick), env=environment(**{PAUSE: str(pause)}),
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def call(*arguments: str | Path, quick: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(mien_command(*arguments, quick=quick), env=environment(), text=True, capture_output=True,
-                          timeout=300, **options)
+    return subprocess.run(mien_command(*arguments, quick=quick), env=environment(), text=True,
+                          capture_output=True, timeout=900, **options)
 
 
 def photos_in(dst: Path) -> dict[str, bytes]:

@@ -26,7 +26,8 @@ def embed(networks: Networks, photo: Pixels, faces: list[Face]) -> Floats:
 def nothing(networks: Networks) -> Floats:
     """The judge's vector [128] of a black picture: what it says where there is nothing to see."""
     points = np.array([[90, 110], [166, 110], [128, 150], [98, 190], [158, 190]], dtype=np.float32)
-    return embed(networks, np.zeros((256, 256, 3), dtype=np.uint8), [Face((60, 60, 136, 160), points, 1.0)])[0]
+    black = np.zeros((256, 256, 3), dtype=np.uint8)
+    return np.asarray(embed(networks, black, [Face((60, 60, 136, 160), points, 1.0)])[0], dtype=np.float32)
 
 
 def find_again(networks: Networks, photo: Pixels, faces: list[Face]) -> list[Face | None]:
