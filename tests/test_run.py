@@ -90,6 +90,27 @@ def test_new_photos_are_done_and_old_ones_left(brush: None, tmp_path: Path) -> N
     assert {name for name, date in times(dst).items() if dates.get(name) != date} == {"0/0.png"}
 
 
+def test_a_photo_that_was_taken_away_leaves_the_result_too(brush: None, tmp_path: Path) -> None:
+    """Somebody may have asked for it."""
+    src, dst = album(tmp_path / "src", 10), tmp_path / "dst"
+    tiny.run(src, dst)
+    (src / "1" / "001.png").unlink()
+    summary = tiny.run(src, dst)
+    assert "1/001.png" not in photos_in(dst) and len(photos_in(dst)) == 9 == summary.photos
+    assert "1/001.png" not in {row["file"] for row in rows_in(dst)}
+    assert [skipped.file for skipped in summary.skipped] == ["1/001.png"]
+
+
+def test_a_photo_that_was_changed_is_done_again(brush: None, tmp_path: Path) -> None:
+    src, dst = album(tmp_path / "src", 3), tmp_path / "dst"
+    tiny.run(src, dst)
+    save(src / "1" / "001.png", squares(BERT, CLEO))
+    tiny.run(src, dst)
+    assert len([row for row in rows_in(dst) if row["file"] == "1/001.png"]) == 2
+    after = pixels_of(dst / "1" / "001.png")
+    assert changed(squares(BERT, CLEO), after, (40, 24, 48, 48))
+
+
 @pytest.mark.parametrize("photos", [8, 16])
 def test_a_run_that_was_stopped_between_shards_ends_as_if_it_never_was(
     brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: int

@@ -12,7 +12,7 @@ import pytest
 
 from mien.errors import OutputError, UsageError
 from mien.records import Outcome, Skipped
-from mien.store import MANIFEST, ShardResult, Store, write_errors
+from mien.store import MANIFEST, ShardResult, Sources, Store, write_errors
 
 QUESTION = {"source": "/photos", "recipe": {"seed": 0}}
 
@@ -26,13 +26,17 @@ def outcome(file: str = "a.png", **more: Any) -> Outcome:
     return Outcome(file, 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymised", **more)
 
 
+def sources(*names: str) -> Sources:
+    return {name: [5, 1_700_000_000_123_456_789] for name in names}
+
+
 def finished(store: Store, *names: str) -> ShardResult:
     """A finished shard whose photos are in DST."""
     for name in names:
         (store.dst / os.fsdecode(name)).write_bytes(b"photo")
     result = ShardResult([outcome(name, person="person-1") for name in names], [Skipped("b", "why")],
                          {name: name for name in names}, {"read": 0.5}, [3, 5], 1.5)
-    store.finish_shard(0, names, result)
+    store.finish_shard(0, sources(*names), result)
     return result
 
 
@@ -135,9 +139,9 @@ def opened(store: Store) -> Iterator[Store]:
 
 def test_a_finished_shard_comes_back_as_it_was(opened: Store) -> None:
     names = ["a.png", "ä\n.png", os.fsdecode(b"\xff.png")]
-    assert opened.shard(0, names) is None
+    assert opened.shard(0, sources(*names)) is None
     result = finished(opened, *names)
-    back = opened.shard(0, names)
+    back = opened.shard(0, sources(*names))
     assert back is not None and back.outputs == result.outputs and back.skipped == result.skipped
     assert [list(row.box) for row in back.outcomes] == [list(row.box) for row in result.outcomes]
     assert (back.used, back.wall, back.stages) == (result.used, result.wall, result.stages)
@@ -145,17 +149,36 @@ def test_a_finished_shard_comes_back_as_it_was(opened: Store) -> None:
 
 def test_a_shard_of_other_photos_is_done_again(opened: Store) -> None:
     finished(opened, "a.png")
-    assert opened.shard(0, ["a.png"]) is not None
-    assert opened.shard(0, ["a.png", "b.png"]) is None
-    assert opened.shard(1, ["a.png"]) is None
+    assert opened.shard(0, sources("a.png")) is not None
+    assert opened.shard(1, sources("a.png")) is None
+    assert opened.shard(0, sources("a.png", "b.png")) is None
+
+
+@pytest.mark.parametrize("stamp", [[6, 1_700_000_000_123_456_789], [5, 1_700_000_000_123_456_790], None])
+def test_what_was_made_of_a_photo_that_is_no_longer_the_same_leaves_dst(
+    opened: Store, stamp: list[int] | None
+) -> None:
+    finished(opened, "a.png", "b.png")
+    assert opened.shard(0, sources("a.png") | {"b.png": stamp}) is None
+    assert not (opened.dst / "b.png").exists()
+
+
+def test_a_damaged_marker_reaches_nothing_outside_dst(opened: Store, tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    finished(opened, "a.png")
+    file = opened.work / "shards" / "000000.json"
+    outputs = {"a.png": "../mine.png", "b.png": str(tmp_path / "mine.png")}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"outputs": outputs}))
+    assert opened.shard(0, sources("b.png")) is None
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
 
 
 def test_a_shard_whose_photo_is_gone_is_done_again(opened: Store) -> None:
     finished(opened, "a.png", "b.png")
     (opened.dst / "b.png").unlink()
-    assert opened.shard(0, ["a.png", "b.png"]) is None
+    assert opened.shard(0, sources("a.png", "b.png")) is None
     (opened.dst / "b.png").mkdir()
-    assert opened.shard(0, ["a.png", "b.png"]) is None
+    assert opened.shard(0, sources("a.png", "b.png")) is None
 
 
 @pytest.mark.parametrize("change", [
@@ -166,7 +189,7 @@ def test_a_damaged_shard_is_done_again(opened: Store, change: dict[str, Any]) ->
     file = opened.work / "shards" / "000000.json"
     data = json.loads(file.read_text()) | change
     file.write_text(json.dumps({name: value for name, value in data.items() if value != "absent"}))
-    assert opened.shard(0, ["a.png"]) is None
+    assert opened.shard(0, sources("a.png")) is None
 
 
 def test_no_part_of_a_shard_file_passes_for_the_whole(opened: Store) -> None:
@@ -175,7 +198,7 @@ def test_no_part_of_a_shard_file_passes_for_the_whole(opened: Store) -> None:
     whole = file.read_bytes()
     for length in range(0, len(whole), 7):
         file.write_bytes(whole[:length])
-        assert opened.shard(0, ["a.png"]) is None
+        assert opened.shard(0, sources("a.png")) is None
 
 
 def test_what_a_killed_run_was_just_writing_is_cleared_away(store: Store) -> None:

@@ -91,7 +91,7 @@ def read_regions(path: Path) -> list[Region]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"cannot read the regions {path}: {error}") from error
     columns = ("file", "x", "y", "width", "height")
-    if not rows and not set(columns) <= set(reader.fieldnames or ()):
+    if not rows and reader.fieldnames and not set(columns) <= set(reader.fieldnames):
         raise UsageError(f"{path} lacks the columns of regions", "columns: " + ",".join(columns))
     regions = []
     for number, row in rows:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.records import Face
-from mien.stages.align import align, crop_quad, from_photo, map_points, to_photo
+from mien.stages.align import align, crop_quad, from_photo, head_turn, map_points, mirrored, to_photo
 
 POINTS = np.array([[80, 100], [120, 100], [100, 125], [85, 145], [115, 145]], dtype=np.float32)
 
@@ -70,6 +70,20 @@ def test_what_lies_beyond_the_edge_is_mirrored_and_marked() -> None:
     assert crop.inside.any()
     assert (crop.pixels == 90).all()
     assert not crop.inside[-1].any()
+
+
+def test_mirroring_folds_coordinates_back() -> None:
+    folded = mirrored(np.arange(-5.0, 9.0), 4)
+    assert folded.tolist() == np.pad(np.arange(4.0), 5, mode="reflect").tolist()
+    assert mirrored(np.array([-7.0, 3.0]), 1).tolist() == [0, 0]
+
+
+def test_a_turned_head_is_noticed() -> None:
+    turned = POINTS.copy()
+    turned[2, 0] += 15
+    assert head_turn(POINTS) == 0
+    assert head_turn(turned) == 0.75
+    assert align(np.zeros((300, 300, 3), dtype=np.uint8), Face((60, 70, 80, 100), turned, 0.9)).turn > 0.7
 
 
 def test_a_face_outside_the_photo_does_not_break() -> None:

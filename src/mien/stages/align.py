@@ -46,6 +46,13 @@ def map_points(matrix: Matrix, points: Floats) -> Floats:
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
+def mirrored(places: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float64]:
+    """Coordinates folded back into 0..length-1 as if the picture were mirrored at its edge pixels."""
+    if length == 1:
+        return np.zeros_like(places)
+    return np.asarray(np.abs((places + length - 1) % (2 * length - 2) - (length - 1)))
+
+
 def head_turn(points: Floats) -> float:
     """How far the nose lies from the middle of the eyes, in half eye distances, from five points in crop pixels.
 
@@ -72,12 +79,14 @@ def align(photo: Pixels, face: Face, size: int = SIZE) -> Crop:
     high = np.ceil(quad.max(axis=0)).astype(int) + pad
     x0, y0 = np.clip(low, 0, [width - 1, height - 1])
     x1, y1 = np.maximum(np.clip(high, 1, [width, height]), [x0 + 1, y0 + 1])
-    part, local = photo[y0:y1, x0:x1], matrix - [[0, 0, x0], [0, 0, y0]]
+    part = photo[y0:y1, x0:x1]
     if scale > 1:  # low-pass before shrinking
-        blurred = cv2.GaussianBlur(part, (0, 0), 0.45 * scale, borderType=cv2.BORDER_REFLECT_101)
-        part = np.asarray(blurred, dtype=np.uint8)
-    pixels = cv2.warpAffine(part, local, (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-                            borderMode=cv2.BORDER_REFLECT_101)
+        part = np.asarray(cv2.GaussianBlur(part, (0, 0), 0.45 * scale, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
     grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1) @ matrix[:, :2].T + matrix[:, 2]
     inside = np.all((grid >= -0.5) & (grid <= [width - 0.5, height - 0.5]), axis=-1)
-    return Crop(pixels=np.asarray(pixels, dtype=np.uint8), quad=quad, inside=np.asarray(inside))
+    # Mirrored here: OpenCV's own mirroring borders do not come back from far outside a tiny picture.
+    columns = mirrored(grid[..., 0] - x0, part.shape[1]).astype(np.float32)
+    rows = mirrored(grid[..., 1] - y0, part.shape[0]).astype(np.float32)
+    pixels = cv2.remap(part, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    turn = head_turn(map_points(from_photo(quad, size), face.points))
+    return Crop(np.asarray(pixels, dtype=np.uint8), quad, np.asarray(inside), turn)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from generated import Generated
+from mien.errors import ModelError
+from mien.models.image_head import BLOCKS
+from mien.models.networks import MOBILE, Networks, head_file, load_networks
+
+
+def test_all_networks_that_gradients_pass_are_frozen(networks: Networks) -> None:
+    for network in (networks.generator, networks.head, networks.features, networks.recogniser):
+        assert not network.training
+        assert not any(tensor.requires_grad for tensor in [*network.parameters(), *network.buffers()])
+
+
+def test_a_look_is_the_head_s_on_the_generator_s_middle(networks: Networks, generated: Generated) -> None:
+    with torch.inference_mode():
+        wp = networks.generator.colour(generated.codes[:1, None].expand(-1, 16, -1))
+        look = networks.look(wp)
+        features = networks.generator.modulated(wp, BLOCKS)
+        assert look.shape == (1, 3, 256, 256)
+        assert torch.equal(look, networks.head(features, wp))
+
+
+def test_a_look_resembles_the_full_output(networks: Networks, generated: Generated) -> None:
+    """On codes that were in nobody's training. The real bar lies where the head is trained."""
+    with torch.inference_mode():
+        look = networks.look(networks.generator.colour(generated.codes[:, None].expand(-1, 16, -1)))
+        full = F.interpolate(generated.full, size=(256, 256), mode="area")
+    error = (look.clamp(-1, 1) - full.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
+    assert (10 * torch.log10(4 / error)).min() > 20
+
+
+def test_a_look_has_gradients_for_the_layers_that_move(networks: Networks, generated: Generated) -> None:
+    wp = networks.generator.colour(generated.codes[:1, None].repeat(1, 16, 1)).requires_grad_()
+    networks.look(wp).square().mean().backward()
+    assert wp.grad is not None
+    assert (wp.grad[0].abs().sum(dim=1) > 0).all()
+
+
+def test_render_is_the_generator_one_by_one(networks: Networks, generated: Generated) -> None:
+    assert generated.full.shape == (2, 3, 1024, 1024)
+    with torch.inference_mode():
+        wp = networks.generator.colour(generated.codes[1:, None].expand(-1, 16, -1))
+        assert (networks.generator(wp) - generated.full[1:]).abs().max() < 0.02
+    assert not generated.full.requires_grad
+
+
+@pytest.mark.parametrize("name", [name for name in MOBILE if name != "yunet"])
+def test_a_file_that_is_not_the_network_is_named(weights: Callable[[str], Path], tmp_path: Path, name: str) -> None:
+    paths = {each: weights(each) for each in MOBILE}
+    for other in (tmp_path / "missing.safetensors", weights("yunet")):
+        with pytest.raises(ModelError) as caught:
+            load_networks(paths | {name: other})
+        assert other.name in caught.value.message
+
+
+def test_the_head_ships_with_the_package() -> None:
+    assert head_file().is_file()
+    assert head_file().stat().st_size < 4_000_000

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mien
+import tiny
+from mien import setup
+from mien.errors import FaceError, UsageError
+from mien.recipe import Recipe
+from mien.records import Pixels
+from mien.run import Event
+from mien.setup import Ready
+from tiny import ANNA, BERT, STUBBORN, TINY, album, changed, save, squares
+
+IMAGE = np.zeros((8, 9, 3), np.uint8)
+
+
+def test_importing_mien_loads_nothing_heavy() -> None:
+    heavy = ("torch", "numpy", "cv2", "pyarrow", "PIL")
+    code = f"import mien, sys; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900,
+                            env=tiny.environment())
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_everything_promised_is_there() -> None:
+    for name in mien.__all__:
+        assert getattr(mien, name).__module__.startswith("mien.")
+    with pytest.raises(AttributeError, match="no attribute 'anonymise_everything'"):
+        mien.anonymise_everything  # noqa: B018
+
+
+@pytest.mark.parametrize("image", [
+    IMAGE[..., 0], IMAGE[..., :1], np.zeros((8, 9, 4), np.uint8), IMAGE[None], IMAGE[:0], IMAGE[:, :0],
+    IMAGE.astype(np.float32), IMAGE.astype(np.int64), IMAGE.astype(bool), IMAGE.astype(">u2"), [[1, 2, 3]],
+    "a.jpg", None,
+])
+def test_what_is_no_image_is_refused_before_anything_is_loaded(
+    image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.api._ready", lambda recipe: pytest.fail("the image was not checked first"))
+    with pytest.raises(UsageError, match=r"expected an image \[H, W, 3\] of uint8 RGB, got"):
+        mien.anonymize(image)
+
+
+def test_one_image_knows_no_persons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.api._ready", lambda recipe: pytest.fail("the recipe was not checked first"))
+    with pytest.raises(UsageError, match="no people to tell apart"):
+        mien.anonymize(IMAGE, TINY.with_changes({"identity": "per-person"}))
+    with pytest.raises(UsageError, match="there is no recipe 'nonsense'"):
+        mien.anonymize(IMAGE, "nonsense")
+
+
+def test_an_image_comes_back_with_what_became_of_its_faces(brush: None) -> None:
+    image = squares(ANNA, STUBBORN)
+    before = image.copy()
+    result = mien.anonymize(image, TINY)
+    assert (image == before).all(), "the caller's image is the caller's"
+    assert [row.status for row in result.faces] == ["anonymised", "blurred"]
+    assert result.image.shape == image.shape and result.image.dtype == np.uint8
+    assert all(changed(image, result.image, row.box) for row in result.faces)
+    assert (result.image[:, :16] == image[:, :16]).all()
+
+
+def test_an_image_is_searched_again_too(brush: None) -> None:
+    image = squares(ANNA, BERT, shy=1)
+    result = mien.anonymize(image, TINY)
+    assert [row.status for row in result.faces] == ["anonymised", "blurred"]
+    assert changed(image, result.image, result.faces[1].box)
+
+
+def test_an_image_may_be_any_view(brush: None) -> None:
+    image = np.ascontiguousarray(squares(ANNA)[:, ::-1])
+    result = mien.anonymize(image[:, ::-1], TINY)
+    assert (result.image == mien.anonymize(squares(ANNA), TINY).image).all()
+    frozen = squares(ANNA)
+    frozen.flags.writeable = False
+    assert mien.anonymize(frozen, TINY).faces[0].status == "anonymised"
+
+
+def test_an_image_without_faces_stays(brush: None) -> None:
+    for image in (IMAGE, tiny.ground(60, 80), tiny.ground(1, 1)):
+        result = mien.anonymize(image, TINY)
+        assert (result.image == image).all() and result.faces == []
+
+
+def test_a_failure_can_be_an_error(brush: None) -> None:
+    with pytest.raises(FaceError, match="could not be anonymised"):
+        mien.anonymize(squares(STUBBORN), TINY.with_changes({"on_failure": "error"}))
+
+
+def test_a_folder_takes_names_as_text_and_tells_how_far_it_is(brush: None, tmp_path: Path) -> None:
+    album(tmp_path / "src", 10)
+    events: list[Event] = []
+    src, dst = str(tmp_path / "src"), str(tmp_path / "dst")
+    summary = mien.anonymize_dataset(src, dst, TINY, progress=events.append)
+    assert [(event.photos, event.total) for event in events] == [(8, 10), (10, 10)]
+    assert events[-1].faces == summary.faces == 14 and summary.photos == 10
+    assert (tmp_path / "dst.work").is_dir()
+    again = mien.anonymize_dataset(tmp_path / "src", tmp_path / "dst", TINY)
+    assert again.statuses == summary.statuses
+
+
+def test_a_folder_takes_a_recipe_by_name_or_file(brush: None, tmp_path: Path) -> None:
+    save(tmp_path / "src" / "a.png", squares(ANNA))
+    (tmp_path / "my.toml").write_text(tiny.TINY_TOML)
+    mien.anonymize_dataset(tmp_path / "src", tmp_path / "a", str(tmp_path / "my.toml"))
+    mien.anonymize_dataset(tmp_path / "src", tmp_path / "b", "fast")
+    hashes = {tiny.rows_in(tmp_path / name)[0]["recipe"] for name in "ab"}
+    assert hashes == {TINY.hash, Recipe.load("fast").hash}
+
+
+def test_a_person_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.api._ready", lambda recipe: pytest.fail("the key was not asked for first"))
+    save(tmp_path / "src" / "a.png", squares(ANNA))
+    recipe = TINY.with_changes({"identity": "per-person"})
+    with pytest.raises(UsageError, match="needs a secret key"):
+        mien.anonymize_dataset(tmp_path / "src", tmp_path / "dst", recipe)
+
+
+def test_a_real_image(ready: Ready, portraits: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.api._ready", lambda recipe: ready)
+    result = mien.anonymize(portraits[0], TINY)
+    (row,) = result.faces
+    assert row.status in ("anonymised", "blurred") and changed(portraits[0], result.image, row.box)
+    assert (result.image[:8] == portraits[0][:8]).all() and (result.image[:, :8] == portraits[0][:, :8]).all()
+
+
+def test_runs_that_start_together_build_one_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def build(networks: Any, settings: Any, folder: Path, key: str, progress: Any) -> str:
+        time.sleep(0.3)
+        (folder / key).touch()
+        built.append(key)
+        return key
+
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("mien.setup.ensure", lambda *_: {})
+    monkeypatch.setattr("mien.setup.load_networks", lambda *_: None)
+    hashes = dict.fromkeys((*setup.MOBILE, "image_head"), "0")
+    monkeypatch.setattr("mien.setup.weights_hashes", lambda: hashes)
+    monkeypatch.setattr("mien.setup.load_pool", lambda folder, key: key if (folder / key).exists() else None)
+    monkeypatch.setattr("mien.setup.build_pool", build)
+    pools: list[Any] = []
+    threads = [threading.Thread(target=lambda: pools.append(setup.prepare(TINY).pool)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1 and pools == built * 3

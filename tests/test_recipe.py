@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from mien.errors import UsageError
+from mien.recipe import PRESETS, Optimise, Recipe
+
+
+def leaves(model: BaseModel, prefix: str = "") -> list[tuple[str, Any]]:
+    """Dotted name and value of every setting."""
+    found: list[tuple[str, Any]] = []
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        found += leaves(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else [(f"{prefix}{name}", value)]
+    return found
+
+
+def table_of(dotted: str) -> tuple[type[BaseModel], str]:
+    *tables, last = dotted.split(".")
+    model: type[BaseModel] = Recipe
+    for name in tables:
+        model = type(getattr(Recipe(), name))
+    return model, last
+
+
+def bounds() -> list[tuple[str, float]]:
+    """Every setting with a bound, and a value just beyond it."""
+    found = []
+    for dotted, value in leaves(Recipe()):
+        model, last = table_of(dotted)
+        step = 1 if isinstance(value, int) else 1e-6
+        for rule in model.model_fields[last].metadata:
+            for name, sign, beyond in (("ge", -1, step), ("gt", -1, 0), ("le", 1, step), ("lt", 1, 0)):
+                if (bound := getattr(rule, name, None)) is not None:
+                    found.append((dotted, bound + sign * beyond))
+    return found
+
+
+def toml(model: BaseModel) -> str:
+    """The settings as TOML, tables last."""
+    lines, tables = [], []
+    for name, value in model.model_dump().items():
+        if isinstance(value, dict):
+            tables += [f"[{name}]", *(f"{key} = {inner!r}" for key, inner in value.items())]
+        else:
+            lines.append(f"{name} = {value!r}")
+    return "\n".join([*lines, *tables])
+
+
+def other(value: Any) -> Any:
+    """Another value that is as good."""
+    choices = {"per-photo": "per-person", "blur": "drop", "default": "mine"}
+    if isinstance(value, str):
+        return choices[value]
+    return value + 1 if isinstance(value, int) else value * 0.9 + 0.007
+
+
+NAMES = [name for name, _ in leaves(Recipe())]
+
+
+def test_every_number_has_a_bound() -> None:
+    numbers = {name for name, value in leaves(Recipe()) if not isinstance(value, str)}
+    assert {name for name, _ in bounds()} == numbers
+
+
+@pytest.mark.parametrize(("name", "value"), bounds())
+def test_a_value_out_of_range_is_refused_by_name(name: str, value: float, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: "):
+        Recipe().with_changes({name: value})
+    table, _, last = name.rpartition(".")
+    file = tmp_path / "bad.toml"
+    file.write_text(f"[{table}]\n{last} = {value!r}\n" if table else f"{last} = {value!r}\n")
+    with pytest.raises(UsageError, match=f"recipe .*bad.toml: {name}: "):
+        Recipe.load(str(file))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "name"])
+@pytest.mark.parametrize("value", [float("nan"), [], {"deep": 1}, "word"])
+def test_a_value_of_another_kind_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"^{name}"):
+        Recipe().with_changes({name: value})
+
+
+def test_infinity_is_refused() -> None:
+    for name, value in leaves(Recipe()):
+        if isinstance(value, float):
+            with pytest.raises(UsageError, match=f"^{name}: "):
+                Recipe().with_changes({name: float("inf")})
+
+
+@pytest.mark.parametrize("text", ["unknown = 1", "[optimise]\nmargins = 0.1", "[unknown]\nsteps = 3"])
+def test_an_unknown_key_is_refused_by_name(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r"unknown|optimise\.margins"):
+        Recipe.load(str(file))
+
+
+def test_layers_have_to_be_in_order() -> None:
+    with pytest.raises(UsageError, match="first_layer lies after last_layer"):
+        Recipe().with_changes({"optimise.first_layer": 9, "optimise.last_layer": 8})
+    assert Recipe().with_changes({"optimise.first_layer": 8, "optimise.last_layer": 8}).optimise.first_layer == 8
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_load_under_their_names(preset: str) -> None:
+    recipe = Recipe.load(preset)
+    assert recipe.name == preset
+    assert recipe.verify.threshold == Recipe().verify.threshold  # no preset judges more mildly
+
+
+def test_the_default_preset_is_the_defaults() -> None:
+    assert Recipe.load("default") == Recipe()
+
+
+def test_fast_takes_fewer_steps() -> None:
+    fast, default = Recipe.load("fast"), Recipe.load("default")
+    assert fast.invert.steps + fast.optimise.steps < (default.invert.steps + default.optimise.steps) / 2
+    assert fast.invert.shared_steps <= fast.invert.steps
+    assert fast.hash != default.hash
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_hash_changes_with_every_setting(name: str) -> None:
+    value = dict(leaves(Recipe()))[name]
+    changed = Recipe().with_changes({name: other(value)})
+    assert dict(leaves(changed))[name] == other(value)
+    assert changed.hash != Recipe().hash
+    assert changed.with_changes({name: value}).hash == Recipe().hash
+
+
+def test_the_hash_is_short_hexadecimal_and_stays() -> None:
+    assert Recipe().hash == Recipe.load("default").hash
+    assert len(Recipe().hash) == 16 and int(Recipe().hash, 16) >= 0
+
+
+@given(seed=st.integers(0, 2**63 - 1), margin=st.floats(-1, 1), rate=st.floats(1e-9, 1e9),
+       steps=st.integers(1, 2000))
+@settings(max_examples=30, deadline=None)
+def test_toml_round_trip(seed: int, margin: float, rate: float, steps: int, tmp_path_factory: Any) -> None:
+    recipe = Recipe().with_changes({"seed": seed, "optimise.margin": margin, "invert.rate": rate,
+                                    "invert.steps": steps, "name": "mine"})
+    text = toml(recipe)
+    assert Recipe(**tomllib.loads(text)) == recipe
+    file = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    file.write_text(text)
+    assert Recipe.load(str(file)).hash == recipe.hash
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_changes_of_none_are_left_out() -> None:
+    assert Recipe().with_changes({"optimise.margin": None, "seed": None}) == Recipe()
+    changed = Recipe().with_changes({"optimise.margin": 0.1, "seed": None})
+    assert changed.optimise.margin == 0.1 and changed.seed == 0
+
+
+def test_changes_leave_the_original_alone() -> None:
+    recipe = Recipe()
+    recipe.with_changes({"optimise.margin": 0.1})
+    assert recipe == Recipe()
+    with pytest.raises(ValidationError):
+        recipe.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Recipe().optimise.margin = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.toml", "", "/dev/null/x", "default.toml", "Default"])
+def test_a_recipe_that_is_not_there_is_said(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Recipe.load(name)
+    assert "default, fast" in caught.value.hint
+
+
+def test_what_is_not_toml_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("steps: 3")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not TOML"):
+        Recipe.load(str(tmp_path / "a.toml"))
+    with pytest.raises(UsageError):
+        Recipe.load(str(tmp_path / "b.toml"))
+
+
+def test_a_partial_file_keeps_the_other_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\n[optimise]\nmargin = 0.2\n')
+    assert Recipe.load(str(file)) == Recipe(name="mine", optimise=Optimise(margin=0.2))
