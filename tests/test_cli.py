@@ -207,12 +207,12 @@ def test_a_quiet_run_says_nothing(brush: None, program: Program, tmp_path: Path)
 
 def test_names_are_not_taken_for_markup(brush: None, program: Program, tmp_path: Path) -> None:
     src = save(tmp_path / "src" / "[red]a.png", squares(ANNA)).parent
-    (src / "[/b].png").write_text("no picture")
-    dst = tmp_path / "out [b] [/red]"
+    (src / "[b].png").write_text("no picture")
+    dst = tmp_path / "[b]out[" / "red]"
     ended = program("anonymize", src, dst, "--with-originals")
     assert ended.code == 0, ended.err
     said = ended.err.replace("\n", "")
-    assert "skipped [/b].png: " in said and "out [b] [/red]" in said
+    assert "skipped [b].png: " in said and "[b]out[/red]" in said
 
 
 def test_the_report_and_what_stays_private(brush: None, program: Program, src: Path, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_run_can_be_forgotten(brush: None, program: Program, src: Path, tmp_pa
     assert ended.code == 4 and "holds no run that could go on" in ended.err
 
 
-HEAVY = ["torch", "numpy", "cv2", "pyarrow", "PIL", "safetensors", "onnx", "pydantic", "jinja2"]
+HEAVY = ["torch", "numpy", "cv2", "pyarrow", "PIL", "safetensors", "onnx", "jinja2"]
 LOADED = f"""
 import sys
 from mien.cli import main

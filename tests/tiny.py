@@ -116,7 +116,8 @@ class SquareNetworks:
 
     def embed(self, photo: Pixels, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         colours = np.stack([_colour(photo, five) for five in points]) / 50
-        return np.pad(colours.astype(np.float32), ((0, 0), (0, 126)))
+        light = np.full((len(points), 1), 5.0 if photo.any() else 0.0)  # nothing is nobody
+        return np.pad(np.hstack([colours, light]).astype(np.float32), ((0, 0), (0, 125)))
 
     def recogniser(self, chips: torch.Tensor) -> torch.Tensor:
         return chips.mean(dim=(2, 3)) @ torch.eye(3, 128)  # [B, 128]
@@ -173,6 +174,7 @@ def square_ready() -> Ready:
 def use_brush(setattr_: Callable[[str, Any], Any]) -> None:
     """Let runs be quick ones. `setattr_` takes a dotted name and a value, as `monkeypatch.setattr` does."""
     setattr_("mien.run.Pipeline", Painter)
+    setattr_("mien.api.Pipeline", Painter)
     setattr_("mien.pipeline.blend", brush)
     setattr_("mien.setup.prepare", lambda *_: square_ready())
     setattr_("mien.api._ready", lambda recipe: square_ready())

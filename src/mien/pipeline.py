@@ -244,6 +244,8 @@ class Pipeline:
             likes = [i for i, original in enumerate(originals)
                      if np.linalg.norm(vector - original) < self.recipe.verify.threshold]
             guilty.update(likes)
+            if likes:  # whose new face it is: it must not look like a neighbour either
+                guilty.update(i for i, one in enumerate(held) if _about(face, [one]))
             if not _about(face, known):
                 missed.append(face)
         guilty.update(i for i, (a, b) in enumerate(zip(there, originals, strict=True))

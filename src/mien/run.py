@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from mien.consent import Consent, load_consent
 from mien.datasets.folder import Tally, scan
@@ -111,9 +111,13 @@ def check_folders(src: Path, dst: Path, work: Path) -> None:
     Raises:
         UsageError: SRC does not exist, or DST or WORK would be read as photos or published by mistake.
     """
-    if not src.exists():
+    try:
+        a, b, c = (path.resolve() for path in (src, dst, work))
+        there = src.exists()
+    except (OSError, RuntimeError) as error:  # links in a circle are a RuntimeError before Python 3.13
+        raise UsageError(f"cannot follow a folder's path: {error}", "check SRC, DST and --work") from error
+    if not there:
         raise UsageError(f"{src} does not exist", "give a folder of photographs, or one photograph")
-    a, b, c = (path.resolve() for path in (src, dst, work))
     for inner, outer, words in ((b, a, "DST lies inside SRC"), (a, b, "SRC lies inside DST"),
                                 (c, a, "WORK lies inside SRC"), (c, b, "WORK, which is private, lies inside DST"),
                                 (b, c, "DST lies inside WORK"), (a, c, "SRC lies inside WORK")):
@@ -193,7 +197,8 @@ class Run:
                         assert subject.match is not None
                         latents[f"{place}.pair"] = torch.tensor(subject.match.index)
         with write_errors(store.work):
-            replace_file(store.work / "latents" / f"{index:06d}.safetensors", lambda path: save_file(latents, path))
+            replace_file(store.work / "latents" / f"{index:06d}.safetensors",
+                         lambda path: path.write_bytes(save(latents)))
         result.stages = {stage: value - before.get(stage, 0.0) for stage, value in self.pipeline.seconds.items()}
         result.used = sorted(self.pipeline.used - used)
         result.wall = time.perf_counter() - started
