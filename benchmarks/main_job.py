@@ -197,7 +197,8 @@ def table(name: str, measured: list[Measured], parts: list[Path], work: Path) ->
     lines = [
         f"### {TITLES[name]}", "",
         f"{sum(r['photos'] for r in records)} photos written, {len(skipped)} skipped, {len(measured)} faces found. "
-        f"{len(records)} process(es), {records[0]['threads']} thread(s) each: {', '.join(dst.name for dst in parts)}.", "",
+        f"{len(records)} process(es), {records[0]['threads']} thread(s) each: "
+        f"{', '.join(dst.name for dst in parts)}.", "",
         "| figure | measured | wanted |", "|---|---|---|",
         f"| faces changed | {_share(sum(m.changed for m in measured), len(measured))} | 100 % |",
         f"| faces in DST that verify as their original (dlib distance < 0.6) | {verified} of {len(measured)} | 0 |",
