@@ -305,7 +305,7 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path, closed: Cal
     assert "mien: " in result.stderr and "ermission" in result.stderr and "Traceback" not in result.stderr
 
 
-@pytest.mark.xfail(reason="after the limit is lifted a row of the manifest differs from an undisturbed run", strict=False)
+@pytest.mark.xfail(reason="a row of the manifest differs from an undisturbed run", strict=False)
 def test_a_disk_that_takes_no_more_stops_the_run_until_it_does(tmp_path: Path) -> None:
     """Here "full" is a limit on the size of files: it needs no privilege."""
     src, dst = album(tmp_path / "src", 10), tmp_path / "dst"
