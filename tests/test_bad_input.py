@@ -20,6 +20,7 @@ from PIL import Image
 
 import tiny
 from mien.errors import MienError, OutputError, UsageError
+from mien.recipe import Recipe
 from mien.records import Pixels
 from mien.setup import Ready
 from tiny import ANNA, BERT, album, call, changed, photos_in, pixels_of, rows_in, save, squares
@@ -225,7 +226,8 @@ def test_real_faces_are_found_in_photos_of_every_kind(ready: Ready, portraits: l
     assert sorted(row.file for row in summary.outcomes) == sorted(path.name for path in src.iterdir())
     for row in summary.outcomes:
         with Image.open(src / row.file) as before, Image.open(dst / row.file) as after:
-            assert before.mode == after.mode
+            # a palette has no room for a new face's colours, as `export` says
+            assert after.mode == ("RGB" if before.mode == "P" else before.mode)
             old = portraits[1] if row.file == "turned.jpg" else _shown(before)
             assert old.shape == _shown(after).shape and changed(old, _shown(after), row.box), row.file
 
@@ -305,10 +307,9 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path, closed: Cal
     assert "mien: " in result.stderr and "ermission" in result.stderr and "Traceback" not in result.stderr
 
 
-@pytest.mark.xfail(reason="a row of the manifest differs from an undisturbed run", strict=False)
 def test_a_disk_that_takes_no_more_stops_the_run_until_it_does(tmp_path: Path) -> None:
     """Here "full" is a limit on the size of files: it needs no privilege."""
-    src, dst = album(tmp_path / "src", 10), tmp_path / "dst"
+    src, dst = album(tmp_path / "src", 3), tmp_path / "dst"
     save(src / "z.png", tiny.ground(600, 600))
     size = (src / "z.png").stat().st_size - 1000
 
@@ -317,8 +318,13 @@ def test_a_disk_that_takes_no_more_stops_the_run_until_it_does(tmp_path: Path) -
 
     result = call("anonymize", src, dst, preexec_fn=limit)
     assert result.returncode == 4, result.stderr
-    assert "cannot write" in result.stderr and "File too large" in result.stderr and "Traceback" not in result.stderr
-    _goes_on(src, dst)
+    assert "z.png" in result.stderr and "File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    again = call("anonymize", src, dst)
+    assert again.returncode == 0, again.stderr
+    tiny.run_quickly(src, tmp_path / "whole", Recipe())  # what the program does unless told otherwise
+    assert photos_in(dst) == photos_in(tmp_path / "whole")
+    assert rows_in(dst) == rows_in(tmp_path / "whole")
 
 
 FULL = """
@@ -354,16 +360,8 @@ def test_a_full_disk_stops_the_run_until_there_is_room(tmp_path: Path, full: str
     assert "No space left on device" in result.stderr and "run the same command again" in result.stderr
     assert "Traceback" not in result.stderr
     dst = copy / "dst" if full == "dst" else tmp_path / "dst"
-    tiny.run_quickly(src, tmp_path / "whole")
+    tiny.run_quickly(src, tmp_path / "whole", Recipe())
     assert photos_in(dst) == photos_in(tmp_path / "whole")
-
-
-def _goes_on(src: Path, dst: Path) -> None:
-    again = call("anonymize", src, dst)
-    assert again.returncode == 0, again.stderr
-    tiny.run_quickly(src, dst.with_name("whole"))
-    assert photos_in(dst) == photos_in(dst.with_name("whole"))
-    assert rows_in(dst) == rows_in(dst.with_name("whole"))
 
 
 def test_every_error_has_its_exit_code_and_says_what_to_do() -> None:

@@ -188,11 +188,11 @@ def run(src: Path, dst: Path, recipe: Recipe = TINY, ready: Ready | None = None,
     return Run(request, ready.networks, ready.pool).execute()
 
 
-def run_quickly(src: Path, dst: Path, **asked: Any) -> Summary:
+def run_quickly(src: Path, dst: Path, recipe: Recipe = TINY) -> Summary:
     """A quick run, the brush in use for its time alone."""
     with pytest.MonkeyPatch.context() as patch:
         use_brush(patch.setattr)
-        return run(src, dst, **asked)
+        return run(src, dst, recipe)
 
 
 def mien_command(*arguments: str | Path, quick: bool = True) -> list[str]:

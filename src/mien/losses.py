@@ -93,9 +93,9 @@ def pixel_distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     total = a.new_zeros(len(a))
     for size in PIXEL_SIZES:
         shrink = a.shape[-1] // size
-        w = F.avg_pool2d(weight, shrink)
-        d = (F.avg_pool2d(a - b, shrink)).abs().mean(dim=1, keepdim=True)
-        total = total + (d * w).sum(dim=(1, 2, 3)) / w.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+        # Weighted before it is shrunk: what lies beyond the photo's edge must not reach the pixels at it.
+        d = F.avg_pool2d((a - b) * weight, shrink).abs().mean(dim=1)
+        total = total + d.sum(dim=(1, 2)) / F.avg_pool2d(weight, shrink).sum(dim=(1, 2, 3)).clamp(min=1e-6)
     return total
 
 
@@ -115,9 +115,8 @@ def feature_distance(a: tuple[Tensor, ...], b: tuple[Tensor, ...], weight: Tenso
 def colour_distance(a: Tensor, b: Tensor, weight: Tensor, size: int = 32) -> Tensor:
     """Weighted mean absolute difference of the images shrunk to `size` px: [B]."""
     shrink = a.shape[-1] // size
-    w = F.avg_pool2d(weight, shrink)
-    d = F.avg_pool2d(a - b, shrink).abs().mean(dim=1, keepdim=True)
-    return (d * w).sum(dim=(1, 2, 3)) / w.expand_as(d).sum(dim=(1, 2, 3)).clamp(min=1e-6)
+    d = F.avg_pool2d((a - b) * weight, shrink).abs().mean(dim=1)
+    return d.sum(dim=(1, 2)) / F.avg_pool2d(weight, shrink).sum(dim=(1, 2, 3)).clamp(min=1e-6)
 
 
 def face_weight(faces: Faces, outside: float) -> Tensor:

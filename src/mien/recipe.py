@@ -131,7 +131,7 @@ class Recipe(_Table):
         """A copy with dotted fields replaced, e.g. {"optimise.margin": 0.1}; None values are left out.
 
         Raises:
-            UsageError: a value does not validate.
+            UsageError: there is no such table, or a value does not validate.
         """
         data = self.model_dump()
         for key, value in changes.items():
@@ -139,6 +139,8 @@ class Recipe(_Table):
                 *tables, last = key.split(".")
                 table = data
                 for part in tables:
+                    if not isinstance(table.get(part), dict):
+                        raise UsageError(f"a recipe has no table {part!r}: {key}")
                     table = table[part]
                 table[last] = value
         try:

@@ -68,7 +68,7 @@ def invert(networks: Networks, faces: Faces, encoder: Encoder, settings: Setting
             loss = loss + settings.identity_weight * (1 - cosine)
         prior = (shared.square().mean(dim=(1, 2)) - 1).clamp(min=0)
         loss = loss + prior + settings.offset_weight * offsets.square().mean(dim=(1, 2))
-        if step == settings.shared_steps:
+        if settings.identity_weight and step == settings.shared_steps:
             best_loss.fill_(torch.inf)  # from here on the loss has one more term
         better = loss.detach() < best_loss
         best[better], best_loss[better] = codes.detach()[better], loss.detach()[better]

@@ -18,13 +18,17 @@ from mien.stages.pool import COLOUR_SIZE, Pool, colour_picture
 
 
 def distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
-    """[B, N] attribute distance of real faces to pool faces: features within the face plus colours."""
+    """[B, N] attribute distance of real faces to pool faces: features within the face plus colours.
+
+    Pool pictures in which no face was found are infinitely far: nobody knows whom they look like.
+    """
     features = torch.cdist(pool.vectors_of(faces.features), pool.vectors).square()
     mask = F.interpolate(ellipse(256), size=(COLOUR_SIZE, COLOUR_SIZE), mode="area").sqrt()
     weight = mask / mask.square().sum().sqrt() / 3**0.5
     colours = torch.cdist((colour_picture(faces.image) * weight).flatten(1),
                           (pool.colours * weight).flatten(1))
-    return features + settings.colour_weight * colours
+    unknown = pool.identities.square().sum(dim=1) == 0
+    return (features + settings.colour_weight * colours).masked_fill(unknown, torch.inf)
 
 
 def pair(pool: Pool, faces: Faces, settings: Settings, used: Container[int]) -> list[Match]:

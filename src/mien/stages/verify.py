@@ -41,15 +41,27 @@ def find_again(networks: Networks, photo: Pixels, faces: list[Face]) -> list[Fac
     return out
 
 
-def distances(networks: Networks, originals: Floats, photo: Pixels, faces: list[Face],
-              found: list[Face | None]) -> npt.NDArray[np.float64]:
+def same_person(originals: Floats, threshold: float) -> npt.NDArray[np.bool_]:
+    """[N, N]: which of a photo's faces are one person to the judge: each itself, and its mirror image or double."""
+    between = np.linalg.norm(originals[:, None] - originals[None], axis=2)
+    return np.asarray((between < threshold) | np.eye(len(originals), dtype=bool))
+
+
+def distances(networks: Networks, originals: Floats, photo: Pixels, faces: list[Face], found: list[Face | None],
+              same: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.float64]:
     """The judge's distance [N] of each face in the new photo to its original; below 0.6 they are one person.
+
+    Args:
+        same: [N, N] faces that show one person, each of whose originals counts; None: each face its own only.
 
     A face is judged at the points that the detector finds now and at those it found in the original, and the
     smaller distance counts: neither a shifted landmark nor a missed face may hide a likeness. What cannot be
     judged counts as 0.
     """
-    there = np.linalg.norm(embed(networks, photo, faces) - originals, axis=1)
+    there = embed(networks, photo, faces)
     now = embed(networks, photo, [new or old for new, old in zip(found, faces, strict=True)])
-    both = np.minimum(there, np.linalg.norm(now - originals, axis=1))
-    return np.asarray(np.nan_to_num(both.astype(np.float64), nan=0.0))
+    out = np.zeros(len(faces))
+    for i in range(len(faces)):
+        own = originals[i : i + 1] if same is None else originals[same[i]]
+        out[i] = np.linalg.norm(np.stack([there[i], now[i]])[:, None] - own, axis=2).min()
+    return np.nan_to_num(out, nan=0.0)
