@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -48,6 +50,17 @@ def test_pixel_distance_ignores_places_of_no_weight(count: int, seed: int, cut: 
     expected = pixel_distance(a, b, weight)
     assert expected.shape == (count,)
     assert torch.equal(pixel_distance(a, other, weight), expected)
+
+
+@pytest.mark.parametrize("distance", [pixel_distance, colour_distance])
+def test_what_lies_beyond_the_edge_reaches_no_coarse_pixel(distance: Callable[..., Tensor]) -> None:
+    """The edge of a photo crosses the cells that pictures are shrunk to."""
+    a, b = random_images(1, 3), random_images(1, 4)
+    weight = torch.ones(1, 1, 256, 256)
+    weight[..., :133] = 0
+    other = b.clone()
+    other[..., :133] = 1e3
+    assert torch.equal(distance(a, other, weight), distance(a, b, weight))
 
 
 @given(seed=st.integers(0, 1000), offset=st.floats(-1, 1))

@@ -161,6 +161,12 @@ def test_changes_of_none_are_left_out() -> None:
     assert changed.optimise.margin == 0.1 and changed.seed == 0
 
 
+@pytest.mark.parametrize("name", ["unknown.margin", "optimise.margin.deep", "seed.x", "optimise.unknown"])
+def test_changes_of_what_is_not_there_are_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        Recipe().with_changes({name: 1})
+
+
 def test_changes_leave_the_original_alone() -> None:
     recipe = Recipe()
     recipe.with_changes({"optimise.margin": 0.1})

@@ -98,6 +98,15 @@ def test_a_pool_that_is_used_up_starts_again(pool: Pool, faces: Faces) -> None:
     assert pair_person(row(1), Pair(), b"key", everybody).index in range(SIZE)
 
 
+def test_a_pool_face_whose_identity_is_unknown_is_never_given(pool: Pool, faces: Faces) -> None:
+    """A zero vector would pass for the least alike of all."""
+    identities = pool.identities.clone()
+    nearest = distances(pool, faces, Pair()).argmin(dim=1)
+    identities[nearest] = 0
+    matches = pair(replace(pool, identities=identities), faces, Pair(), used=())
+    assert not {match.index for match in matches} & set(nearest.tolist())
+
+
 def test_a_pool_smaller_than_k_is_enough(pool: Pool, faces: Faces) -> None:
     few = replace(pool, codes=pool.codes[:2], vectors=pool.vectors[:2], colours=pool.colours[:2],
                   identities=pool.identities[:2])
