@@ -28,6 +28,8 @@ from mien.stages.pool import Pool
 from mien.stages.render import render
 from mien.stages.verify import distances, embed, find_again, nothing, same_person
 
+LEAST_INSIDE = 0.75  # of the crop's area within the photo, for a face that the judge does not know from nothing
+
 
 @dataclass
 class Subject:
@@ -101,10 +103,12 @@ class Pipeline:
                 vectors = embed(self.networks, work.photo.pixels, [s.face for s in work.subjects])
             for subject, vector in zip(list(work.subjects), vectors, strict=True):
                 subject.judged = vector
-                # From such a face any result would seem to verify, even a black one: trying is vain.
-                if not np.linalg.norm(vector - self.nothing) >= self.recipe.verify.threshold:
+                # What is mostly mirror image, and like a black picture to the judge, is a scrap of a face or none:
+                # a new one there would look odd.
+                known = np.linalg.norm(vector - self.nothing) >= self.recipe.verify.threshold
+                if not known and subject.crop.inside.mean() < LEAST_INSIDE:
                     subject.outcome.status = "blurred"
-                    subject.outcome.reason = "the judge cannot tell it from nothing: cut off by the edge, or no face"
+                    subject.outcome.reason = "cut off by the edge, and the judge cannot tell it from nothing"
                     work.subjects.remove(subject)
                     work.concealed.append((subject.face, subject.outcome))
         waiting = [s for work in works for s in work.subjects]
