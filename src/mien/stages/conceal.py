@@ -26,7 +26,7 @@ def conceal(photo: Pixels, faces: list[Face]) -> tuple[Pixels, npt.NDArray[np.bo
             continue
         h, w = part.shape[:2]
         small = cv2.resize(part, (min(CELLS, w), min(CELLS, h)), interpolation=cv2.INTER_AREA)
-        flat = cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)
+        flat = cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR)
         y, x = np.mgrid[-1 : 1 : complex(0, h), -1 : 1 : complex(0, w)]
         # a superellipse covers the whole box and still rounds the corners
         mask = (x**4 + y**4 <= 1.0) | (min(h, w) < 8)
