@@ -102,11 +102,15 @@ def test_a_folder_takes_names_as_text_and_tells_how_far_it_is(brush: None, tmp_p
     events: list[Event] = []
     src, dst = str(tmp_path / "src"), str(tmp_path / "dst")
     summary = mien.anonymize_dataset(src, dst, TINY, progress=events.append)
-    assert [(event.photos, event.total) for event in events] == [(8, 10), (10, 10)]
-    assert events[-1].faces == summary.faces == 14 and summary.photos == 10
+    photos = [event.photos for event in events]
+    assert photos == sorted(set(photos)) and {0, 8, 10} < set(photos)  # not only when a shard is whole
+    assert {event.total for event in events} == {10}
+    assert events[-1].faces == events[-1].new_faces == summary.faces == 14 and summary.photos == 10
     assert (tmp_path / "dst.work").is_dir()
-    again = mien.anonymize_dataset(tmp_path / "src", tmp_path / "dst", TINY)
+    later: list[Event] = []
+    again = mien.anonymize_dataset(tmp_path / "src", tmp_path / "dst", TINY, progress=later.append)
     assert again.statuses == summary.statuses
+    assert later[-1].faces == 14 and later[-1].new_faces == 0
 
 
 def test_a_folder_takes_a_recipe_by_name_or_file(brush: None, tmp_path: Path) -> None:
@@ -132,6 +136,18 @@ def test_a_real_image(ready: Ready, portraits: list[Pixels], monkeypatch: pytest
     (row,) = result.faces
     assert row.status in ("anonymised", "blurred") and changed(portraits[0], result.image, row.box)
     assert (result.image[:8] == portraits[0][:8]).all() and (result.image[:, :8] == portraits[0][:, :8]).all()
+
+
+def test_the_pool_does_not_depend_on_how_unsure_faces_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shared by all recipes that differ in this alone."""
+    loaded: list[tuple[Any, ...]] = []
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("mien.setup.ensure", lambda *_: {})
+    monkeypatch.setattr("mien.setup.load_networks", lambda paths, *score: loaded.append(score) or score)
+    monkeypatch.setattr("mien.setup.weights_hashes", lambda: dict.fromkeys((*setup.MOBILE, "image_head"), "0"))
+    monkeypatch.setattr("mien.setup.build_pool", lambda networks, *_: networks)
+    ready = setup.prepare(TINY.with_changes({"detect.score": 0.8}))
+    assert ready.networks == (0.8,) and ready.pool == ()  # the pool's detector has the default threshold
 
 
 def test_runs_that_start_together_build_one_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,3 +266,18 @@ def test_a_terminal_gets_a_bar() -> None:
         listen(Event(1, 3, 2, 2))
         listen(Event(3, 3, 4, 4))
     assert "photos" in screen.getvalue() and "3/3" in screen.getvalue()
+
+
+def test_a_log_gets_lines_whose_time_left_is_that_of_this_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("mien.console.time.monotonic", lambda: now)
+    log = io.StringIO()
+    with Reporter(False, Console(file=log, width=100)).run() as listen:
+        listen(Event(90, 100, 90, 0))  # from an earlier call
+        now = 60.0
+        listen(Event(95, 100, 95, 5))
+        now = 61.0
+        listen(Event(96, 100, 96, 6))  # too soon for another line
+    first, second = log.getvalue().splitlines()
+    assert "90/100" in first and "left" not in first
+    assert "95/100" in second and second.endswith("about 60 s left")

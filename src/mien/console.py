@@ -69,16 +69,18 @@ class Reporter:
                                                         visible=True)
 
     def _lines(self, what: str) -> Callable[[int, int, str], None]:
-        begun, last = time.monotonic(), -LINE_SECONDS
+        begun, last, known = time.monotonic(), -LINE_SECONDS, -1
 
         def line(done: int, total: int, note: str) -> None:
-            nonlocal last
+            nonlocal last, known
             now = time.monotonic()
+            known = done if known < 0 else known  # what an earlier call did says nothing about the speed of this one
             if now - last < LINE_SECONDS and done < total:
                 return
             last = now
-            left = (now - begun) / max(done, 1) * (total - done)
-            text = f"{what}: {done}/{total}" + (f", {note}" if note else "") + f", about {left:.0f} s left"
+            text = f"{what}: {done}/{total}" + (f", {note}" if note else "")
+            if done > known:
+                text += f", about {(now - begun) / (done - known) * (total - done):.0f} s left"
             self.console.print(text, highlight=False, soft_wrap=True)
 
         return line

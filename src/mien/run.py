@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -155,12 +156,14 @@ class Run:
             if self.recipe.identity == "per-person":
                 self._meet(names)
             new_faces = 0
+            progress(Event(0, len(names), 0, 0))
             for index, first in enumerate(range(0, len(names), SHARD)):
                 part = names[first : first + SHARD]
                 sources = {name: stamp(self.root / name) for name in part}  # taken before the photos are read
                 result = store.shard(index, sources)
                 if result is None:
-                    result = self._shard(store, index, part)
+                    before = Event(first, len(names), summary.faces, new_faces)
+                    result = self._shard(store, index, part, partial(_tell, progress, before))
                     store.finish_shard(index, sources, result)
                     new_faces += len(result.outcomes)
                 self.pipeline.used.update(result.used)
@@ -177,7 +180,9 @@ class Run:
                 "weights": request.weights, "files": files, "keep_person": self.consent.fingerprint,
                 "key": hashlib.sha256(b"mien key check" + request.key).hexdigest() if request.key else ""}
 
-    def _shard(self, store: Store, index: int, names: Sequence[str]) -> ShardResult:
+    def _shard(self, store: Store, index: int, names: Sequence[str],
+               tell: Callable[[int, int], None]) -> ShardResult:
+        """Do one shard; `tell` hears of photos and faces done after every group of photos but the last."""
         started, result = time.perf_counter(), ShardResult()
         before, used = dict(self.pipeline.seconds), set(self.pipeline.used)
         latents: dict[str, torch.Tensor] = {}
@@ -186,6 +191,9 @@ class Run:
             self.pipeline.run(group)
             for work in group:
                 self._export(work, result)
+            done = max(names.index(work.photo.name) for work in group) + 1
+            if done < len(names):
+                tell(done, len(result.outcomes))
             _share_time([row for work in group for row in work.outcomes], time.perf_counter() - begun)
             begun = time.perf_counter()
             for work in group:
@@ -333,6 +341,10 @@ class Run:
             "stages": {name: round(value, 2) for name, value in summary.stages.items()}, "wall": round(summary.wall, 2),
             "skipped": [{"file": os.fsencode(s.file).decode("utf-8", "backslashreplace"), "reason": s.reason}
                         for s in summary.skipped]}
+
+
+def _tell(progress: Progress, before: Event, photos: int, faces: int) -> None:
+    progress(Event(before.photos + photos, before.total, before.faces + faces, before.new_faces + faces))
 
 
 def _share_time(outcomes: list[Outcome], seconds: float) -> None:

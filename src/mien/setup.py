@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import OutputError
@@ -12,7 +12,6 @@ from mien.models.cache import cache_folder, locked, sha256_of, weights_sha256
 from mien.models.fetch import Progress as FetchProgress
 from mien.models.fetch import ensure
 from mien.models.networks import MOBILE, Networks, head_file, load_networks
-from mien.models.yunet import YuNet
 from mien.recipe import Pool as PoolSettings
 from mien.recipe import Recipe
 from mien.stages.pool import Pool, build_pool, load_pool, pool_key
@@ -49,12 +48,12 @@ def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
         FetchError, ModelError: weights cannot be had. OutputError: the cache cannot be written.
     """
     paths = ensure(MOBILE, fetching)
-    networks = load_networks(paths)  # the pool's identities must not depend on how unsure faces of photos may be
+    networks = load_networks(paths, recipe.detect.score)
     weights = weights_hashes()
     folder, key = cache_folder() / "pools", pool_name(recipe.pool, weights)
-    pool = load_pool(folder, key) or _build(networks, recipe.pool, folder, key, building)
-    detector = YuNet(paths["yunet"], score_threshold=recipe.detect.score)
-    return Ready(replace(networks, detector=detector), pool, weights)
+    # The pool's own networks: how unsure a photo's faces may be must not decide who its people are.
+    pool = load_pool(folder, key) or _build(load_networks(paths), recipe.pool, folder, key, building)
+    return Ready(networks, pool, weights)
 
 
 def _build(networks: Networks, settings: PoolSettings, folder: Path, key: str, building: PoolProgress) -> Pool:
