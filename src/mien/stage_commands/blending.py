@@ -16,7 +16,7 @@ from mien.stages.conceal import conceal
 from mien.stages.detect import detect, overlap
 from mien.stages.export import encode_photo, write_bytes
 from mien.stages.read import decode_pixels, read_photo
-from mien.stages.verify import NEAR, distances, embed, find_again
+from mien.stages.verify import NEAR, distances, embed, find_again, same_person
 from mien.tray import CROP, RESULT_PICTURE, Tray
 
 ROUNDS = 3  # of searching the finished photo before everything in it is blurred
@@ -114,12 +114,11 @@ def _minded(data: bytes, new: list[_New], hidden: list[_Hidden], kit: Kit) -> tu
     decoded, threshold = decode_pixels(data), kit.recipe.verify.threshold
     faces = [row.face for row in new]
     originals = np.stack([row.original for row in new]) if new else np.zeros((0, 128), np.float32)
-    measured = distances(kit.networks, originals, decoded, faces, find_again(kit.networks, decoded, faces))
+    found = find_again(kit.networks, decoded, faces)
+    measured = distances(kit.networks, originals, decoded, faces, found, same_person(originals, threshold))
     everybody = kit.networks.detector.detect(decoded)
-    vectors = embed(kit.networks, decoded, everybody)  # [N, 128]
     for row, distance in zip(new, measured, strict=True):
-        nearest = np.linalg.norm(vectors - row.original, axis=1).min(initial=np.inf)
-        row.distance = float(min(distance, nearest))
+        row.distance = float(distance)
     boxes = [face.box for face in faces] + [row.face.box for row in hidden]
     missed = [face for face in everybody if not _near(face, boxes)]
     return [row for row in new if row.distance < threshold], missed
