@@ -91,7 +91,7 @@ def test_the_commands_one_after_another_are_the_pipeline(
         record = tray.record(name)
         assert subject.match is not None and subject.codes is not None and subject.picture is not None
         assert record.pair is not None and record.pair.index == subject.match.index
-        assert record.similarity == pytest.approx(subject.outcome.similarity, abs=1e-4)
+        assert record.attribute_distance == pytest.approx(subject.outcome.attribute_distance, abs=1e-4)
         assert record.steps == 2
         made = read_codes(tray.path(name, RESULT), ready.networks.generator)
         assert torch.allclose(made, subject.codes, atol=1e-4)

@@ -23,14 +23,19 @@ BOX = (0.25, 0.25, 0.5, 0.6)  # about where a detector sees the face of an FFHQ 
 def verify_photos(first: Path, second: Path, kit: Kit) -> None:
     """Print the judge's distance of every face of one photo to every face of another.
 
+    A second photo in which no face is left is a good answer, said in words.
+
     Raises:
-        PhotoError: a photo cannot be read, or no face is found in it.
+        PhotoError: a photo cannot be read, or no face is found in the first.
     """
-    vectors = []
+    vectors: list[Floats] = []  # [N, 128] each
     for photo in [read_photo(path, str(path)) for path in (first, second)]:
         faces = detect(kit.networks, photo)
-        if not faces:
+        if not faces and not vectors:
             raise PhotoError(f"{printable(photo.name)}: no face found")
+        if not faces:
+            kit.say(f"{printable(photo.name)}: no face found, nobody verifies")
+            return
         vectors.append(embed(kit.networks, photo.pixels, faces))
     table = kit.networks.judge.distance(vectors[0][:, None], vectors[1][None])
     for (a, b), distance in np.ndenumerate(table):
