@@ -204,7 +204,7 @@ class Pipeline:
         pixels, changed = conceal(work.photo.pixels, hidden)
         # New faces go in after: a concealed neighbour must not cover them.
         patches = [Patch(s.crop, s.picture) for s in work.subjects if s.picture is not None]
-        pixels, blended = blend(pixels, patches)
+        pixels, blended = blend(pixels, patches, work.photo.pixels)
         work.pixels, work.changed = pixels, changed | blended
 
     def _fail(self, work: Work, reason: str = "still verifies as the original after every attempt") -> None:

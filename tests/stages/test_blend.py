@@ -96,3 +96,14 @@ def test_concealing_tiny_and_outlying_boxes() -> None:
     out, changed = conceal(photo, faces)
     assert changed.any()
     assert out.shape == photo.shape
+
+
+def test_a_concealed_neighbour_does_not_make_the_new_face_blurry() -> None:
+    photo = noise(300, 240)
+    sharp, _ = blend(photo, [Patch(patch(photo).crop, noise(1024, 1024, 1))])
+    hidden, _ = conceal(photo, [Face((20, 60, 110, 160), POINTS - np.float32([30, 0]), 0.7)])
+    out, _ = blend(hidden, [Patch(patch(photo).crop, noise(1024, 1024, 1))], photo)
+    inner = (slice(105, 140), slice(85, 115))
+    assert np.abs(out[inner].astype(int) - sharp[inner]).max() <= 1
+    dull, _ = blend(hidden, [Patch(patch(photo).crop, noise(1024, 1024, 1))])
+    assert dull[inner].std() < 0.8 * out[inner].std()

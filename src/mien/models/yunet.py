@@ -33,6 +33,9 @@ TILE = 1280
 OVERLAP = 160  # of tiles; larger faces are whole on the next smaller level of the pyramid
 LEAST_INSIDE = 0.3
 TURNED_EXTRA = 0.15  # lace, hair and hands pass for turned faces more often than turned faces score this low
+# Halves of hair and hats make faces with their mirror images. Of 400 CelebA-HQ train photos 5 have such a finding and
+# 1 at this much more; of 400 faces cut to 30..60 % of their box 373 are found, and 369 at this much more.
+MIRRORED_EXTRA = 0.1
 SAME, WITHIN = 0.3, 0.5  # intersection over union and over the smaller, of an upright and a turned finding
 _TOP = 5000
 _NONE: Rows = np.empty((0, 15))
@@ -111,6 +114,7 @@ class YuNet:
         rows = self._run(np.asarray(wide, dtype=np.uint8))
         rows[:, _X] -= across
         rows[:, _Y] -= down
+        rows = rows[rows[:, 14] >= self.score_threshold + MIRRORED_EXTRA]
         return _zoom(rows, width / small.shape[1], height / small.shape[0])
 
     def _turned(self, photo: Pixels, turns: int) -> Rows:

@@ -92,7 +92,7 @@ def _gather(tray: Tray, names: list[str], photo: Photo, digest: str,
 def _encoded(photo: Photo, new: list[_New], hidden: list[_Hidden]) -> tuple[bytes, str]:
     """The photo as a file, and the suffix to append; new faces go in last, so that blurring covers none."""
     pixels, changed = conceal(photo.pixels, [row.face for row in hidden])
-    pixels, blended = blend(pixels, [row.patch for row in new])
+    pixels, blended = blend(pixels, [row.patch for row in new], photo.pixels)
     return encode_photo(photo, pixels, changed | blended)
 
 

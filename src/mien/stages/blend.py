@@ -33,16 +33,21 @@ class Patch:
     picture: Pixels
 
 
-def blend(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+def blend(photo: Pixels, patches: list[Patch],
+          original: Pixels | None = None) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """Put new faces into a photo.
 
     Where masks meet, each pixel goes to the face whose centre it is nearer to, so that neighbours do not
     paint over one another.
 
+    Args:
+        original: whose sharpness the new faces get, where `photo` has been blurred in part already.
+
     Returns:
         The new photo [H, W, 3] uint8 and where it may have changed [H, W] bool.
     """
     out, changed = photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
+    sharp = photo if original is None else original
     for i, patch in enumerate(patches):
         window = _window(patch.crop.quad, photo.shape)
         if window is None:
@@ -53,7 +58,7 @@ def blend(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.b
         mask = mask * mask * (3 - 2 * mask)
         for other in patches[:i] + patches[i + 1 :]:
             mask *= np.clip((_radius(other.crop, ys, xs) - radius) / FEATHER + 0.5, 0, 1)
-        new = _warp(patch, photo[ys, xs], mask, ys, xs)
+        new = _warp(patch, sharp[ys, xs], mask, ys, xs)
         here = mask[:, :, None]
         mixed = out[ys, xs] * (1 - here) + new * here
         touched = mask > 0
