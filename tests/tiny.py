@@ -28,7 +28,8 @@ from PIL import Image
 import mien
 from mien.api import make_request
 from mien.geometry import to_pixels
-from mien.models.mobilestylegan import DIM, N_LAYERS, MobileStyleGAN
+from mien.models.mapping import DIM
+from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
 from mien.pipeline import Pipeline, Subject
 from mien.recipe import Recipe
 from mien.records import Face, Match, Pixels

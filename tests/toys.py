@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.losses import Faces, features_of, identity_of
-from mien.models.mobilestylegan import DIM, N_LAYERS
+from mien.models.mapping import DIM
+from mien.models.mobilestylegan import N_LAYERS
 from mien.models.networks import Networks
 from mien.records import Face, Pixels
 from mien.stages.pool import Pool

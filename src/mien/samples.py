@@ -16,7 +16,8 @@ from PIL import Image
 from mien.files import replace_file
 from mien.geometry import to_pixels
 from mien.models.fetch import Progress, ensure
-from mien.models.mobilestylegan import DIM, N_LAYERS, MobileStyleGAN
+from mien.models.mapping import DIM
+from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
 from mien.records import Pixels
 
 PORTRAIT = 300  # pixels, side of one portrait in a group photo

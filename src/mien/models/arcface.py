@@ -1,0 +1,45 @@
+"""ArcFace IR-SE50, the recogniser in FALCO's identity loss (Deng et al. 2019, arXiv 1801.07698)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.models.ir_se50 import body, input_layer
+from mien.models.loading import load_into
+from mien.models.resizing import fit_square
+
+SIZE = 112
+ROWS, COLUMNS = slice(35, 223), slice(32, 220)  # of the 256 px picture: the face of an FFHQ crop
+
+
+class ArcFace(nn.Module):
+    """Images [B, 3, 112, 112], RGB about -1..1 -> unit vectors [B, 512], frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_layer = input_layer()
+        self.body = body()
+        self.output_layer = nn.Sequential(nn.BatchNorm2d(512), nn.Dropout(), nn.Flatten(),
+                                          nn.Linear(512 * 7 * 7, 512), nn.BatchNorm1d(512))
+        self.eval().requires_grad_(False)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read converted weights (safetensors).
+
+        Raises:
+            ModelError: the file does not hold this network.
+        """
+        return load_into(cls(), path, "ArcFace IR-SE50")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(self.output_layer(self.body(self.input_layer(x))), dim=1)
+
+
+def face_view(image: Tensor) -> Tensor:
+    """FFHQ crops [B, 3, H, W] -> [B, 3, 112, 112]: the fixed cut of e4e's and FALCO's identity loss."""
+    return F.adaptive_avg_pool2d(fit_square(image, 256)[:, :, ROWS, COLUMNS], SIZE)
