@@ -156,7 +156,8 @@ class Painter(Pipeline):
             subject.outcome.attempts += 1
 
 
-def brush(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+def brush(photo: Pixels, patches: list[Patch],
+          original: Pixels | None = None) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """In place of blending: paint the squares within the crops."""
     out, changed = photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
     for patch in patches:
