@@ -394,12 +394,13 @@ def test_a_real_run_does_only_what_is_missing(real: RealRun, ready: Ready, tmp_p
     assert redone == set(names[first : first + 2])
 
 
-def _with_original_faces(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+def _with_original_faces(photo: Pixels, patches: list[Patch],
+                         original: Pixels) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     pictures = [np.asarray(cv2.resize(patch.crop.pixels, (1024, 1024)), np.uint8) for patch in patches]
-    return blend(photo, [Patch(patch.crop, new) for patch, new in zip(patches, pictures, strict=True)])
+    return blend(photo, [Patch(patch.crop, new) for patch, new in zip(patches, pictures, strict=True)], original)
 
 
-def _nothing(photo: Pixels, patches: list[Patch]) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+def _nothing(photo: Pixels, patches: list[Patch], original: Pixels) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     return photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
 
 

@@ -42,7 +42,8 @@ def test_equals_onnxruntime(sface: SFace) -> None:
 
 def test_float64_agrees_with_float32(sface: SFace, weights: Weights) -> None:
     exact = SFace.from_file(weights("sface")).double()(images().double())
-    assert ((sface(images()) - exact).norm(dim=1) / exact.norm(dim=1)).max() < 6e-6
+    # float32 sums over 50,176 terms: up to 1e-5 off, with the processor and the number of threads
+    assert ((sface(images()) - exact).norm(dim=1) / exact.norm(dim=1)).max() < 2e-5
 
 
 def test_gradients_reach_the_input_and_no_weight(sface: SFace) -> None:
