@@ -15,7 +15,8 @@ from mien.errors import FetchError
 from mien.models.cache import entry_state
 from mien.models.cards import find_card
 from mien.models.fetch import ensure
-from mien.models.networks import MOBILE, Networks
+from mien.models.networks import Networks
+from mien.models.sets import MOBILE
 from mien.records import Pixels
 from mien.setup import Ready, prepare
 

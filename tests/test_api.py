@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,13 +139,29 @@ def test_a_real_image(ready: Ready, portraits: list[Pixels], monkeypatch: pytest
     assert (result.image[:8] == portraits[0][:8]).all() and (result.image[:, :8] == portraits[0][:, :8]).all()
 
 
+class NoNetworks:
+    """A model set that loads what it is told."""
+
+    pool = ("generator",)
+
+    def __init__(self, load: Callable[..., Any]) -> None:
+        self.made = load
+
+    def gather(self, progress: object) -> dict[str, Path]:
+        return {}
+
+    def hashes(self) -> dict[str, str]:
+        return {"generator": "0"}
+
+    def load(self, paths: object, *score: float) -> Any:
+        return self.made(*score)
+
+
 def test_the_pool_does_not_depend_on_how_unsure_faces_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is shared by all recipes that differ in this alone."""
     loaded: list[tuple[Any, ...]] = []
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mien.setup.ensure", lambda *_: {})
-    monkeypatch.setattr("mien.setup.load_networks", lambda paths, *score: loaded.append(score) or score)
-    monkeypatch.setattr("mien.setup.weights_hashes", lambda: dict.fromkeys((*setup.MOBILE, "image_head"), "0"))
+    monkeypatch.setattr("mien.setup.model_set", lambda *_: NoNetworks(lambda *score: loaded.append(score) or score))
     monkeypatch.setattr("mien.setup.build_pool", lambda networks, *_: networks)
     ready = setup.prepare(TINY.with_changes({"detect.score": 0.8}))
     assert ready.networks == (0.8,) and ready.pool == ()  # the pool's detector has the default threshold
@@ -160,10 +177,7 @@ def test_runs_that_start_together_build_one_pool(tmp_path: Path, monkeypatch: py
         return key
 
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mien.setup.ensure", lambda *_: {})
-    monkeypatch.setattr("mien.setup.load_networks", lambda *_: None)
-    hashes = dict.fromkeys((*setup.MOBILE, "image_head"), "0")
-    monkeypatch.setattr("mien.setup.weights_hashes", lambda: hashes)
+    monkeypatch.setattr("mien.setup.model_set", lambda *_: NoNetworks(lambda *_: None))
     monkeypatch.setattr("mien.setup.load_pool", lambda folder, key: key if (folder / key).exists() else None)
     monkeypatch.setattr("mien.setup.build_pool", build)
     pools: list[Any] = []

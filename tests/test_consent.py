@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import tiny
 from mien.consent import load_consent
 from mien.errors import UsageError
+from mien.models.sface import SFace
 from mien.people import Gallery, read_labels, read_regions
 from mien.recipe import Recipe
 from mien.records import Pixels
@@ -75,7 +76,7 @@ def test_labels_that_are_none_are_refused(tmp_path: Path, data: bytes) -> None:
 def test_faces_join_the_nearest_person() -> None:
     rng = np.random.RandomState(0)
     anna, bert = (vector / np.linalg.norm(vector) for vector in rng.randn(2, 128).astype(np.float32))
-    gallery = Gallery()
+    gallery = Gallery(SFace.same_person)
     assert [gallery.assign(v) for v in (anna, bert, anna)] == ["person-1", "person-2", "person-1"]
     near = anna + 0.1 * bert
     assert gallery.assign((near / np.linalg.norm(near)).astype(np.float32)) == "person-1"

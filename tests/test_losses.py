@@ -14,19 +14,20 @@ from torch.nn import functional as F
 from generated import Generated
 from mien.geometry import ellipse, to_tensor
 from mien.losses import (
-    FEATURE_WEIGHTS,
     colour_distance,
     face_weight,
     faces_of,
     feature_distance,
-    features_of,
     identity_of,
     pixel_distance,
     view_matrix,
 )
+from mien.models.features import ConvFeatures
 from mien.models.networks import Networks
 from mien.stages.align import align
 from toys import toy_codes, toy_faces, toy_networks
+
+LEVELS = ConvFeatures.weights
 
 
 def random_images(count: int, seed: int) -> Tensor:
@@ -91,7 +92,7 @@ def test_faces_that_lie_wholly_beyond_the_edge_cost_nothing() -> None:
     assert pixel_distance(a, b, none).tolist() == [0.0]
     assert colour_distance(a, b, none).tolist() == [0.0]
     features = (torch.rand(1, 4, 7, 7),) * 4
-    assert feature_distance(features, tuple(f + 1 for f in features), none).tolist() == [0.0]
+    assert feature_distance(LEVELS, features, tuple(f + 1 for f in features), none).tolist() == [0.0]
 
 
 def test_distances_are_each_face_s_own() -> None:
@@ -112,11 +113,11 @@ def test_colour_distance_is_deaf_to_detail(size: int) -> None:
 
 def test_feature_distance_by_hand() -> None:
     """Two places, one weighted; squared distances summed over channels, each level by its weight."""
-    a = tuple(torch.zeros(1, 2, 1, 2) for _ in FEATURE_WEIGHTS)
-    b = tuple(torch.tensor([[[[1.0, 2.0]], [[1.0, 0.0]]]]) for _ in FEATURE_WEIGHTS)
-    assert float(feature_distance(a, b)) == pytest.approx(3.0 * sum(FEATURE_WEIGHTS))  # (2 + 4) / 2
+    a = tuple(torch.zeros(1, 2, 1, 2) for _ in LEVELS)
+    b = tuple(torch.tensor([[[[1.0, 2.0]], [[1.0, 0.0]]]]) for _ in LEVELS)
+    assert float(feature_distance(LEVELS, a, b)) == pytest.approx(3.0 * sum(LEVELS))  # (2 + 4) / 2
     right = torch.tensor([[[[0.0, 1.0]]]])
-    assert float(feature_distance(a, b, right)) == pytest.approx(4.0 * sum(FEATURE_WEIGHTS))
+    assert float(feature_distance(LEVELS, a, b, right)) == pytest.approx(4.0 * sum(LEVELS))
 
 
 def test_face_weight_is_one_on_the_face_less_outside_nothing_beyond() -> None:
@@ -132,7 +133,7 @@ def test_face_weight_is_one_on_the_face_less_outside_nothing_beyond() -> None:
 
 def test_real_features_of_equals_are_equal(networks: Networks, generated: Generated) -> None:
     image = generated.faces.image
-    assert feature_distance(features_of(networks, image), generated.faces.features).abs().max() < 1e-6
+    assert feature_distance(LEVELS, networks.features(image), generated.faces.features).abs().max() < 1e-6
     assert all(torch.allclose(f.norm(dim=1), torch.ones(1), atol=1e-4) for f in generated.faces.features)
     assert [f.shape[-1] for f in generated.faces.features] == [56, 28, 14, 7]
 
@@ -141,8 +142,8 @@ def test_real_features_move_off_steadily_as_a_picture_blurs(networks: Networks, 
     image = generated.faces.image[:1]
     weight = ellipse(256)
     with torch.inference_mode():
-        target = features_of(networks, image)
-        far = [float(feature_distance(features_of(networks, blurred(image, sigma)), target, weight))
+        target = networks.features(image)
+        far = [float(feature_distance(LEVELS, networks.features(blurred(image, sigma)), target, weight))
                for sigma in (0, 1, 2, 4, 8)]
     assert far[0] == 0.0
     assert far == sorted(far) and far[1] > 0.01

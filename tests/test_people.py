@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import UsageError
-from mien.people import SAME_PERSON, Gallery, read_labels, read_regions
+from mien.models.sface import SFace
+from mien.people import Gallery, read_labels, read_regions
 from mien.records import Floats
 
 HEADER = "file,x,y,width,height\n"
@@ -118,7 +119,7 @@ def test_regions_may_be_none(tmp_path: Path, text: str) -> None:
 @given(people=st.integers(1, 12), photos=st.integers(1, 6), seed=st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
 def test_a_gallery_joins_one_person_s_photos_and_keeps_people_apart(people: int, photos: int, seed: int) -> None:
-    gallery = Gallery()
+    gallery = Gallery(SFace.same_person)
     rng = np.random.RandomState(seed)
     order = rng.permutation(np.repeat(np.arange(people), photos))
     names: dict[int, set[str]] = {}
@@ -131,26 +132,26 @@ def test_a_gallery_joins_one_person_s_photos_and_keeps_people_apart(people: int,
 
 
 def test_the_threshold_decides() -> None:
-    for cosine, same in ((SAME_PERSON + 0.01, True), (SAME_PERSON - 0.01, False)):
-        gallery = Gallery()
+    for cosine, same in ((SFace.same_person + 0.01, True), (SFace.same_person - 0.01, False)):
+        gallery = Gallery(SFace.same_person)
         first = gallery.assign(unit(1))
         assert (gallery.assign(near(unit(1), cosine, 2)) == first) is same
 
 
 def test_the_nearest_person_is_joined_not_the_first() -> None:
-    gallery = Gallery()
+    gallery = Gallery(SFace.same_person)
     gallery.assign(unit(1))
     second = gallery.assign(near(unit(1), 0.3, 2))
     assert gallery.assign(near(near(unit(1), 0.3, 2), 0.9, 3)) == second
 
 
 def test_names_say_nothing_but_the_order() -> None:
-    gallery = Gallery()
+    gallery = Gallery(SFace.same_person)
     assert [gallery.assign(unit(i)) for i in range(3)] == ["person-1", "person-2", "person-3"]
 
 
 def test_a_gallery_does_not_keep_the_caller_s_array() -> None:
-    gallery = Gallery()
+    gallery = Gallery(SFace.same_person)
     vector = unit(1)
     gallery.assign(vector)
     vector[:] = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -46,19 +47,24 @@ def bounds() -> list[tuple[str, float]]:
 def toml(model: BaseModel) -> str:
     """The settings as TOML, tables last."""
     lines, tables = [], []
-    for name, value in model.model_dump().items():
+    for name, value in model.model_dump(mode="json").items():
         if isinstance(value, dict):
-            tables += [f"[{name}]", *(f"{key} = {inner!r}" for key, inner in value.items())]
+            tables += [f"[{name}]", *(f"{key} = {json.dumps(inner)}" for key, inner in value.items())]
         else:
-            lines.append(f"{name} = {value!r}")
+            lines.append(f"{name} = {json.dumps(value)}")
     return "\n".join([*lines, *tables])
 
 
 def other(value: Any) -> Any:
     """Another value that is as good."""
-    choices = {"per-photo": "per-person", "blur": "drop", "default": "mine"}
+    choices = {"per-photo": "per-person", "blur": "drop", "default": "mine", "mobile": "falco", "auto": "farl",
+               "mien": "published", "w+": "s"}
     if isinstance(value, str):
         return choices[value]
+    if isinstance(value, tuple):
+        return value[1:]
+    if isinstance(value, bool):
+        return not value
     return value + 1 if isinstance(value, int) else value * 0.9 + 0.007
 
 
@@ -66,7 +72,7 @@ NAMES = [name for name, _ in leaves(Recipe())]
 
 
 def test_every_number_has_a_bound() -> None:
-    numbers = {name for name, value in leaves(Recipe()) if not isinstance(value, str)}
+    numbers = {name for name, value in leaves(Recipe()) if not isinstance(value, str | tuple | bool)}
     assert {name for name, _ in bounds()} == numbers
 
 
@@ -104,9 +110,10 @@ def test_an_unknown_key_is_refused_by_name(text: str, tmp_path: Path) -> None:
 
 
 def test_layers_have_to_be_in_order() -> None:
-    with pytest.raises(UsageError, match="first_layer lies after last_layer"):
-        Recipe().with_changes({"optimise.first_layer": 9, "optimise.last_layer": 8})
-    assert Recipe().with_changes({"optimise.first_layer": 8, "optimise.last_layer": 8}).optimise.first_layer == 8
+    for layers in ((9, 8), (3, 3), (), (-1, 2), (17, 18)):
+        with pytest.raises(UsageError, match="in rising order"):
+            Recipe().with_changes({"optimise.layers": layers})
+    assert Recipe().with_changes({"optimise.layers": [2, 8, 17]}).optimise.layers == (2, 8, 17)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

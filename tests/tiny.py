@@ -28,7 +28,7 @@ from PIL import Image
 import mien
 from mien.api import make_request
 from mien.geometry import to_pixels
-from mien.models.mapping import DIM
+from mien.models.generator import DIM
 from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
 from mien.pipeline import Pipeline, Subject
 from mien.recipe import Recipe
@@ -101,6 +101,12 @@ def portraits(generator: MobileStyleGAN, seeds: Sequence[int]) -> list[Pixels]:
 class SquareNetworks:
     """A detector of blue squares, and a judge who goes by their colour."""
 
+    same_person, width = 0.42, 128
+
+    @property
+    def recogniser(self) -> SquareNetworks:
+        return self
+
     @property
     def detector(self) -> SquareNetworks:
         return self
@@ -120,8 +126,11 @@ class SquareNetworks:
         light = np.full((len(points), 1), 5.0 if photo.any() else 0.0)  # nothing is nobody
         return np.pad(np.hstack([colours, light]).astype(np.float32), ((0, 0), (0, 125)))
 
-    def recogniser(self, chips: torch.Tensor) -> torch.Tensor:
-        return chips.mean(dim=(2, 3)) @ torch.eye(3, 128)  # [B, 128]
+    def identify(self, chip: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize((chip + 1).mean(dim=(2, 3)) @ torch.eye(3, 128))  # [B, 128]
+
+    def encoder(self, image: torch.Tensor, maps: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        raise AssertionError("a brush needs no codes")
 
 
 def _blue(photo: Pixels, blue: int) -> npt.NDArray[np.bool_]:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.losses import Faces, features_of, identity_of
-from mien.models.mapping import DIM
+from mien.losses import Faces, targets
+from mien.models.features import ConvFeatures
+from mien.models.generator import DIM
 from mien.models.mobilestylegan import N_LAYERS
 from mien.models.networks import Networks
 from mien.records import Face, Pixels
@@ -32,6 +33,7 @@ class ToyNetworks:
     """
 
     w_mean = torch.full((DIM,), 0.1)
+    n_layers, width, encoder = N_LAYERS, 128, None
 
     def __init__(self) -> None:
         self.paint = _matrix(N_LAYERS * DIM, 3 * GRID * GRID, 1) * 1.5
@@ -46,6 +48,14 @@ class ToyNetworks:
     @property
     def detector(self) -> ToyNetworks:
         return self
+
+    @property
+    def recogniser(self) -> ToyNetworks:
+        return self
+
+    @property
+    def features(self) -> ConvFeatures:
+        return ConvFeatures(self._maps)
 
     def map(self, z: Tensor) -> Tensor:
         return z + self.w_mean
@@ -64,7 +74,7 @@ class ToyNetworks:
         grid = torch.tanh(wp.flatten(1) @ self.paint).reshape(-1, 3, GRID, GRID)
         return F.interpolate(grid, size=(256, 256), mode="bilinear", align_corners=False)
 
-    def features(self, image: Tensor) -> tuple[Tensor, ...]:
+    def _maps(self, image: Tensor) -> tuple[Tensor, ...]:
         """Mean colours of 4, 8, 16 and 32 px cells, spread over 24, 40, 112 and 320 channels."""
         maps = []
         for size, channels in ((56, 24), (28, 40), (14, 112), (7, 320)):
@@ -73,8 +83,8 @@ class ToyNetworks:
                                      _matrix(6, channels, channels)))
         return tuple(maps)
 
-    def recogniser(self, chip: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(chip / 127.5 - 1, GRID).flatten(1) @ self.recognise
+    def identify(self, chip: Tensor) -> Tensor:
+        return F.normalize(F.adaptive_avg_pool2d(chip, GRID).flatten(1) @ self.recognise, dim=1)
 
     def detect(self, photo: Pixels) -> list[Face]:
         points = torch.tensor([[90.0, 120], [166, 120], [128, 160], [100, 190], [156, 190]]).numpy()
@@ -97,17 +107,16 @@ def toy_faces(networks: Networks, codes: Tensor) -> Faces:
     with torch.no_grad():
         image = networks.look(networks.generator.colour(codes))
         matrix = torch.tensor([[[0.6, 0.05, -20.0], [-0.05, 0.6, -25.0]]]).repeat(len(codes), 1, 1)
-        return Faces(image, torch.ones(len(codes), 1, 256, 256), matrix, identity_of(networks, image, matrix),
-                     features_of(networks, image))
+        return targets(networks, image, torch.ones(len(codes), 1, 256, 256), matrix)
 
 
 def toy_pool(networks: Networks, count: int, seed: int = 6) -> Pool:
     """A pool of toy faces whose pairing space is a random projection."""
-    from mien.stages.pool import colour_picture, pair_features
+    from mien.stages.pool import colour_picture
 
     codes = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
     faces = toy_faces(networks, codes[:, None].repeat(1, N_LAYERS, 1))
-    features = pair_features(faces.features)
+    features = faces.pairing
     basis = _matrix(features.shape[1], 16, 9)
     empty = torch.zeros(1)
     return Pool(codes, (features - features.mean(dim=0)) @ basis, colour_picture(faces.image), faces.identity,

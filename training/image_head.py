@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.models.fetch import ensure
+from mien.models.generator import DIM
 from mien.models.image_head import BLOCKS, CHANNELS, SIZE, ImageHead
-from mien.models.mobilestylegan import DIM, N_LAYERS, MobileStyleGAN
+from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
 
 HELD_OUT = 60  # the first samples are never trained on
 CROP = 32

@@ -22,7 +22,10 @@ pool_app = typer.Typer(help="The pool of generated faces: build, info.", no_args
 app.add_typer(pool_app, name="pool")
 register(app)
 
-RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, or a TOML file.")]
+RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, falco, falco-reference, or a TOML file.")]
+ModelsOption = Annotated[str | None, typer.Option("--models", help="mobile, or falco: the imported checkpoints.")]
+FeaturesOption = Annotated[str | None, typer.Option(
+    "--features", help="Attribute features of falco: farl, clip_vitb16, clip_vitb32, dino_vitb16, arcface.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 SizeOption = Annotated[int | None, typer.Option("--pool-size", help="Generated faces to choose from.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything random.")]
@@ -33,6 +36,8 @@ def anonymize(
     src: Annotated[Path, typer.Argument(help="Folder of photographs, or one photograph.")],
     dst: Annotated[Path, typer.Argument(help="New folder for the anonymised photographs.")],
     recipe: RecipeOption = "default",
+    models: ModelsOption = None,
+    features: FeaturesOption = None,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps.")] = None,
     margin: Annotated[float | None, typer.Option(help="Cosine to the original that is low enough.")] = None,
     k: Annotated[int | None, typer.Option("--k", help="How many near pool faces to choose among.")] = None,
@@ -57,6 +62,7 @@ def anonymize(
     from mien.recipe import Recipe
 
     chosen = Recipe.load(recipe).with_changes({
+        "models": models, "features": features,
         "optimise.steps": steps, "optimise.margin": margin, "pair.k": k, "batch": batch, "pool.size": pool_size,
         "seed": seed, "pool.seed": None, "identity": identity, "on_failure": on_failure})
     key = _read_key(key_file)
@@ -82,12 +88,13 @@ def anonymize(
 
 
 @pool_app.command("build")
-def pool_build(recipe: RecipeOption = "default", pool_size: SizeOption = None, quiet: QuietOption = False) -> None:
+def pool_build(recipe: RecipeOption = "default", models: ModelsOption = None, pool_size: SizeOption = None,
+               quiet: QuietOption = False) -> None:
     """Generate the pool now; a run does it by itself the first time."""
     from mien.console import Reporter
     from mien.recipe import Recipe
 
-    chosen = Recipe.load(recipe).with_changes({"pool.size": pool_size})
+    chosen = Recipe.load(recipe).with_changes({"models": models, "pool.size": pool_size})
     ready = _prepare(chosen, Reporter(quiet))
     typer.echo(f"{len(ready.pool)} generated faces")
 

@@ -18,10 +18,8 @@ from mien.models.networks import Networks
 from mien.records import Crop, Face, Floats
 from mien.stages.align import from_photo, map_points
 
-FEATURE_SIZE = 224
-FEATURE_WEIGHTS = (1.0, 1.0, 1.0, 0.5)  # of EfficientNet-Lite0's blocks 2, 4, 10, 15
 PIXEL_SIZES = (256, 64, 16)
-VIEW = 112  # SFace's input side
+VIEW = 112  # the recognisers' input side
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,8 @@ class Faces:
         image: [B, 3, 256, 256] in -1..1.
         inside: [B, 1, 256, 256] 0..1, the part that lies within the photo.
         view: [B, 2, 3] affine from crop pixels to the recogniser's 112 px view.
-        identity: [B, 128] unit vectors of the recogniser in the loss.
-        features: channel-normalised feature maps.
+        identity: [B, D] unit vectors of the recogniser in the loss.
+        features: channel-normalised feature maps. pairing: [B, F] what pairing sees of them.
     """
 
     image: Tensor
@@ -41,22 +39,20 @@ class Faces:
     view: Tensor
     identity: Tensor
     features: tuple[Tensor, ...]
+    pairing: Tensor
 
     def __len__(self) -> int:
         return len(self.image)
 
-
-def features_of(networks: Networks, image: Tensor) -> tuple[Tensor, ...]:
-    """Channel-normalised EfficientNet-Lite0 maps of [B, 3, H, W] in -1..1, at 56, 28, 14 and 7 px."""
-    small = F.interpolate(image, size=(FEATURE_SIZE, FEATURE_SIZE), mode="bilinear", align_corners=False,
-                          antialias=False)
-    return tuple(F.normalize(f, dim=1) for f in networks.features(small))
+    def rows(self, which: Tensor | slice) -> Faces:
+        """Some of the batch."""
+        return Faces(self.image[which], self.inside[which], self.view[which], self.identity[which],
+                     tuple(maps[which] for maps in self.features), self.pairing[which])
 
 
 def identity_of(networks: Networks, image: Tensor, matrix: Tensor) -> Tensor:
-    """SFace unit vectors [B, 128] of images [B, 3, H, W] in -1..1, aligned by `matrix` [B, 2, 3]."""
-    chip = view(image, matrix, VIEW)
-    return F.normalize(networks.recogniser((chip + 1) * 127.5), dim=1)
+    """The recogniser's unit vectors [B, D] of images [B, 3, H, W] in -1..1, aligned by `matrix` [B, 2, 3]."""
+    return networks.recogniser.identify(view(image, matrix, VIEW))
 
 
 def view_matrix(points: Floats) -> Tensor:
@@ -75,16 +71,24 @@ def _stacked(faces: list[Face], crops: list[Crop]) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
+def targets(networks: Networks, image: Tensor, inside: Tensor, matrix: Tensor) -> Faces:
+    """Everything that the losses need to know about aligned faces, see `Faces`."""
+    features = networks.features(image)
+    return Faces(image, inside, matrix, identity_of(networks, image, matrix), features,
+                 networks.features.pairing(features))
+
+
+@torch.no_grad()
 def faces_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> Faces:
     """Targets of a batch of faces from their crops of 256 px."""
     image, matrix = _stacked(faces, crops)
     inside = torch.stack([torch.from_numpy(crop.inside).float()[None] for crop in crops])
-    return Faces(image, inside, matrix, identity_of(networks, image, matrix), features_of(networks, image))
+    return targets(networks, image, inside, matrix)
 
 
 @torch.no_grad()
 def identities_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> Tensor:
-    """SFace unit vectors [B, 128] of faces from their crops."""
+    """The recogniser's unit vectors [B, D] of faces from their crops."""
     return identity_of(networks, *_stacked(faces, crops))
 
 
@@ -99,10 +103,11 @@ def pixel_distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
-def feature_distance(a: tuple[Tensor, ...], b: tuple[Tensor, ...], weight: Tensor | None = None) -> Tensor:
-    """Squared distance of channel-normalised maps, mean over the weighted places, summed over levels: [B]."""
+def feature_distance(levels: tuple[float, ...], a: tuple[Tensor, ...], b: tuple[Tensor, ...],
+                     weight: Tensor | None = None) -> Tensor:
+    """Squared distance of channel-normalised maps, mean over the weighted places, weighted sum of levels: [B]."""
     total = a[0].new_zeros(len(a[0]))
-    for level, x, y in zip(FEATURE_WEIGHTS, a, b, strict=True):
+    for level, x, y in zip(levels, a, b, strict=True):
         d = (x - y).square().sum(dim=1, keepdim=True)  # [B, 1, h, w]
         if weight is None:
             total = total + level * d.mean(dim=(1, 2, 3))

@@ -11,23 +11,26 @@ import numpy as np
 from mien.errors import UsageError
 from mien.records import Floats
 
-SAME_PERSON = 0.42  # SFace cosine; at 0.38 one pair of strangers in a thousand passes
-
 
 @dataclass
 class Gallery:
-    """People as running means of their identity vectors; a face joins the nearest that is near enough."""
+    """People as running means of their identity vectors; a face joins the nearest that is near enough.
 
+    Attributes:
+        near: cosine from which on two faces are one person's.
+    """
+
+    near: float
     names: list[str] = field(default_factory=list)
     sums: list[Floats] = field(default_factory=list)
 
     def assign(self, vector: Floats) -> str:
-        """The person of a unit vector [128], known or new."""
+        """The person of a unit vector [D], known or new."""
         if self.sums:
             means = np.stack(self.sums)
             cosines = means @ vector / np.linalg.norm(means, axis=1).clip(1e-9)
             best = int(cosines.argmax())
-            if cosines[best] >= SAME_PERSON:
+            if cosines[best] >= self.near:
                 self.sums[best] = self.sums[best] + vector
                 return self.names[best]
         self.names.append(f"person-{len(self.names) + 1}")

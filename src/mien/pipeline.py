@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,18 @@ from torch import Tensor
 from mien.errors import FaceError
 from mien.losses import Faces, faces_of, identities_of
 from mien.models.networks import Networks
+from mien.models.stylegan2 import StyleGAN2
 from mien.recipe import Optimise, Recipe
 from mien.records import Crop, Face, Floats, Match, Outcome, Photo, Pixels
 from mien.stages.align import align
 from mien.stages.blend import Patch, blend
 from mien.stages.conceal import conceal
+from mien.stages.falco import optimise_as_published
 from mien.stages.invert import Inversion, invert
 from mien.stages.optimise import Optimised, optimise
 from mien.stages.pair import pair
 from mien.stages.pool import Pool
-from mien.stages.render import render
+from mien.stages.render import render, render_styles
 from mien.stages.verify import distances, embed, find_again, nothing, same_person
 
 LEAST_INSIDE = 0.75  # of the crop's area within the photo, for a face that the judge does not know from nothing
@@ -78,6 +80,7 @@ class Pipeline:
         self.networks = networks
         self.pool = pool
         self.recipe = recipe
+        self.encoder = networks.encoder or pool.start
         self.nothing = nothing(networks)
         self.used: set[int] = set()
         self.seconds: dict[str, float] = {}
@@ -131,16 +134,22 @@ class Pipeline:
         if attempt == 0:
             self._invert(subjects, faces)
         self._pair(subjects, faces, another=attempt >= 3)
-        settings = _harder(self.recipe.optimise, attempt)
+        settings = _harder(self.recipe.optimise, attempt, self.networks.generator.n_layers)
         target = None
         if self.recipe.identity == "per-person":
             target = torch.stack([self.pool.identities[s.match.index] for s in subjects if s.match])
         inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         start = torch.stack([self.pool.codes[s.match.index] for s in subjects if s.match])
         with self.timed("optimise"):
-            done = optimise(self.networks, faces, inverted, start, settings, self._seed(subjects, attempt), target)
+            if settings.method == "published":
+                done = optimise_as_published(self.networks, faces, inverted, start, settings)
+            else:
+                done = optimise(self.networks, faces, inverted, start, settings, self._seed(subjects, attempt), target)
         with self.timed("render"):
-            pictures = render(self.networks, done.codes)
+            if done.styles is not None and isinstance(self.networks.generator, StyleGAN2):
+                pictures = render_styles(self.networks.generator, done.styles)
+            else:
+                pictures = render(self.networks, done.codes)
         share = (time.perf_counter() - started) / len(subjects)
         for i, subject in enumerate(subjects):
             subject.picture, subject.codes = pictures[i], done.codes[i]
@@ -148,7 +157,7 @@ class Pipeline:
 
     def _invert(self, subjects: list[Subject], faces: Faces) -> None:
         with self.timed("invert"):
-            result: Inversion = invert(self.networks, faces, self.pool.start, self.recipe.invert)
+            result: Inversion = invert(self.networks, faces, self.encoder, self.recipe.invert)
         for i, subject in enumerate(subjects):
             subject.inverted, subject.identity = result.codes[i], faces.identity[i]
             subject.outcome.steps += result.steps
@@ -160,7 +169,7 @@ class Pipeline:
             if subject.match is None and subject.fixed is not None:
                 subject.match = subject.fixed
             else:
-                one = _rows(faces, i)
+                one = faces.rows(slice(i, i + 1))
                 with self.timed("pair"):
                     subject.match = pair(self.pool, one, self.recipe.pair, self.used | subject.tried)[0]
             subject.tried.add(subject.match.index)
@@ -275,18 +284,14 @@ class Pipeline:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
-def _harder(settings: Optimise, attempt: int) -> Optimise:
+def _harder(settings: Optimise, attempt: int, n_layers: int) -> Optimise:
     """More layers, then a larger margin; another pool face comes with the third retry."""
     if attempt == 0:
         return settings
+    more = {settings.layers[0] - 1, *settings.layers, settings.layers[-1] + 1, settings.layers[-1] + 2}
     return settings.model_copy(update={
-        "first_layer": max(0, settings.first_layer - 1), "last_layer": min(15, settings.last_layer + 2),
+        "layers": tuple(sorted(layer for layer in more if 0 <= layer < n_layers)),
         "margin": settings.margin - (0.0 if attempt == 1 else 0.15), "attribute_goal": 0.0})
-
-
-def _rows(faces: Faces, i: int) -> Faces:
-    return replace(faces, image=faces.image[i : i + 1], inside=faces.inside[i : i + 1], view=faces.view[i : i + 1],
-                   identity=faces.identity[i : i + 1], features=tuple(f[i : i + 1] for f in faces.features))
 
 
 def _note(outcome: Outcome, done: Optimised, i: int, seconds: float) -> None:

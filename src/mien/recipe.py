@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mien.errors import UsageError
 
-PRESETS = ("default", "fast")
+PRESETS = ("default", "fast", "falco", "falco-reference")
 
 
 class _Table(BaseModel):
@@ -29,7 +29,7 @@ class Detect(_Table):
 class Invert(_Table):
     """Inversion by optimisation in whitened codes, from the start that the pool's regression gives."""
 
-    steps: int = Field(24, ge=1, le=2000)
+    steps: int = Field(24, ge=0, le=2000, description="0: the encoder's guess alone")
     shared_steps: int = Field(10, ge=0, description="first steps: one code for all layers")
     rate: float = Field(0.1, gt=0)
     offset_rate: float = Field(0.06, gt=0)
@@ -55,12 +55,18 @@ class Pair(_Table):
 
 
 class Optimise(_Table):
-    """Latent code optimisation on the middle W+ layers (FALCO, arXiv 2303.11296)."""
+    """Latent code optimisation on the middle W+ layers (FALCO, arXiv 2303.11296).
 
+    The `published` method is the paper's: see `mien.stages.falco`. It has no colour, seam, prior and spread terms.
+    """
+
+    method: Literal["mien", "published"] = "mien"
+    space: Literal["w+", "s"] = Field("w+", description="of the published method")
+    full_size: bool = Field(False, description="published method: look at the whole picture, not at 256 px")
+    reference: bool = Field(False, description="published method: the reference code's value ranges")
     steps: int = Field(18, ge=1, le=2000)
     rate: float = Field(0.06, gt=0)
-    first_layer: int = Field(3, ge=0, le=15)
-    last_layer: int = Field(7, ge=0, le=15)
+    layers: tuple[int, ...] = Field((3, 4, 5, 6, 7), description="of W+, in rising order")
     margin: float = Field(0.0, ge=-1, le=1, description="cosine to the original that is low enough")
     identity_weight: float = Field(2.0, ge=0)
     attribute_weight: float = Field(1.0, ge=0)
@@ -71,11 +77,12 @@ class Optimise(_Table):
     pair_scale: float = Field(0.6, gt=0, le=1)
     attribute_goal: float = Field(0.0, ge=0, description="attribute distance near enough to stop early")
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Optimise:
-        if self.first_layer > self.last_layer:
-            raise ValueError("first_layer lies after last_layer")
-        return self
+    @field_validator("layers")
+    @classmethod
+    def _ordered(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if not layers or layers != tuple(sorted(set(layers))) or layers[0] < 0 or layers[-1] > 17:
+            raise ValueError("layers are numbers from 0 to 17, each once, in rising order")
+        return layers
 
 
 class Verify(_Table):
@@ -91,6 +98,8 @@ class Recipe(_Table):
 
     name: str = "default"
     seed: int = Field(0, ge=0)
+    models: Literal["mobile", "falco"] = "mobile"
+    features: Literal["auto", "farl", "clip_vitb16", "clip_vitb32", "dino_vitb16", "arcface"] = "auto"
     batch: int = Field(4, ge=1, le=256)
     identity: Literal["per-photo", "per-person"] = "per-photo"
     on_failure: Literal["blur", "drop", "error"] = "blur"

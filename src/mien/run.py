@@ -302,7 +302,7 @@ class Run:
 
     def _meet(self, names: Sequence[str]) -> None:
         """Before anything is changed: who is in which photo, and which new face each person gets."""
-        gallery = Gallery()
+        gallery = Gallery(self.networks.recogniser.same_person)
         rows: dict[str, list[torch.Tensor]] = {}  # each face's distances to the pool, a few kB
         for name in names:
             try:

@@ -16,8 +16,8 @@ from PIL import Image
 from mien.files import replace_file
 from mien.geometry import to_pixels
 from mien.models.fetch import Progress, ensure
-from mien.models.mapping import DIM
-from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
+from mien.models.generator import DIM
+from mien.models.mobilestylegan import MobileStyleGAN
 from mien.records import Pixels
 
 PORTRAIT = 300  # pixels, side of one portrait in a group photo
@@ -51,7 +51,7 @@ def _save(pixels: Pixels, kind: str, path: Path) -> None:
 @torch.inference_mode()
 def _portraits(generator: MobileStyleGAN, numbers: range) -> list[Pixels]:
     z = torch.stack([torch.randn(DIM, generator=torch.Generator().manual_seed(SEED + i)) for i in numbers])
-    codes = generator.truncate(generator.map(z), 0.7)[:, None].expand(-1, N_LAYERS, -1)
+    codes = generator.truncate(generator.map(z), 0.7)[:, None].expand(-1, generator.n_layers, -1)
     pictures = [to_pixels(generator(row[None]))[0].numpy() for row in codes]
     return [np.asarray(cv2.resize(p, (PORTRAIT, PORTRAIT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
             for p in pictures]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import OutputError
-from mien.models.cache import cache_folder, locked, sha256_of, weights_sha256
+from mien.models.cache import cache_folder, locked
 from mien.models.fetch import Progress as FetchProgress
-from mien.models.fetch import ensure
-from mien.models.networks import MOBILE, Networks, head_file, load_networks
+from mien.models.networks import Encoder, Networks
+from mien.models.sets import model_set
 from mien.recipe import Pool as PoolSettings
 from mien.recipe import Recipe
 from mien.stages.pool import Pool, build_pool, load_pool, pool_key
@@ -27,17 +27,16 @@ class Ready:
     pool: Pool
     weights: dict[str, str]
 
+    @property
+    def encoder(self) -> Encoder:
+        """Where inversion starts from."""
+        return self.networks.encoder or self.pool.start
 
-def weights_hashes() -> dict[str, str]:
-    """SHA-256 of every weights file of the model set, by name; they must be in the cache."""
-    return {name: weights_sha256(name) for name in MOBILE} | {"image_head": sha256_of(head_file())}
 
-
-def pool_name(settings: PoolSettings, weights: dict[str, str]) -> str:
-    """The cache's name of a pool: settings and all weights that its numbers come from."""
-    made_with = ("mobilestylegan", "image_head", "efficientnet_lite0", "sface", "yunet")
-    joined = "".join(weights[name] for name in made_with)
-    return pool_key(settings, hashlib.sha256(joined.encode()).hexdigest())
+def pool_name(recipe: Recipe, weights: dict[str, str]) -> str:
+    """The cache's name of a recipe's pool: settings and all weights that its numbers come from."""
+    joined = "".join(weights[name] for name in model_set(recipe.models, recipe.features).pool)
+    return pool_key(recipe.pool, hashlib.sha256(joined.encode()).hexdigest())
 
 
 def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
@@ -47,12 +46,13 @@ def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
     Raises:
         FetchError, ModelError: weights cannot be had. OutputError: the cache cannot be written.
     """
-    paths = ensure(MOBILE, fetching)
-    networks = load_networks(paths, recipe.detect.score)
-    weights = weights_hashes()
-    folder, key = cache_folder() / "pools", pool_name(recipe.pool, weights)
+    chosen = model_set(recipe.models, recipe.features)
+    paths = chosen.gather(fetching)
+    networks = chosen.load(paths, recipe.detect.score)
+    weights = chosen.hashes()
+    folder, key = cache_folder() / "pools", pool_name(recipe, weights)
     # The pool's own networks: how unsure a photo's faces may be must not decide who its people are.
-    pool = load_pool(folder, key) or _build(load_networks(paths), recipe.pool, folder, key, building)
+    pool = load_pool(folder, key) or _build(chosen.load(paths), recipe.pool, folder, key, building)
     return Ready(networks, pool, weights)
 
 

@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mien.errors import PhotoError, UsageError
-from mien.models.mobilestylegan import N_LAYERS
 from mien.models.networks import Networks
 from mien.records import Face, Pixels
 from mien.report.sheet import pages
@@ -79,7 +78,7 @@ def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, to
 
 
 def _pictures(ready: Ready, codes: dict[str, torch.Tensor], index: int) -> Sequence[Pixels]:
-    paired = ready.pool.codes[index].expand(N_LAYERS, -1)
+    paired = ready.pool.codes[index].expand(ready.networks.generator.n_layers, -1)
     return [_small(ready.networks, one) for one in (codes["inversion"], paired, codes["result"])]
 
 

@@ -8,12 +8,12 @@ from safetensors.torch import load_file, save_file
 
 from mien.errors import ModelError
 from mien.models.image_head import FIRST, ImageHead
-from mien.models.networks import head_file
+from mien.models.sets import shipped_file
 
 
 @pytest.fixture(scope="module")
 def head() -> ImageHead:
-    return ImageHead.from_file(head_file())
+    return ImageHead.from_file(shipped_file("image_head"))
 
 
 def inputs(count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,7 +65,7 @@ def test_gradients_reach_features_and_codes(head: ImageHead) -> None:
 
 
 def test_half_precision_files_are_read_as_single(tmp_path: Path, head: ImageHead) -> None:
-    state = {key: value.half() for key, value in load_file(head_file()).items()}
+    state = {key: value.half() for key, value in load_file(shipped_file("image_head")).items()}
     save_file(state, tmp_path / "half.safetensors")
     read = ImageHead.from_file(tmp_path / "half.safetensors")
     assert all(value.dtype == torch.float32 for value in read.state_dict().values())
@@ -74,7 +74,7 @@ def test_half_precision_files_are_read_as_single(tmp_path: Path, head: ImageHead
 
 @pytest.mark.parametrize("damage", ["missing", "text", "lacks", "shape", "more"])
 def test_another_file_is_refused(tmp_path: Path, damage: str) -> None:
-    path, state = tmp_path / "head.safetensors", load_file(head_file())
+    path, state = tmp_path / "head.safetensors", load_file(shipped_file("image_head"))
     if damage == "text":
         path.write_text("not weights")
     elif damage != "missing":

@@ -9,12 +9,13 @@ from torch.nn import functional as F
 
 from generated import Generated
 from mien.errors import ModelError
-from mien.models.image_head import BLOCKS
-from mien.models.networks import MOBILE, Networks, head_file, load_networks
+from mien.models.image_head import BLOCKS, ImageHead
+from mien.models.networks import Networks
+from mien.models.sets import MOBILE, model_set, shipped_file
 
 
 def test_all_networks_that_gradients_pass_are_frozen(networks: Networks) -> None:
-    for network in (networks.generator, networks.head, networks.features, networks.recogniser):
+    for network in (networks.generator, networks.features.network, networks.recogniser):
         assert not network.training
         assert not any(tensor.requires_grad for tensor in [*network.parameters(), *network.buffers()])
 
@@ -25,7 +26,7 @@ def test_a_look_is_the_head_s_on_the_generator_s_middle(networks: Networks, gene
         look = networks.look(wp)
         features = networks.generator.modulated(wp, BLOCKS)
         assert look.shape == (1, 3, 256, 256)
-        assert torch.equal(look, networks.head(features, wp))
+        assert torch.equal(look, ImageHead.from_file(shipped_file("image_head"))(features, wp))
 
 
 def test_a_look_resembles_the_full_output(networks: Networks, generated: Generated) -> None:
@@ -54,13 +55,14 @@ def test_render_is_the_generator_one_by_one(networks: Networks, generated: Gener
 
 @pytest.mark.parametrize("name", [name for name in MOBILE if name != "yunet"])
 def test_a_file_that_is_not_the_network_is_named(weights: Callable[[str], Path], tmp_path: Path, name: str) -> None:
-    paths = {each: weights(each) for each in MOBILE}
+    chosen = model_set("mobile")
+    paths = chosen.gather()
     for other in (tmp_path / "missing.safetensors", weights("yunet")):
         with pytest.raises(ModelError) as caught:
-            load_networks(paths | {name: other})
+            chosen.load(paths | {name: other})
         assert other.name in caught.value.message
 
 
 def test_the_head_ships_with_the_package() -> None:
-    assert head_file().is_file()
-    assert head_file().stat().st_size < 4_000_000
+    assert shipped_file("image_head").is_file()
+    assert shipped_file("image_head").stat().st_size < 4_000_000

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.models.formats.stylegan2_names import from_nvidia, from_rosinality
-from mien.models.mapping import DIM, SQRT2
+from mien.models.generator import DIM, SQRT2
 from mien.models.stylegan2 import Layer, StyleGAN2, expected_shapes, prepare_stylegan2
 
 SIZE = 16  # the generator of the tests: three resolutions, 6 codes

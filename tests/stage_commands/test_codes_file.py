@@ -18,7 +18,7 @@ from trays import codes
 
 def generator() -> MobileStyleGAN:
     """The two maps that codes files need, linear here."""
-    return cast(MobileStyleGAN, SimpleNamespace(colour=lambda v: 2 * v + 1, whiten=lambda w: (w - 1) / 2))
+    return cast(MobileStyleGAN, SimpleNamespace(n_layers=16, colour=lambda v: 2 * v + 1, whiten=lambda w: (w - 1) / 2))
 
 
 

@@ -78,8 +78,7 @@ def test_faces_do_not_disturb_one_another(setting: Setting) -> None:
     together = setting.invert().codes
     whole = setting.faces
     for i in range(2):
-        setting.faces = Faces(whole.image[i : i + 1], whole.inside[i : i + 1], whole.view[i : i + 1],
-                              whole.identity[i : i + 1], tuple(f[i : i + 1] for f in whole.features))
+        setting.faces = whole.rows(slice(i, i + 1))
         assert (setting.invert().codes[0] - together[i]).abs().max() < 1e-3
 
 

@@ -26,7 +26,7 @@ class Setting:
         self.paired: Tensor = toy_codes(3, seed=8)[:, 0]
         self.toy.batches.clear()
 
-    def optimise(self, seed: int = 3, target: Tensor | None = None, **changes: float) -> object:
+    def optimise(self, seed: int = 3, target: Tensor | None = None, **changes: float | tuple[int, ...]) -> object:
         settings = Optimise().model_copy(update={"steps": 12, "rate": 0.1, **changes})
         return optimise(self.networks, self.faces, self.inverted, self.paired, settings, seed, target)
 
@@ -36,11 +36,11 @@ def setting() -> Setting:
     return Setting()
 
 
-@pytest.mark.parametrize(("first", "last"), [(3, 7), (0, 0), (0, 15), (15, 15), (2, 9)])
-def test_only_the_named_layers_differ_from_the_inversion(setting: Setting, first: int, last: int) -> None:
-    codes = setting.optimise(first_layer=first, last_layer=last).codes
+@pytest.mark.parametrize("layers", [(3, 4, 5, 6, 7), (0,), tuple(range(16)), (15,), (2, 5, 9)])
+def test_only_the_named_layers_differ_from_the_inversion(setting: Setting, layers: tuple[int, ...]) -> None:
+    codes = setting.optimise(layers=layers).codes
     same = (codes == setting.inverted).flatten(2).all(dim=2)  # [3, 16]
-    assert same.tolist() == [[not first <= layer <= last for layer in range(16)]] * 3
+    assert same.tolist() == [[layer not in layers for layer in range(16)]] * 3
 
 
 def test_one_step_keeps_the_start_which_is_the_pair_drawn_to_the_mean(setting: Setting) -> None:
@@ -75,14 +75,15 @@ def test_the_best_step_is_kept_even_when_the_rate_throws_the_codes_about(setting
 def test_the_numbers_belong_to_the_codes_that_are_kept(setting: Setting) -> None:
     """Without jitter to blur it, similarity and attribute distance are those of the picture of the codes."""
     from mien.geometry import ellipse
-    from mien.losses import feature_distance, features_of, identity_of
+    from mien.losses import feature_distance, identity_of
 
     done = setting.optimise(steps=9)
     image = setting.networks.look(setting.networks.generator.colour(done.codes))
     cosine = (identity_of(setting.networks, image, setting.faces.view) * setting.faces.identity).sum(dim=1)
     assert (cosine - done.similarity).abs().max() < 0.1  # jitter of the view
     face = ellipse(256) * setting.faces.inside
-    distance = feature_distance(features_of(setting.networks, image), setting.faces.features, face)
+    features = setting.networks.features
+    distance = feature_distance(features.weights, features(image), setting.faces.features, face)
     assert torch.allclose(distance, done.attribute_distance, atol=1e-5)
 
 
@@ -141,7 +142,7 @@ def test_places_beyond_the_photo_s_edge_do_not_matter(setting: Setting) -> None:
     inside[..., :128] = 0
     image = setting.faces.image.clone()
     features = tuple(f.clone() for f in setting.faces.features)
-    setting.faces = Faces(image, inside, setting.faces.view, setting.faces.identity, features)
+    setting.faces = Faces(image, inside, setting.faces.view, setting.faces.identity, features, setting.faces.pairing)
     before = setting.optimise(steps=4)
     image[..., :128] = 1.0
     for f in features:
@@ -151,15 +152,14 @@ def test_places_beyond_the_photo_s_edge_do_not_matter(setting: Setting) -> None:
 
 
 def test_no_faces_are_no_trouble(setting: Setting) -> None:
-    setting.faces = Faces(setting.faces.image[:0], setting.faces.inside[:0], setting.faces.view[:0],
-                          setting.faces.identity[:0], tuple(f[:0] for f in setting.faces.features))
+    setting.faces = setting.faces.rows(slice(0))
     setting.inverted, setting.paired = setting.inverted[:0], setting.paired[:0]
     assert setting.optimise(steps=2).codes.shape == (0, 16, 512)
 
 
 def test_real_networks_lower_the_likeness_and_stay_as_they_were(networks: Networks,
                                                                 generated: Generated) -> None:
-    modules = (networks.generator, networks.head, networks.features, networks.recogniser)
+    modules = (networks.generator, networks.features.network, networks.recogniser)
     before = [value.clone() for module in modules for value in module.state_dict().values()]
     faces, codes = generated.faces, generated.codes[:, None].repeat(1, 16, 1)
     # Each starts as itself, so that there is a likeness to lose.

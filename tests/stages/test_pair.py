@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from generated import Generated
 from mien.geometry import ellipse
-from mien.losses import Faces, features_of
+from mien.losses import Faces
 from mien.recipe import Pair
 from mien.setup import Ready
 from mien.stages.pair import distances, pair, pair_person
@@ -64,8 +64,7 @@ def test_the_least_alike_of_the_k_nearest_is_taken(pool: Pool, faces: Faces) -> 
     table = distances(pool, faces, Pair())
     for k in (1, 4, SIZE):
         for i in range(3):
-            one = replace(faces, identity=faces.identity[i : i + 1], image=faces.image[i : i + 1],
-                          features=tuple(f[i : i + 1] for f in faces.features))
+            one = faces.rows(slice(i, i + 1))
             match = pair(pool, one, Pair(k=k), used=())[0]
             near = table[i].argsort()[:k]
             likeness = pool.identities[near] @ faces.identity[i]
@@ -83,8 +82,7 @@ def test_faces_of_one_batch_get_different_people(pool: Pool, faces: Faces) -> No
 
 def test_used_faces_are_avoided_as_long_as_there_is_another(pool: Pool, faces: Faces) -> None:
     """One by one the whole pool is handed out, nobody twice, the nearest first."""
-    one = replace(faces, image=faces.image[:1], identity=faces.identity[:1],
-                  features=tuple(f[:1] for f in faces.features))
+    one = faces.rows(slice(1))
     used: list[int] = []
     for _ in range(SIZE):
         used.append(pair(pool, one, Pair(k=1), used)[0].index)
@@ -157,7 +155,7 @@ def test_the_real_pairing_space_agrees_with_its_features(ready: Ready, generated
     pool, networks = ready.pool, ready.networks
     with torch.inference_mode():
         picture = networks.look(networks.generator.colour(pool.codes[:8, None].expand(-1, 16, -1)))
-        level = features_of(networks, picture)[2]
+        level = networks.features(picture)[2]
         mine = generated.faces.features[2]
         mask = F.interpolate(ellipse(256), size=level.shape[-2:], mode="area")
         exact = torch.stack([((level - one).square().sum(dim=1, keepdim=True) * mask).sum(dim=(1, 2, 3))

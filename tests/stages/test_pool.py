@@ -18,7 +18,8 @@ import mien
 import mien.stages.pool as module
 from generated import Generated
 from mien.errors import OutputError
-from mien.losses import face_weight, features_of, pixel_distance
+from mien.losses import face_weight, pixel_distance
+from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
 from mien.setup import Ready
 from mien.stages.pool import (
@@ -26,7 +27,6 @@ from mien.stages.pool import (
     build_pool,
     colour_picture,
     load_pool,
-    pair_features,
     pool_key,
     start_features,
 )
@@ -93,6 +93,7 @@ KILLED = """
 import os, signal
 from pathlib import Path
 import mien.stages.pool as module
+from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
 from toys import toy_networks
 module.PART, module.BATCH = 4, 2
@@ -229,7 +230,7 @@ def test_real_pool_is_used_as_it_was_built(ready: Ready) -> None:
     networks, pool = ready.networks, ready.pool
     with torch.inference_mode():
         image = networks.look(networks.generator.colour(pool.codes[:2, None].expand(-1, 16, -1)))
-        vectors = pool.vectors_of(features_of(networks, image))
+        vectors = pool.vectors_of(networks.features.pairing(networks.features(image)))
     assert (vectors - pool.vectors[:2]).norm(dim=1).max() < 0.02 * pool.vectors.norm(dim=1).mean()
     assert (colour_picture(image) - pool.colours[:2]).abs().max() < 0.01
 
@@ -237,9 +238,9 @@ def test_real_pool_is_used_as_it_was_built(ready: Ready) -> None:
 def test_real_start_is_nearer_to_strangers_than_the_mean(ready: Ready, generated: Generated) -> None:
     networks, pool, faces = ready.networks, ready.pool, generated.faces
     with torch.inference_mode():
-        start = pool.start(faces.image, faces.features)
-        assert start.shape == (2, 16, 512) and torch.equal(start[:, 0], start[:, 15])
-        mean = pool.start_code.expand(2, 16, -1)
+        guess = pool.start(faces.image, faces.features)
+        assert guess.shape == (2, 1, 512)
+        start, mean = guess.expand(-1, 16, -1), pool.start_code.expand(2, 16, -1)
         weight = face_weight(faces, 0.25)
         near, far = (pixel_distance(networks.look(networks.generator.colour(codes)), faces.image, weight)
                      for codes in (start, mean))
@@ -249,8 +250,8 @@ def test_real_start_is_nearer_to_strangers_than_the_mean(ready: Ready, generated
     assert (closer < further).all()
 
 
-def test_features_for_pairing_and_start_do_not_depend_on_the_batch(generated: Generated) -> None:
+def test_features_for_pairing_and_start_do_not_depend_on_the_batch(networks: Networks, generated: Generated) -> None:
     faces = generated.faces
     alone = tuple(f[1:] for f in faces.features)
-    assert torch.equal(pair_features(faces.features)[1:], pair_features(alone))
+    assert torch.equal(networks.features.pairing(faces.features)[1:], networks.features.pairing(alone))
     assert torch.equal(start_features(faces.image, faces.features)[1:], start_features(faces.image[1:], alone))

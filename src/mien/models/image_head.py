@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import ModelError
-from mien.models.mapping import DIM
+from mien.models.generator import DIM
 from mien.models.mobilestylegan import N_LAYERS, inverse_haar
 
 BLOCKS = 4  # of the generator, before the head

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mien.errors import ModelError
 from mien.models.formats.openvino_ir import Node, read_graph
-from mien.models.mapping import Mapping, fit_whitening
+from mien.models.generator import Generator, fit_whitening
 
 N_LAYERS = 16
 BLOCKS = 7  # 8x8 .. 512x512; to_img doubles once more
@@ -82,13 +82,14 @@ class Block(nn.Module):
         return self.conv2(self.conv1(x, w1), w2)  # type: ignore[no-any-return]
 
 
-class MobileStyleGAN(Mapping):
+class MobileStyleGAN(Generator):
     """Mapping, whitening and synthesis, frozen.
 
     Codes are float32: [B, 512] (z, v, w) or [B, 16, 512] (W+, whitened).
     """
 
     const: Tensor
+    n_layers = N_LAYERS
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__(state)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import ModelError
-from mien.models.mapping import DIM, SQRT2, Mapping, fit_whitening
+from mien.models.generator import DIM, SQRT2, Generator, fit_whitening
 
 MAPPING_LAYERS = 8
 MAPPING_RATE = 0.01  # the mapping's learning-rate factor, part of the published network
@@ -66,9 +66,10 @@ class Layer(nn.Module):
             x = F.conv2d(x, self.blur, padding=1, groups=x.shape[1])
         else:
             x = F.conv2d(x, self.weight, padding=1)
-        scale = torch.rsqrt(F.linear(style.square(), self.squares) + 1e-8)  # [B, out]
-        x = x * scale[:, :, None, None] + (self.noise + self.bias[:, None, None])
-        return F.leaky_relu_(x, 0.2).mul_(SQRT2)
+        # The activation's factor goes in before it: backward then needs the activation's result only.
+        scale = SQRT2 * torch.rsqrt(F.linear(style.square(), self.squares) + 1e-8)  # [B, out]
+        x = x * scale[:, :, None, None] + SQRT2 * (self.noise + self.bias[:, None, None])
+        return F.leaky_relu_(x, 0.2)
 
 
 class Output(nn.Module):
@@ -101,7 +102,7 @@ def blur_kernel(channels: int) -> Tensor:
     return (taps[:, None] * taps / 16).expand(channels, 1, 4, 4).contiguous()
 
 
-class StyleGAN2(Mapping):
+class StyleGAN2(Generator):
     """Mapping, whitening and synthesis, frozen.
 
     Codes are float32: [B, 512] (z, v, w) or [B, L, 512] (W+, whitened) with L = 18 for 1024 px, 16 for 512 px.
@@ -119,6 +120,8 @@ class StyleGAN2(Mapping):
         self.layers = nn.ModuleList(Layer(state, f"synthesis.layer{i}", up=i % 2 == 1) for i in range(count))
         self.outputs = nn.ModuleList(Output(state, f"synthesis.output{i}") for i in range((count + 1) // 2))
         self.n_layers = count + 1
+        # the W+ vector that each style is made of, in the order of `styles`
+        self.style_layers = [i + j for i in range(count) for j in range(2 if i % 2 == 0 else 1)]
         self.size = 4 * 2 ** (len(self.outputs) - 1)
         self.eval()
 

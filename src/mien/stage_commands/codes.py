@@ -11,7 +11,6 @@ import torch
 from mien.errors import UsageError
 from mien.geometry import to_pixels
 from mien.losses import Faces, faces_of
-from mien.models.mobilestylegan import N_LAYERS
 from mien.models.networks import Networks
 from mien.recipe import Recipe
 from mien.records import Pixels
@@ -50,7 +49,7 @@ def invert_tray(folder: Path, kit: Kit, again: bool) -> None:
     for batch in _batches(kit, names, todo, "invert"):
         ready = kit.ready
         faces, records = _load(ready.networks, tray, batch)
-        found = invert(ready.networks, faces, ready.pool.start, kit.recipe.invert)
+        found = invert(ready.networks, faces, ready.encoder, kit.recipe.invert)
         for name, record, codes, error in zip(batch, records, found.codes, found.error, strict=True):
             write_picture(tray.path(name, INVERSION_LOOK), _look(ready.networks, codes))
             tray.keep(name, record.model_copy(update={"inversion_error": float(error)}))
@@ -73,12 +72,12 @@ def pair_tray(folder: Path, kit: Kit, again: bool) -> None:
     used = {name: match.index for name, match in old.items() if match and name not in todo}
     for batch in _batches(kit, names, todo, "pair"):
         ready = kit.ready
-        pool_key = pool_name(kit.recipe.pool, ready.weights)
+        pool_key = pool_name(kit.recipe, ready.weights)
         faces, records = _load(ready.networks, tray, batch)
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
-            match = pair(ready.pool, _row(faces, i), kit.recipe.pair, set(used.values()))[0]
+            match = pair(ready.pool, faces.rows(slice(i, i + 1)), kit.recipe.pair, set(used.values()))[0]
             used[name] = match.index
-            codes = ready.pool.codes[match.index].expand(N_LAYERS, -1)
+            codes = ready.pool.codes[match.index].expand(ready.networks.generator.n_layers, -1)
             write_picture(tray.path(name, PAIR_LOOK), _look(ready.networks, codes))
             found = Pairing(index=match.index, distance=match.distance, pool=pool_key)
             tray.keep(name, record.model_copy(update={"pair": found}))
@@ -174,15 +173,9 @@ def _load(networks: Networks, tray: Tray, batch: list[str]) -> tuple[Faces, list
     return faces_of(networks, [record.as_face() for record in records], crops), records
 
 
-def _row(faces: Faces, i: int) -> Faces:
-    one = slice(i, i + 1)
-    return Faces(faces.image[one], faces.inside[one], faces.view[one], faces.identity[one],
-                 tuple(f[one] for f in faces.features))
-
-
 @torch.inference_mode()
 def _look(networks: Networks, codes: torch.Tensor) -> Pixels:
-    """Whitened codes [16, 512] -> picture [256, 256, 3] uint8."""
+    """Whitened codes [L, 512] -> picture [256, 256, 3] uint8."""
     pixels: Pixels = to_pixels(networks.look(networks.generator.colour(codes[None])))[0].numpy()
     return pixels
 
@@ -203,7 +196,7 @@ def _refuse_unpaired(tray: Tray, names: list[str]) -> None:
 def _index(tray: Tray, kit: Kit, name: str, record: Record) -> int:
     """The pool face of a record, if it is one of this pool."""
     ready: Ready = kit.ready
-    match, pool_key = record.pair, pool_name(kit.recipe.pool, ready.weights)
+    match, pool_key = record.pair, pool_name(kit.recipe, ready.weights)
     assert match is not None
     hint = f"give the --recipe of mien pair, or run: mien pair --again {tray.folder}"
     if match.pool not in ("", pool_key):

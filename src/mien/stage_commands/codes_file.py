@@ -10,15 +10,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mien.errors import UsageError
-from mien.models.mapping import DIM
-from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
+from mien.models.generator import DIM, Generator
 from mien.stages.export import write_bytes
 
 AGREE = 1e-2  # how far w_plus may be from what codes say: float16 files are off by about 1e-3
 
 
-def write_codes(path: Path, codes: Tensor, generator: MobileStyleGAN) -> None:
-    """Write codes whole or not at all: `codes` [16, 512] whitened, and the same face as `w_plus` [16, 512].
+def write_codes(path: Path, codes: Tensor, generator: Generator) -> None:
+    """Write codes whole or not at all: `codes` [L, 512] whitened, and the same face as `w_plus` [L, 512].
 
     Raises:
         OutputError: the file cannot be written.
@@ -27,21 +26,21 @@ def write_codes(path: Path, codes: Tensor, generator: MobileStyleGAN) -> None:
     write_bytes(path, save({"codes": codes, "w_plus": generator.colour(codes).contiguous()}))
 
 
-def read_codes(path: Path, generator: MobileStyleGAN) -> Tensor:
-    """Whitened codes [16, 512] of a codes file, the project's own or anybody's.
+def read_codes(path: Path, generator: Generator) -> Tensor:
+    """Whitened codes [L, 512] of a codes file, the project's own or anybody's.
 
-    The file holds `codes` (whitened) or `w_plus`, each [16, 512], or [512] for one vector on all layers;
+    The file holds `codes` (whitened) or `w_plus`, each [L, 512], or [512] for one vector on all layers;
     leading axes of length 1 are taken off.
 
     Raises:
         UsageError: the file is damaged, holds neither, or both and they differ, or one of another shape or
             with values that are not finite; the message names the file.
     """
-    tensors = {name: _checked(path, name, value) for name, value in _tensors(path).items()
+    tensors = {name: _checked(path, name, value, generator.n_layers) for name, value in _tensors(path).items()
                if name in ("codes", "w_plus")}
     if not tensors:
         raise UsageError(f"{path} holds neither codes nor w_plus",
-                         f"a codes file has a tensor codes (whitened) or w_plus of [{N_LAYERS}, {DIM}]")
+                         f"a codes file has a tensor codes (whitened) or w_plus of [{generator.n_layers}, {DIM}]")
     if "codes" not in tensors:
         return generator.whiten(tensors["w_plus"])
     codes = tensors["codes"]
@@ -64,15 +63,15 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
-def _checked(path: Path, name: str, value: Tensor) -> Tensor:
+def _checked(path: Path, name: str, value: Tensor, layers: int) -> Tensor:
     shape = list(value.shape)
     while value.ndim > 1 and len(value) == 1:
         value = value[0]
-    if tuple(value.shape) not in ((DIM,), (N_LAYERS, DIM)):
-        raise UsageError(f"{path}: {name} has the shape {shape}, not [{N_LAYERS}, {DIM}]")
+    if tuple(value.shape) not in ((DIM,), (layers, DIM)):
+        raise UsageError(f"{path}: {name} has the shape {shape}, not [{layers}, {DIM}]")
     if not value.is_floating_point():
         kind = str(value.dtype).removeprefix("torch.")
         raise UsageError(f"{path}: {name} holds {kind}, not floating-point numbers")
     if not torch.isfinite(value).all():
         raise UsageError(f"{path}: {name} holds values that are not finite")
-    return value.float().expand(N_LAYERS, DIM).clone()
+    return value.float().expand(layers, DIM).clone()

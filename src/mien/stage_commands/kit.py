@@ -12,8 +12,8 @@ from PIL import Image
 
 from mien.console import Reporter
 from mien.errors import UsageError
-from mien.models.fetch import ensure
-from mien.models.networks import MOBILE, Networks, load_networks
+from mien.models.networks import Networks
+from mien.models.sets import model_set
 from mien.photo_files import printable
 from mien.recipe import Recipe
 from mien.records import Photo
@@ -32,8 +32,8 @@ class Kit:
     def networks(self) -> Networks:
         """The networks, fetched where they are missing."""
         with self._reporter.fetching() as fetching:
-            paths = ensure(MOBILE, fetching)
-        return load_networks(paths, self.recipe.detect.score)
+            chosen = model_set(self.recipe.models, self.recipe.features)
+            return chosen.load(chosen.gather(fetching), self.recipe.detect.score)
 
     @cached_property
     def ready(self) -> Ready:

@@ -7,20 +7,13 @@ Optimisation in whitened codes, where the generator's faces are about a unit nor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from mien.losses import Faces, face_weight, feature_distance, features_of, identity_of, pixel_distance
-from mien.models.networks import Networks
+from mien.losses import Faces, face_weight, feature_distance, identity_of, pixel_distance
+from mien.models.networks import Encoder, Networks
 from mien.recipe import Invert as Settings
-
-
-class Encoder(Protocol):
-    """Anything that guesses codes: images [B, 3, 256, 256] and feature maps -> whitened W+ [B, 16, 512]."""
-
-    def __call__(self, image: Tensor, features: tuple[Tensor, ...]) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +21,7 @@ class Inversion:
     """Result of inversion.
 
     Attributes:
-        codes: [B, 16, 512] whitened. error: [B] pixel distance to the real face. steps: taken.
+        codes: [B, L, 512] whitened. error: [B] pixel distance to the real face. steps: taken.
     """
 
     codes: Tensor
@@ -40,10 +33,12 @@ def invert(networks: Networks, faces: Faces, encoder: Encoder, settings: Setting
     """Find the codes of a batch of real faces, starting from the encoder's guess; the best step is kept.
 
     Args:
-        faces: aligned real faces, targets computed.
+        faces: aligned real faces, targets computed. encoder: guesses whitened codes, [B, L, 512] or [B, 1, 512].
+            With no steps its guess is the result.
     """
     with torch.no_grad():
-        start = encoder(faces.image, faces.features)
+        guess = encoder(faces.image, faces.features)
+        start = guess.expand(-1, networks.generator.n_layers, -1).clone()
     shared = start.mean(dim=1, keepdim=True).requires_grad_()
     offsets = (start - shared.detach()).clone().requires_grad_()
     weight = face_weight(faces, settings.outside_weight)
@@ -60,7 +55,7 @@ def invert(networks: Networks, faces: Faces, encoder: Encoder, settings: Setting
         codes = shared + offsets
         image = networks.look(networks.generator.colour(codes))
         pixels = pixel_distance(image, faces.image, weight)
-        features = feature_distance(features_of(networks, image), faces.features)
+        features = feature_distance(networks.features.weights, networks.features(image), faces.features)
         loss = pixels + settings.feature_weight * features
         # One code for all layers cannot be so exact that identity would matter.
         if settings.identity_weight and step >= settings.shared_steps:

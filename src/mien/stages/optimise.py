@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.geometry import ellipse, jitter
-from mien.losses import VIEW, Faces, colour_distance, feature_distance, features_of, identity_of
+from mien.losses import VIEW, Faces, colour_distance, feature_distance, identity_of
 from mien.models.networks import Networks
 from mien.recipe import Optimise as Settings
 
@@ -26,14 +26,16 @@ class Optimised:
     """Result of the optimisation.
 
     Attributes:
-        codes: [B, 16, 512] whitened. similarity: [B] cosine to the original by the recogniser in the loss.
+        codes: [B, L, 512] whitened. similarity: [B] cosine to the original by the recogniser in the loss.
         attribute_distance: [B] feature distance to the original within the face. steps: [B] int, taken.
+        styles: where the result has left W+ for S space, its styles [B, C]; codes are the inversion's then.
     """
 
     codes: Tensor
     similarity: Tensor
     attribute_distance: Tensor
     steps: Tensor
+    styles: list[Tensor] | None = None
 
 
 def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Settings,
@@ -41,12 +43,12 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
     """Optimise a batch; every face keeps its best step and leaves the batch when both its goals are met.
 
     Args:
-        inverted: [B, 16, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces they start
-            from. seed: of the jitter. target: [B, 128] identities to become, or None for anybody else.
+        inverted: [B, L, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces they start
+            from. seed: of the jitter. target: [B, D] identities to become, or None for anybody else.
     """
     rng = torch.Generator().manual_seed(seed)
-    layers = slice(settings.first_layer, settings.last_layer + 1)
-    middle = (settings.pair_scale * paired[:, None]).repeat(1, layers.stop - layers.start, 1).requires_grad_()
+    layers = list(settings.layers)
+    middle = (settings.pair_scale * paired[:, None]).repeat(1, len(layers), 1).requires_grad_()
     optimizer = torch.optim.Adam([middle], lr=settings.rate)
     best = inverted.clone()
     best[:, layers] = middle.detach()
@@ -58,7 +60,7 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
                                                                   + (step >= 0.9 * settings.steps))
         codes = inverted[active].clone()
         codes[:, layers] = middle[active]
-        part = _take(faces, active)
+        part = faces.rows(active)
         loss, cosine, attribute = _losses(networks, part, codes, layers, settings, rng,
                                           None if target is None else target[active])
         # A step that is still too like the person is only kept where no other is at hand.
@@ -77,12 +79,7 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
     return Optimised(best, similarity, distance, steps)
 
 
-def _take(faces: Faces, rows: Tensor) -> Faces:
-    return Faces(faces.image[rows], faces.inside[rows], faces.view[rows], faces.identity[rows],
-                 tuple(f[rows] for f in faces.features))
-
-
-def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: slice, settings: Settings,
+def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: list[int], settings: Settings,
             rng: torch.Generator, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, cosine to the original and attribute distance, each [B]."""
     image = networks.look(networks.generator.colour(codes))
@@ -92,7 +89,7 @@ def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: slice, sett
     loss = settings.identity_weight * (cosine - settings.margin).clamp(min=0)
     if target is not None:
         loss = loss + settings.identity_weight * (1 - (vectors * target).sum(dim=1))
-    attribute = feature_distance(features_of(networks, image), faces.features, face)
+    attribute = feature_distance(networks.features.weights, networks.features(image), faces.features, face)
     loss = loss + settings.attribute_weight * attribute
     loss = loss + settings.colour_weight * colour_distance(image, faces.image, face)
     ring = ellipse(image.shape[-1], grow=0.15) - ellipse(image.shape[-1], grow=-0.08)

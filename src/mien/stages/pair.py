@@ -22,7 +22,7 @@ def distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
 
     Pool pictures in which no face was found are infinitely far: nobody knows whom they look like.
     """
-    features = torch.cdist(pool.vectors_of(faces.features), pool.vectors).square()
+    features = torch.cdist(pool.vectors_of(faces.pairing), pool.vectors).square()
     mask = F.interpolate(ellipse(256), size=(COLOUR_SIZE, COLOUR_SIZE), mode="area").sqrt()
     weight = mask / mask.square().sum().sqrt() / 3**0.5
     colours = torch.cdist((colour_picture(faces.image) * weight).flatten(1),

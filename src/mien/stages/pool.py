@@ -23,10 +23,9 @@ from torch.nn import functional as F
 
 from mien.errors import OutputError
 from mien.files import replace_file
-from mien.geometry import ellipse, to_pixels
-from mien.losses import features_of, identity_of, view_matrix
-from mien.models.mapping import DIM
-from mien.models.mobilestylegan import N_LAYERS
+from mien.geometry import to_pixels
+from mien.losses import identity_of, view_matrix
+from mien.models.generator import DIM
 from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
 
@@ -47,9 +46,10 @@ class Pool:
 
     Attributes:
         codes: [N, 512] whitened. vectors: [N, D] pairing space. colours: [N, 3, 24, 24] in -1..1.
-        identities: [N, 128] SFace unit vectors, zero where no face was found.
+        identities: [N, D] the recogniser's unit vectors, zero where no face was found.
         pair_mean, pair_basis: [F], [F, D], pairing features to pairing vectors.
-        start_mean, start_scale, start_weights, start_code: the regression from features to codes.
+        start_mean, start_scale, start_weights, start_code: the regression from features to codes; empty but for
+            the mean code where the set has an encoder.
     """
 
     codes: Tensor
@@ -72,21 +72,14 @@ class Pool:
         state = load_file(path)
         return cls(**{field.name: state[field.name].float() for field in fields(cls)})
 
-    def vectors_of(self, features: tuple[Tensor, ...]) -> Tensor:
-        """Feature maps of aligned faces -> pairing vectors [B, D]."""
-        return (pair_features(features) - self.pair_mean) @ self.pair_basis
+    def vectors_of(self, pairing: Tensor) -> Tensor:
+        """What pairing sees of aligned faces [B, F] -> pairing vectors [B, D]."""
+        return (pairing - self.pair_mean) @ self.pair_basis
 
     def start(self, image: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        """The regression's whitened codes: aligned images [B, 3, 256, 256] and features -> [B, 16, 512]."""
+        """The regression's whitened codes: aligned images [B, 3, 256, 256] and features -> [B, 1, 512]."""
         x = (start_features(image, features) - self.start_mean) * self.start_scale
-        return (x @ self.start_weights + self.start_code)[:, None].expand(-1, N_LAYERS, -1).clone()
-
-
-def pair_features(features: tuple[Tensor, ...]) -> Tensor:
-    """14x14 feature maps within the face, scaled so that squared distances are means over it: [B, F]."""
-    x = features[2]  # [B, 112, 14, 14], unit vectors over channels
-    mask = F.interpolate(ellipse(256), size=x.shape[-2:], mode="area")
-    return (x * (mask / mask.sum()).sqrt()).flatten(1)
+        return (x @ self.start_weights + self.start_code)[:, None]
 
 
 def start_features(image: Tensor, features: tuple[Tensor, ...]) -> Tensor:
@@ -173,16 +166,17 @@ def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
 def _faces(networks: Networks, settings: Settings, z: Tensor) -> dict[str, Tensor]:
     generator = networks.generator
     w = generator.truncate(generator.map(z), settings.truncation)
-    image = networks.look(w[:, None].expand(-1, N_LAYERS, -1))
-    features = features_of(networks, image)
+    image = networks.look(w[:, None].expand(-1, generator.n_layers, -1))
+    features = networks.features(image)
+    start = start_features(image, features) if networks.encoder is None else image.new_zeros(len(image), 0)
     return {"codes": generator.whiten(w), "colours": colour_picture(image).half(),
-            "identities": _identities(networks, image), "pair": pair_features(features).half(),
-            "start": start_features(image, features).half()}
+            "identities": _identities(networks, image), "pair": networks.features.pairing(features).half(),
+            "start": start.half()}
 
 
 def _identities(networks: Networks, image: Tensor) -> Tensor:
-    """SFace vectors [B, 128] of generated pictures; zero where the detector sees no face."""
-    out = torch.zeros(len(image), 128)
+    """The recogniser's vectors [B, D] of generated pictures; zero where the detector sees no face."""
+    out = torch.zeros(len(image), networks.recogniser.width)
     for i, pixels in enumerate(to_pixels(image).numpy()):
         found = networks.detector.detect(pixels)
         if found:
@@ -217,11 +211,13 @@ def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _ridge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Ridge regression in its dual form: feature mean and scale, weights [F, 512], mean code [512]."""
+    code = y.mean(dim=0)
+    if x.shape[1] == 0:  # the set has an encoder
+        return x.new_zeros(0), x.new_zeros(0), x.new_zeros(0, y.shape[1]), code
     mean, scale = x.mean(dim=0), 1 / x.std(dim=0).clamp(min=1e-4)
     x = (x - mean) * scale
     kernel = (x @ x.T).double()
     unit = kernel.diagonal().mean()
-    code = y.mean(dim=0)
     ridge = RIDGE * torch.eye(len(x), dtype=torch.double)
     alpha = torch.linalg.solve(kernel / unit + ridge, (y - code).double())
     return mean, scale, (x.T @ alpha.float() / unit.float()).contiguous(), code

@@ -7,10 +7,18 @@ from torch import Tensor
 
 from mien.geometry import to_pixels
 from mien.models.networks import Networks
+from mien.models.stylegan2 import StyleGAN2
 from mien.records import Pixels
 
 
 @torch.inference_mode()
+def render_styles(generator: StyleGAN2, styles: list[Tensor]) -> list[Pixels]:
+    """Styles, each [B, C] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time."""
+    rows = range(len(styles[0]))
+    return [to_pixels(generator.synthesise([style[i : i + 1] for style in styles]))[0].numpy() for i in rows]
+
+
+@torch.inference_mode()
 def render(networks: Networks, codes: Tensor) -> list[Pixels]:
-    """Whitened codes [B, 16, 512] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time."""
+    """Whitened codes [B, L, 512] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time."""
     return [to_pixels(networks.render(networks.generator.colour(row[None])))[0].numpy() for row in codes]

@@ -1,4 +1,4 @@
-"""The mapping network of the StyleGAN2 family, and the whitened space before its last activation.
+"""What all generators of the StyleGAN2 family share: the mapping network, and the whitened space within it.
 
 Karras et al. 2020 (arXiv 1912.04958); whitening is the PN space of Zhu et al. 2020 (arXiv 2012.09036).
 """
@@ -16,11 +16,16 @@ _SAMPLES = 49_152
 _NAMES = ("mapping_weight", "mapping_bias", "w_mean", "whiten_mean", "whiten_basis", "whiten_spread")
 
 
-class Mapping(nn.Module):
-    """z -> w, truncation, and w <-> whitened codes, frozen.
+class Generator(nn.Module):
+    """z -> w, truncation, w <-> whitened codes, and W+ -> images, frozen.
 
     Codes are float32 [..., 512]; `map` takes [B, 512]. Weights are kept with their learning-rate factors applied.
+
+    Attributes:
+        n_layers: L, the vectors of its W+.
     """
+
+    n_layers: int
 
     mapping_weight: Tensor
     mapping_bias: Tensor
@@ -51,6 +56,10 @@ class Mapping(nn.Module):
         """The inverse of `whiten`: v [..., 512] -> w [..., 512]."""
         y = (v * self.whiten_spread) @ self.whiten_basis.T + self.whiten_mean
         return F.leaky_relu(y, 0.2) * SQRT2
+
+    def forward(self, wp: Tensor) -> Tensor:
+        """Synthesis, W+ [B, L, 512] -> images [B, 3, H, W] in about -1..1."""
+        raise TypeError(f"{type(self).__name__} has no synthesis network")
 
 
 def last_hidden(weights: Tensor, biases: Tensor, z: Tensor) -> Tensor:

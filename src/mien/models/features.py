@@ -1,0 +1,109 @@
+"""What pairing and the attribute losses see of a face: one form for networks of different kinds.
+
+A network's maps are channel-normalised, coarse ones last; a token or an embedding is a map of one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.geometry import ellipse
+from mien.models.arcface import ArcFace, face_view
+from mien.models.resizing import fit_square
+from mien.models.vit import SIZE, VisionTransformer
+
+Maps = tuple[Tensor, ...]
+
+
+class Features(Protocol):
+    """Features of aligned faces.
+
+    Attributes:
+        weights: of each map in the feature distance.
+    """
+
+    weights: tuple[float, ...]
+
+    def __call__(self, image: Tensor) -> Maps:
+        """Images [B, 3, H, W] in -1..1 -> unit vectors over channels at every place, each map [B, C, h, w]."""
+
+    def pairing(self, maps: Maps) -> Tensor:
+        """Maps -> [B, F]; squared Euclidean distances are attribute distances."""
+
+    def tokens(self, image: Tensor, raw: bool = False) -> Tensor:
+        """Images -> unnormalised features [B, T, C] for the paper's loss; `raw`: fed without mean and deviation."""
+
+
+class ConvFeatures:
+    """Maps of a convolutional network at 56, 28, 14 and 7 px: EfficientNet-Lite0's blocks 2, 4, 10, 15.
+
+    Args:
+        network: [B, 3, 224, 224] in -1..1 -> four maps.
+    """
+
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 0.5)
+
+    def __init__(self, network: Callable[[Tensor], Maps]) -> None:
+        self.network = network
+
+    def __call__(self, image: Tensor) -> Maps:
+        return tuple(F.normalize(maps, dim=1) for maps in self._maps(image))
+
+    def pairing(self, maps: Maps) -> Tensor:
+        """The 14 px map within the face, scaled so that squared distances are means over it."""
+        x = maps[2]  # [B, 112, 14, 14]
+        mask = F.interpolate(ellipse(256), size=x.shape[-2:], mode="area")
+        return (x * (mask / mask.sum()).sqrt()).flatten(1)
+
+    def tokens(self, image: Tensor, raw: bool = False) -> Tensor:
+        del raw  # its input has no mean and deviation to leave out
+        return self._maps(image)[2].flatten(2).transpose(1, 2)
+
+    def _maps(self, image: Tensor) -> Maps:
+        return self.network(F.interpolate(image, size=(224, 224), mode="bilinear", align_corners=False))
+
+
+class TokenFeatures:
+    """Patch tokens of the last block as a map, and the embedding: CLIP, FaRL, DINO."""
+
+    weights: tuple[float, ...] = (1.0, 1.0)
+
+    def __init__(self, network: VisionTransformer) -> None:
+        self.network = network
+
+    def __call__(self, image: Tensor) -> Maps:
+        tokens = self.tokens(image)
+        side = round((tokens.shape[1] - 1) ** 0.5)
+        patches = tokens[:, 1:].transpose(1, 2).reshape(len(tokens), -1, side, side)  # [B, 768, 14, 14]
+        return F.normalize(patches, dim=1), F.normalize(self.network.finish(tokens), dim=1)[:, :, None, None]
+
+    def pairing(self, maps: Maps) -> Tensor:
+        return maps[1].flatten(1)
+
+    def tokens(self, image: Tensor, raw: bool = False) -> Tensor:
+        ready = fit_square(image, SIZE) if raw else self.network.normalise((image + 1) / 2)
+        return self.network.tokens(ready)
+
+
+class IdentityFeatures:
+    """A recogniser's embedding, the paper's comparison: identity and attributes then pull at one rope."""
+
+    weights: tuple[float, ...] = (1.0,)
+
+    def __init__(self, network: ArcFace) -> None:
+        self.network = network
+
+    def __call__(self, image: Tensor) -> Maps:
+        return (self.network(face_view(image))[:, :, None, None],)
+
+    def pairing(self, maps: Maps) -> Tensor:
+        return maps[0].flatten(1)
+
+    def tokens(self, image: Tensor, raw: bool = False) -> Tensor:
+        del raw
+        return torch.as_tensor(self.network(face_view(image)))[:, None]

@@ -1,0 +1,135 @@
+"""The model sets: `mobile`, which anybody can fetch, and `falco`, the paper's published checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from torch import Tensor
+
+from mien.errors import UsageError
+from mien.models.cache import sha256_of, weights_sha256
+from mien.models.features import ConvFeatures, Features, IdentityFeatures, TokenFeatures
+from mien.models.fetch import Progress, ensure
+from mien.models.importing import published_path, published_sha256
+from mien.models.judge import Judge
+from mien.models.networks import Networks
+from mien.models.yunet import YuNet
+
+_JUDGING = ("yunet", "dlib_resnet", "shape_predictor")
+MOBILE = ("mobilestylegan", "sface", "efficientnet_lite0", *_JUDGING)
+FEATURES = ("farl", "clip_vitb16", "clip_vitb32", "dino_vitb16", "arcface")
+
+
+@dataclass(frozen=True)
+class ModelSet:
+    """One choice of networks.
+
+    Attributes:
+        fetched: cards that come over the network. published: checkpoints that the user imports. shipped: files of the
+            package. pool: those of all these that decide a pool's numbers.
+    """
+
+    name: str
+    features: str
+    fetched: tuple[str, ...]
+    published: tuple[str, ...]
+    shipped: tuple[str, ...]
+    pool: tuple[str, ...]
+
+    def gather(self, progress: Progress | None = None) -> dict[str, Path]:
+        """The files of all networks; what can be fetched is fetched where it is missing.
+
+        Raises:
+            ModelError: a checkpoint has not been imported. FetchError: weights cannot be had.
+        """
+        published = {name: published_path(name) for name in self.published}
+        return ensure(self.fetched, progress) | published | {name: shipped_file(name) for name in self.shipped}
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every weights file, by name.
+
+        Raises:
+            ModelError: one is not there.
+        """
+        return ({name: weights_sha256(name) for name in self.fetched}
+                | {name: published_sha256(name) for name in self.published}
+                | {name: sha256_of(shipped_file(name)) for name in self.shipped})
+
+    def load(self, paths: dict[str, Path], detect_score: float = 0.6) -> Networks:
+        """Load all networks, frozen.
+
+        Raises:
+            ModelError: a file does not hold its network.
+        """
+        return (_load_mobile if self.name == "mobile" else _load_falco)(self, paths, detect_score)
+
+
+def model_set(models: str, features: str = "auto") -> ModelSet:
+    """The set called `mobile` or `falco`, with one of its feature networks.
+
+    Raises:
+        UsageError: there is no such set, or it has no such features.
+    """
+    if models == "mobile" and features == "auto":
+        return ModelSet("mobile", "efficientnet_lite0", MOBILE, (), ("image_head",),
+                        ("mobilestylegan", "image_head", "efficientnet_lite0", "sface", "yunet"))
+    if models == "falco" and features in ("auto", *FEATURES):
+        chosen = "farl" if features == "auto" else features
+        published = tuple(dict.fromkeys(("stylegan2_ffhq1024", "e4e", "arcface", chosen)))
+        return ModelSet("falco", chosen, _JUDGING, published, (), ("stylegan2_ffhq1024", "arcface", chosen, "yunet"))
+    if models in ("mobile", "falco"):
+        raise UsageError(f"the {models} set has no features {features!r}",
+                         f"falco has {', '.join(FEATURES)}; mobile has its own (auto)")
+    raise UsageError(f"there is no model set {models!r}", "the sets are mobile and falco")
+
+
+def shipped_file(name: str) -> Path:
+    """A weights file that comes with the package."""
+    names = {"image_head": "image_head_256.safetensors"}
+    return Path(str(resources.files("mien").joinpath("weights", names[name])))
+
+
+def _judge(paths: dict[str, Path]) -> Judge:
+    from mien.models.dlib_resnet import DlibResNet
+    from mien.models.shape_predictor import ShapePredictor
+
+    return Judge(DlibResNet.from_file(paths["dlib_resnet"]), ShapePredictor.from_file(paths["shape_predictor"]))
+
+
+def _load_mobile(chosen: ModelSet, paths: dict[str, Path], detect_score: float) -> Networks:
+    from mien.models.efficientnet_lite0 import EfficientNetLite0
+    from mien.models.image_head import BLOCKS, ImageHead
+    from mien.models.mobilestylegan import MobileStyleGAN
+    from mien.models.sface import SFace
+
+    del chosen
+    generator = MobileStyleGAN.from_file(paths["mobilestylegan"])
+    head = ImageHead.from_file(paths["image_head"])
+    features = EfficientNetLite0.from_file(paths["efficientnet_lite0"])
+    recogniser = SFace.from_file(paths["sface"])
+    for network in (generator, head, features, recogniser):
+        network.requires_grad_(False)
+    return Networks(generator, lambda wp: head(generator.modulated(wp, BLOCKS), wp), ConvFeatures(features),
+                    recogniser, _judge(paths), YuNet(paths["yunet"], score_threshold=detect_score))
+
+
+def _load_falco(chosen: ModelSet, paths: dict[str, Path], detect_score: float) -> Networks:
+    from mien.models.arcface import ArcFace
+    from mien.models.e4e import E4E
+    from mien.models.stylegan2 import StyleGAN2
+    from mien.models.vit import VisionTransformer
+
+    generator = StyleGAN2.from_file(paths["stylegan2_ffhq1024"])
+    encoder = E4E.from_file(paths["e4e"])
+    recogniser = ArcFace.from_file(paths["arcface"])
+    features: Features = (IdentityFeatures(recogniser) if chosen.features == "arcface"
+                          else TokenFeatures(VisionTransformer.from_file(paths[chosen.features])))
+
+    def encode(image: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
+        del maps
+        return generator.whiten(encoder(image))
+
+    return Networks(generator, lambda wp: generator(wp, 256), features, recogniser, _judge(paths),
+                    YuNet(paths["yunet"], score_threshold=detect_score), encode)
