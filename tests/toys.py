@@ -119,5 +119,5 @@ def toy_pool(networks: Networks, count: int, seed: int = 6) -> Pool:
     features = faces.pairing
     basis = _matrix(features.shape[1], 16, 9)
     empty = torch.zeros(1)
-    return Pool(codes, (features - features.mean(dim=0)) @ basis, colour_picture(faces.image), faces.identity,
-                features.mean(dim=0), basis, empty, empty, empty, empty)
+    return Pool(codes, (features - features.mean(dim=0)) @ basis, colour_picture(faces.image), faces.embedding,
+                faces.identity, features.mean(dim=0), basis, empty, empty, empty, empty)

@@ -31,7 +31,8 @@ class Faces:
         inside: [B, 1, 256, 256] 0..1, the part that lies within the photo.
         view: [B, 2, 3] affine from crop pixels to the recogniser's 112 px view.
         identity: [B, D] unit vectors of the recogniser in the loss.
-        features: channel-normalised feature maps. pairing: [B, F] what pairing sees of them.
+        features: channel-normalised feature maps. pairing: [B, F] what pairing sees of them. embedding: [B, E] the
+            feature network's own, by which the paper pairs.
     """
 
     image: Tensor
@@ -40,6 +41,7 @@ class Faces:
     identity: Tensor
     features: tuple[Tensor, ...]
     pairing: Tensor
+    embedding: Tensor
 
     def __len__(self) -> int:
         return len(self.image)
@@ -47,7 +49,7 @@ class Faces:
     def rows(self, which: Tensor | slice) -> Faces:
         """Some of the batch."""
         return Faces(self.image[which], self.inside[which], self.view[which], self.identity[which],
-                     tuple(maps[which] for maps in self.features), self.pairing[which])
+                     tuple(maps[which] for maps in self.features), self.pairing[which], self.embedding[which])
 
 
 def identity_of(networks: Networks, image: Tensor, matrix: Tensor) -> Tensor:
@@ -73,9 +75,9 @@ def _stacked(faces: list[Face], crops: list[Crop]) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def targets(networks: Networks, image: Tensor, inside: Tensor, matrix: Tensor) -> Faces:
     """Everything that the losses need to know about aligned faces, see `Faces`."""
-    features = networks.features(image)
+    features, embedding = networks.features.observe(image)
     return Faces(image, inside, matrix, identity_of(networks, image, matrix), features,
-                 networks.features.pairing(features))
+                 networks.features.pairing(features), embedding)
 
 
 @torch.no_grad()

@@ -170,8 +170,9 @@ class Pipeline:
                 subject.match = subject.fixed
             else:
                 one = faces.rows(slice(i, i + 1))
+                others = self.used if self.recipe.pair.unique else set()
                 with self.timed("pair"):
-                    subject.match = pair(self.pool, one, self.recipe.pair, self.used | subject.tried)[0]
+                    subject.match = pair(self.pool, one, self.recipe.pair, others | subject.tried)[0]
             subject.tried.add(subject.match.index)
             self.used.add(subject.match.index)
 

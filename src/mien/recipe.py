@@ -45,13 +45,20 @@ class Pool(_Table):
     size: int = Field(2000, ge=64)
     seed: int = Field(0, ge=0)
     truncation: float = Field(0.7, gt=0, le=1)
+    reference: bool = Field(False, description="embeddings as the reference code has them: full pictures, in -1..1")
 
 
 class Pair(_Table):
-    """Among the `k` nearest in attributes: the one least like the person and not yet used by another."""
+    """Among the `k` nearest: the one least like the person and, where `unique`, not yet used by another.
+
+    Near in `attributes` (features within the face, and colours), or by the `euclidean` or `cosine` distance of
+    the feature network's own embeddings, as the paper pairs.
+    """
 
     k: int = Field(5, ge=1)
-    colour_weight: float = Field(0.5, ge=0)
+    distance: Literal["attributes", "euclidean", "cosine"] = "attributes"
+    colour_weight: float = Field(0.5, ge=0, description="of attributes")
+    unique: bool = True
 
 
 class Optimise(_Table):

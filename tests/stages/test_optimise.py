@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -142,7 +144,7 @@ def test_places_beyond_the_photo_s_edge_do_not_matter(setting: Setting) -> None:
     inside[..., :128] = 0
     image = setting.faces.image.clone()
     features = tuple(f.clone() for f in setting.faces.features)
-    setting.faces = Faces(image, inside, setting.faces.view, setting.faces.identity, features, setting.faces.pairing)
+    setting.faces = replace(setting.faces, image=image, inside=inside, features=features)
     before = setting.optimise(steps=4)
     image[..., :128] = 1.0
     for f in features:

@@ -12,7 +12,7 @@ from mien.geometry import ellipse
 from mien.losses import Faces
 from mien.recipe import Pair
 from mien.setup import Ready
-from mien.stages.pair import distances, pair, pair_person
+from mien.stages.pair import distances, embedding_distances, pair, pair_person
 from mien.stages.pool import Pool
 from toys import toy_codes, toy_faces, toy_networks, toy_pool
 
@@ -163,3 +163,34 @@ def test_the_real_pairing_space_agrees_with_its_features(ready: Ready, generated
     table = distances(pool, generated.faces, Pair(colour_weight=0.0))[:, :8]
     correlation = torch.corrcoef(torch.stack([exact.flatten(), table.flatten()]))[0, 1]
     assert correlation > 0.9
+
+
+def test_the_published_pairing_is_the_nearest_embedding(pool: Pool, faces: Faces) -> None:
+    for kind in ("euclidean", "cosine"):
+        settings = Pair(k=1, distance=kind, unique=False)
+        for i, match in enumerate(pair(pool, faces, settings, used=())):
+            a, b = faces.embedding[i].double(), pool.embeddings.double()
+            plain = (b - a).norm(dim=1) if kind == "euclidean" else 1 - b @ a / (b.norm(dim=1) * a.norm())
+            assert match.index == int(plain.argmin())
+            assert match.distance == pytest.approx(float(plain.min()), rel=1e-4, abs=1e-6)
+
+
+def test_the_length_of_an_embedding_counts_for_euclid_alone() -> None:
+    a, b = torch.tensor([[3.0, 4.0]]), torch.tensor([[6.0, 8.0], [3.5, 4.0]])
+    assert embedding_distances(a, b, "euclidean").argmin() == 1
+    assert embedding_distances(a, b, "cosine").argmin() == 0
+
+
+def test_the_first_of_equally_near_pool_faces_is_taken(pool: Pool, faces: Faces) -> None:
+    one = faces.rows(slice(0, 1))
+    doubled = replace(pool, embeddings=one.embedding.repeat(SIZE, 1))
+    for kind in ("euclidean", "cosine"):
+        assert pair(doubled, one, Pair(k=1, distance=kind), used=())[0].index == 0
+        assert pair(doubled, one, Pair(k=1, distance=kind), used={0, 1})[0].index == 2
+
+
+def test_two_people_may_share_a_pool_face_where_the_recipe_lets_them(pool: Pool, faces: Faces) -> None:
+    twins = faces.rows(torch.tensor([0, 0]))
+    shared = [match.index for match in pair(pool, twins, Pair(k=1, distance="euclidean", unique=False), used=())]
+    own = [match.index for match in pair(pool, twins, Pair(k=1, distance="euclidean"), used=())]
+    assert shared[0] == shared[1] == own[0] != own[1]

@@ -19,6 +19,7 @@ import mien.stages.pool as module
 from generated import Generated
 from mien.errors import OutputError
 from mien.losses import face_weight, pixel_distance
+from mien.models.features import ConvFeatures
 from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
 from mien.setup import Ready
@@ -169,12 +170,40 @@ def test_faces_that_the_detector_misses_have_no_identity(tmp_path: Path) -> None
     assert not build_pool(networks, settings(), tmp_path, "unseen").identities.any()
 
 
+def test_the_feature_network_s_own_embeddings_are_kept(tmp_path: Path) -> None:
+    networks, _ = toy_networks()
+    pool = build(tmp_path)
+    pictures = networks.look(networks.generator.colour(pool.codes[:, None].expand(-1, 16, -1)))
+    assert torch.allclose(pool.embeddings, networks.features.observe(pictures)[1], atol=1e-6)
+
+
+def test_the_reference_s_embeddings_are_of_the_full_picture_and_its_own_range(tmp_path: Path) -> None:
+    asked: list[tuple[int, bool]] = []
+
+    class Features(ConvFeatures):
+        def embed(self, image: Tensor, unscaled: bool = False) -> Tensor:
+            asked.append((image.shape[-1], unscaled))
+            return image.mean(dim=(2, 3))
+
+    class Toy(ToyNetworks):
+        @property
+        def features(self) -> ConvFeatures:
+            return Features(self._maps)
+
+        def render(self, wp: Tensor) -> Tensor:
+            return torch.nn.functional.interpolate(self.look(wp), scale_factor=4)
+
+    made = build_pool(Toy(), settings(reference=True), tmp_path, "key")  # type: ignore[arg-type]
+    assert asked == [(1024, True)] * 2 and made.embeddings.shape == (10, 3)
+
+
 def test_the_key_names_everything_that_the_pool_comes_from() -> None:
     base = pool_key(Settings(), "weights")
     assert pool_key(Settings(), "weights") == base
     others = [pool_key(Settings(seed=1), "weights"), pool_key(Settings(size=64), "weights"),
-              pool_key(Settings(truncation=0.71), "weights"), pool_key(Settings(), "other weights")]
-    assert len({base, *others}) == 5
+              pool_key(Settings(truncation=0.71), "weights"), pool_key(Settings(reference=True), "weights"),
+              pool_key(Settings(), "other weights")]
+    assert len({base, *others}) == 6
 
 
 def test_regression_is_ridge_regression() -> None:

@@ -32,6 +32,12 @@ class Features(Protocol):
     def __call__(self, image: Tensor) -> Maps:
         """Images [B, 3, H, W] in -1..1 -> unit vectors over channels at every place, each map [B, C, h, w]."""
 
+    def observe(self, image: Tensor) -> tuple[Maps, Tensor]:
+        """The maps, and the network's embedding [B, E] as it is, which the paper pairs by; in one pass."""
+
+    def embed(self, image: Tensor, unscaled: bool = False) -> Tensor:
+        """The embedding alone; `unscaled`: a picture in -1..1 is taken for one in 0..1, as the reference code does."""
+
     def pairing(self, maps: Maps) -> Tensor:
         """Maps -> [B, F]; squared Euclidean distances are attribute distances."""
 
@@ -52,7 +58,15 @@ class ConvFeatures:
         self.network = network
 
     def __call__(self, image: Tensor) -> Maps:
-        return tuple(F.normalize(maps, dim=1) for maps in self._maps(image))
+        return self.observe(image)[0]
+
+    def observe(self, image: Tensor) -> tuple[Maps, Tensor]:
+        maps = self._maps(image)
+        return tuple(F.normalize(one, dim=1) for one in maps), maps[-1].mean(dim=(2, 3))
+
+    def embed(self, image: Tensor, unscaled: bool = False) -> Tensor:
+        del unscaled  # its input is in -1..1
+        return self.observe(image)[1]
 
     def pairing(self, maps: Maps) -> Tensor:
         """The 14 px map within the face, scaled so that squared distances are means over it."""
@@ -77,10 +91,17 @@ class TokenFeatures:
         self.network = network
 
     def __call__(self, image: Tensor) -> Maps:
+        return self.observe(image)[0]
+
+    def observe(self, image: Tensor) -> tuple[Maps, Tensor]:
         tokens = self.tokens(image)
         side = round((tokens.shape[1] - 1) ** 0.5)
         patches = tokens[:, 1:].transpose(1, 2).reshape(len(tokens), -1, side, side)  # [B, 768, 14, 14]
-        return F.normalize(patches, dim=1), F.normalize(self.network.finish(tokens), dim=1)[:, :, None, None]
+        embedding = self.network.finish(tokens)
+        return (F.normalize(patches, dim=1), F.normalize(embedding, dim=1)[:, :, None, None]), embedding
+
+    def embed(self, image: Tensor, unscaled: bool = False) -> Tensor:
+        return torch.as_tensor(self.network(self.network.normalise(image if unscaled else (image + 1) / 2)))
 
     def pairing(self, maps: Maps) -> Tensor:
         return maps[1].flatten(1)
@@ -99,11 +120,19 @@ class IdentityFeatures:
         self.network = network
 
     def __call__(self, image: Tensor) -> Maps:
-        return (self.network(face_view(image))[:, :, None, None],)
+        return self.observe(image)[0]
+
+    def observe(self, image: Tensor) -> tuple[Maps, Tensor]:
+        embedding = self.embed(image)
+        return (embedding[:, :, None, None],), embedding
+
+    def embed(self, image: Tensor, unscaled: bool = False) -> Tensor:
+        del unscaled  # its input is in -1..1
+        return torch.as_tensor(self.network(face_view(image)))
 
     def pairing(self, maps: Maps) -> Tensor:
         return maps[0].flatten(1)
 
     def tokens(self, image: Tensor, raw: bool = False) -> Tensor:
         del raw
-        return torch.as_tensor(self.network(face_view(image)))[:, None]
+        return self.embed(image)[:, None]

@@ -75,7 +75,8 @@ def pair_tray(folder: Path, kit: Kit, again: bool) -> None:
         pool_key = pool_name(kit.recipe, ready.weights)
         faces, records = _load(ready.networks, tray, batch)
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
-            match = pair(ready.pool, faces.rows(slice(i, i + 1)), kit.recipe.pair, set(used.values()))[0]
+            others = set(used.values()) if kit.recipe.pair.unique else set()
+            match = pair(ready.pool, faces.rows(slice(i, i + 1)), kit.recipe.pair, others)[0]
             used[name] = match.index
             codes = ready.pool.codes[match.index].expand(ready.networks.generator.n_layers, -1)
             write_picture(tray.path(name, PAIR_LOOK), _look(ready.networks, codes))

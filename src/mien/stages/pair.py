@@ -18,7 +18,21 @@ from mien.stages.pool import COLOUR_SIZE, Pool, colour_picture
 
 
 def distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
-    """[B, N] attribute distance of real faces to pool faces: features within the face plus colours.
+    """[B, N] distance of real faces to pool faces, of the kind that the settings ask for."""
+    if settings.distance == "attributes":
+        return attribute_distances(pool, faces, settings)
+    return embedding_distances(faces.embedding, pool.embeddings, settings.distance)
+
+
+def embedding_distances(a: Tensor, b: Tensor, kind: str) -> Tensor:
+    """[B, N] of embeddings [B, E] and [N, E]: `euclidean`, or `cosine` (one less the cosine)."""
+    if kind == "cosine":
+        return 1 - F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
+    return torch.cdist(a, b)
+
+
+def attribute_distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
+    """[B, N]: features within the face plus colours.
 
     Pool pictures in which no face was found are infinitely far: nobody knows whom they look like.
     """
@@ -32,10 +46,10 @@ def distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
 
 
 def pair(pool: Pool, faces: Faces, settings: Settings, used: Container[int]) -> list[Match]:
-    """For each face: among the k nearest unused pool faces the one least like the person.
+    """For each face: among the k nearest unused pool faces the one least like the person; of equals the first.
 
     Args:
-        used: pool faces that other people have; avoided unless all are used.
+        used: pool faces not to be given; avoided unless all are used.
     """
     table = distances(pool, faces, settings)
     taken: set[int] = set()
@@ -44,7 +58,8 @@ def pair(pool: Pool, faces: Faces, settings: Settings, used: Container[int]) -> 
         near = _nearest(row, settings.k, used, taken)
         likeness = pool.identities[near] @ identity
         index = int(near[int(likeness.argmin())])
-        taken.add(index)
+        if settings.unique:
+            taken.add(index)
         matches.append(Match(index=index, distance=float(row[index])))
     return matches
 

@@ -29,7 +29,7 @@ from mien.models.generator import DIM
 from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
 
-FORMAT = 2
+FORMAT = 3
 BATCH = 8
 PART = 256  # faces a part file; a killed build loses at most one part
 FIT = 4096  # at most so many faces fit the linear maps
@@ -46,6 +46,7 @@ class Pool:
 
     Attributes:
         codes: [N, 512] whitened. vectors: [N, D] pairing space. colours: [N, 3, 24, 24] in -1..1.
+        embeddings: [N, E] the feature network's own, by which the paper pairs.
         identities: [N, D] the recogniser's unit vectors, zero where no face was found.
         pair_mean, pair_basis: [F], [F, D], pairing features to pairing vectors.
         start_mean, start_scale, start_weights, start_code: the regression from features to codes; empty but for
@@ -55,6 +56,7 @@ class Pool:
     codes: Tensor
     vectors: Tensor
     colours: Tensor
+    embeddings: Tensor
     identities: Tensor
     pair_mean: Tensor
     pair_basis: Tensor
@@ -95,7 +97,7 @@ def colour_picture(image: Tensor) -> Tensor:
 
 def pool_key(settings: Settings, weights_hash: str) -> str:
     """Name of the pool of these settings by this generator (hash of the weights it was made with)."""
-    text = f"{FORMAT}:{weights_hash}:{settings.seed}:{settings.size}:{settings.truncation}"
+    text = f"{FORMAT}:{weights_hash}:{settings.seed}:{settings.size}:{settings.truncation}:{settings.reference}"
     return f"pool-{settings.size}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -166,12 +168,15 @@ def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
 def _faces(networks: Networks, settings: Settings, z: Tensor) -> dict[str, Tensor]:
     generator = networks.generator
     w = generator.truncate(generator.map(z), settings.truncation)
-    image = networks.look(w[:, None].expand(-1, generator.n_layers, -1))
-    features = networks.features(image)
+    wp = w[:, None].expand(-1, generator.n_layers, -1)
+    image = networks.look(wp)
+    features, embedding = networks.features.observe(image)
+    if settings.reference:
+        embedding = networks.features.embed(networks.render(wp), unscaled=True)
     start = start_features(image, features) if networks.encoder is None else image.new_zeros(len(image), 0)
     return {"codes": generator.whiten(w), "colours": colour_picture(image).half(),
-            "identities": _identities(networks, image), "pair": networks.features.pairing(features).half(),
-            "start": start.half()}
+            "embeddings": embedding, "identities": _identities(networks, image),
+            "pair": networks.features.pairing(features).half(), "start": start.half()}
 
 
 def _identities(networks: Networks, image: Tensor) -> Tensor:
@@ -193,10 +198,9 @@ def _assemble(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     pair_mean, basis = _principal(pair[:FIT].float())
     vectors = torch.cat([(rows.float() - pair_mean) @ basis for rows in torch.split(pair, 1024)])
     mean, scale, weights, code = _ridge(start[:FIT].float(), codes[:FIT])
-    return {"codes": codes, "vectors": vectors, "colours": torch.cat([part["colours"] for part in parts]),
-            "identities": torch.cat([part["identities"] for part in parts]),
-            "pair_mean": pair_mean, "pair_basis": basis.half(), "start_mean": mean, "start_scale": scale,
-            "start_weights": weights.half(), "start_code": code}
+    kept = {name: torch.cat([part[name] for part in parts]) for name in ("colours", "embeddings", "identities")}
+    return {"codes": codes, "vectors": vectors, **kept, "pair_mean": pair_mean, "pair_basis": basis.half(),
+            "start_mean": mean, "start_scale": scale, "start_weights": weights.half(), "start_code": code}
 
 
 def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
