@@ -14,21 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
+from results import OUT, put_section, stamp
 
 from mien.api import anonymize_dataset
 from mien.errors import PhotoError
@@ -227,29 +223,17 @@ def _share(part: int, whole: int) -> str:
     return f"{part} of {whole} ({100 * part / max(whole, 1):.1f} %)"
 
 
-def machine() -> str:
-    """Processor, cores and memory, for the heading."""
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), platform.processor())
-    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}"
-
-
 def write(work: Path, recipe: str, out: Path) -> None:
     """Measure all finished sets and put their tables into RESULTS.md."""
     ready = prepare(Recipe.load(recipe))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    parts = ["# Results", "", "Written by `benchmarks/main_job.py write`. Times depend on the machine and on what else "
-             "it does; compare them within one run only.", "", "## The main job",
-             "", f"{date.today().isoformat()}, commit {commit.strip()}, {machine()}. Recipe {recipe}, "
-             f"hash {Recipe.load(recipe).hash}.", ""]
+    parts = [f"`python benchmarks/main_job.py write`. {stamp()} Recipe {recipe}, hash {Recipe.load(recipe).hash}.", ""]
     for name in SETS:
         pairs = finished(name, work)
         measured = [one for src, dst in pairs for one in measure(src, dst, ready)]
         if measured:
             (work / f"{name}.measured.json").write_text(json.dumps([vars(m) for m in measured], indent=1))
             parts.append(table(name, measured, [dst for _, dst in pairs], work))
-    out.write_text("\n".join(parts))
-    print(out.read_text())
+    put_section("The main job", "\n".join(parts), out)
 
 
 def main() -> None:
@@ -261,7 +245,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--count", type=int, default=60, help="least number of CelebA-HQ photos")
     parser.add_argument("--recipe", default="default")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
+    parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     if arguments.what == "write":
         write(arguments.work, arguments.recipe, arguments.out)

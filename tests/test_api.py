@@ -164,7 +164,7 @@ def test_the_pool_does_not_depend_on_how_unsure_faces_may_be(tmp_path: Path, mon
     monkeypatch.setattr("mien.setup.model_set", lambda *_: NoNetworks(lambda *score: loaded.append(score) or score))
     monkeypatch.setattr("mien.setup.build_pool", lambda networks, *_: networks)
     ready = setup.prepare(TINY.with_changes({"detect.score": 0.8}))
-    assert ready.networks == (0.8,) and ready.pool == ()  # the pool's detector has the default threshold
+    assert ready.networks == (0.8, "float32") and ready.pool == ()  # the pool's detector has the default threshold
 
 
 def test_runs_that_start_together_build_one_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

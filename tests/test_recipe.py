@@ -58,7 +58,7 @@ def toml(model: BaseModel) -> str:
 def other(value: Any) -> Any:
     """Another value that is as good."""
     choices = {"per-photo": "per-person", "blur": "drop", "default": "mine", "mobile": "falco", "auto": "farl",
-               "mien": "published", "w+": "s", "attributes": "cosine"}
+               "mien": "published", "w+": "s", "attributes": "cosine", "float32": "bfloat16"}
     if isinstance(value, str):
         return choices[value]
     if isinstance(value, tuple):

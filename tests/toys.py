@@ -33,7 +33,7 @@ class ToyNetworks:
     """
 
     w_mean = torch.full((DIM,), 0.1)
-    n_layers, width, encoder = N_LAYERS, 128, None
+    n_layers, width, encoder, precision = N_LAYERS, 128, None, torch.float32
 
     def __init__(self) -> None:
         self.paint = _matrix(N_LAYERS * DIM, 3 * GRID * GRID, 1) * 1.5

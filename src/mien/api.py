@@ -55,6 +55,7 @@ def anonymize(image: Pixels, recipe: str | Recipe = "default") -> Result:
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     if chosen.identity == "per-person":
         raise UsageError("one image has no people to tell apart", "per-person is for anonymize_dataset")
+    chosen = chosen.settled()
     ready = _ready(chosen)
     photo = Photo("image", np.ascontiguousarray(pixels), Encoding("PNG", "RGB"))
     pipeline = Pipeline(ready.networks, ready.pool, chosen)
@@ -85,7 +86,7 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     request = make_request(Path(src), Path(dst), chosen, Path(work) if work else None, key, only, exclude,
                            keep_person, labels)
-    ready = _ready(chosen)
+    ready = _ready(request.recipe)
     return Run(with_weights(request, ready), ready.networks, ready.pool).execute(progress)
 
 
@@ -102,7 +103,7 @@ def make_request(src: Path, dst: Path, recipe: Recipe, work: Path | None, key: b
     if recipe.identity == "per-person" and not key:
         raise UsageError("--identity per-person needs a secret key",
                          "give --key-file FILE; make one with: head -c 32 /dev/urandom > key")
-    return Request(src, dst, work, recipe, only, exclude, keep_person, labels, key)
+    return Request(src, dst, work, recipe.settled(), only, exclude, keep_person, labels, key)
 
 
 def with_weights(request: Request, ready: Ready) -> Request:

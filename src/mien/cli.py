@@ -70,6 +70,7 @@ def anonymize(
 
     request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels)
     reporter = Reporter(quiet)
+    chosen = request.recipe
     ready = _prepare(chosen, reporter)
     from mien.report.page import write_report
     from mien.run import Run
@@ -95,7 +96,7 @@ def pool_build(recipe: RecipeOption = "default", models: ModelsOption = None, po
     from mien.recipe import Recipe
 
     chosen = Recipe.load(recipe).with_changes({"models": models, "pool.size": pool_size})
-    ready = _prepare(chosen, Reporter(quiet))
+    ready = _prepare(chosen.settled(), Reporter(quiet))
     typer.echo(f"{len(ready.pool)} generated faces")
 
 

@@ -107,6 +107,7 @@ class Recipe(_Table):
     seed: int = Field(0, ge=0)
     models: Literal["mobile", "falco"] = "mobile"
     features: Literal["auto", "farl", "clip_vitb16", "clip_vitb32", "dino_vitb16", "arcface"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = Field("float32", description="of falco's networks")
     batch: int = Field(4, ge=1, le=256)
     identity: Literal["per-photo", "per-person"] = "per-photo"
     on_failure: Literal["blur", "drop", "error"] = "blur"
@@ -142,6 +143,14 @@ class Recipe(_Table):
             raise UsageError(f"{name} is not TOML: {error}") from error
         except ValidationError as error:
             raise UsageError(f"recipe {name}: {_first(error)}") from error
+
+    def settled(self) -> Recipe:
+        """With `auto` replaced by what is fastest on this machine: a run's record says what was computed."""
+        if self.precision != "auto":
+            return self
+        from mien.models.precision import fastest
+
+        return self.with_changes({"precision": fastest() if self.models == "falco" else "float32"})
 
     def with_changes(self, changes: dict[str, Any]) -> Recipe:
         """A copy with dotted fields replaced, e.g. {"optimise.margin": 0.1}; None values are left out.

@@ -43,12 +43,15 @@ def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
             building: PoolProgress = lambda done, total: None) -> Ready:
     """Fetch what is missing, load the networks, load or build the pool.
 
+    Args:
+        recipe: settled, see `Recipe.settled`.
+
     Raises:
         FetchError, ModelError: weights cannot be had. OutputError: the cache cannot be written.
     """
     chosen = model_set(recipe.models, recipe.features)
     paths = chosen.gather(fetching)
-    networks = chosen.load(paths, recipe.detect.score)
+    networks = chosen.load(paths, recipe.detect.score, recipe.precision)
     weights = chosen.hashes()
     folder, key = cache_folder() / "pools", pool_name(recipe, weights)
     # The pool's own networks: how unsure a photo's faces may be must not decide who its people are.

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.models.ir_se50 import body, input_layer
 from mien.models.loading import load_into
+from mien.models.precision import reduced
 from mien.models.resizing import fit_square
 
 SIZE = 112
@@ -17,13 +19,18 @@ ROWS, COLUMNS = slice(35, 223), slice(32, 220)  # of the 256 px picture: the fac
 
 
 class ArcFace(nn.Module):
-    """Images [B, 3, 112, 112], RGB about -1..1 -> unit vectors [B, 512], frozen."""
+    """Images [B, 3, 112, 112], RGB about -1..1 -> unit vectors [B, 512], frozen.
+
+    Args:
+        precision: of what it computes inside; its vectors are float32.
+    """
 
     same_person = 0.42  # cosine; taken over from SFace, to be calibrated by those who have the weights
     width = 512
 
-    def __init__(self) -> None:
+    def __init__(self, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
+        self.precision = precision
         self.input_layer = input_layer()
         self.body = body()
         self.output_layer = nn.Sequential(nn.BatchNorm2d(512), nn.Dropout(), nn.Flatten(),
@@ -31,20 +38,23 @@ class ArcFace(nn.Module):
         self.eval().requires_grad_(False)
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
+    def from_file(cls, path: Path, precision: torch.dtype = torch.float32) -> Self:
         """Read converted weights (safetensors).
 
         Raises:
             ModelError: the file does not hold this network.
         """
-        return load_into(cls(), path, "ArcFace IR-SE50")
+        return load_into(cls(precision), path, "ArcFace IR-SE50")
 
     def identify(self, chip: Tensor) -> Tensor:
         """The same as calling it: its input is in -1..1 already."""
         return self(chip)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.output_layer(self.body(self.input_layer(x))), dim=1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        with reduced(x, self.precision):
+            x = self.output_layer(self.body(self.input_layer(x)))
+        return F.normalize(x.float(), dim=1)
 
 
 def face_view(image: Tensor) -> Tensor:

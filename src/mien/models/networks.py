@@ -38,6 +38,7 @@ class Networks:
 
     Attributes:
         lens: W+ [B, L, 512] -> picture [B, 3, 256, 256], much cheaper than the whole.
+        precision: of the loss's networks and of the look, where their set knows another than float32.
         encoder: aligned images [B, 3, 256, 256] and their features -> whitened codes [B, L, 512]; a set without
             one starts inversion from the pool's regression.
     """
@@ -49,6 +50,7 @@ class Networks:
     judge: Judge
     detector: YuNet
     encoder: Encoder | None = None
+    precision: torch.dtype = torch.float32
 
     def look(self, wp: Tensor) -> Tensor:
         """W+ [B, L, 512] -> picture [B, 3, 256, 256] in about -1..1."""

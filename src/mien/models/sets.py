@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mien.errors import UsageError
@@ -15,6 +16,7 @@ from mien.models.fetch import Progress, ensure
 from mien.models.importing import published_path, published_sha256
 from mien.models.judge import Judge
 from mien.models.networks import Networks
+from mien.models.precision import PRECISIONS
 from mien.models.yunet import YuNet
 
 _JUDGING = ("yunet", "dlib_resnet", "shape_predictor")
@@ -57,13 +59,20 @@ class ModelSet:
                 | {name: published_sha256(name) for name in self.published}
                 | {name: sha256_of(shipped_file(name)) for name in self.shipped})
 
-    def load(self, paths: dict[str, Path], detect_score: float = 0.6) -> Networks:
+    def load(self, paths: dict[str, Path], detect_score: float = 0.6, precision: str = "float32") -> Networks:
         """Load all networks, frozen.
 
+        Args:
+            precision: float32 or bfloat16, of the networks that the loops ask.
+
         Raises:
-            ModelError: a file does not hold its network.
+            ModelError: a file does not hold its network. UsageError: the mobile set computes in float32 only.
         """
-        return (_load_mobile if self.name == "mobile" else _load_falco)(self, paths, detect_score)
+        if self.name == "falco":
+            return _load_falco(self, paths, detect_score, PRECISIONS[precision])
+        if precision != "float32":
+            raise UsageError("the mobile set computes in float32", 'leave precision out, or take models = "falco"')
+        return _load_mobile(paths, detect_score)
 
 
 def model_set(models: str, features: str = "auto") -> ModelSet:
@@ -98,13 +107,12 @@ def _judge(paths: dict[str, Path]) -> Judge:
     return Judge(DlibResNet.from_file(paths["dlib_resnet"]), ShapePredictor.from_file(paths["shape_predictor"]))
 
 
-def _load_mobile(chosen: ModelSet, paths: dict[str, Path], detect_score: float) -> Networks:
+def _load_mobile(paths: dict[str, Path], detect_score: float) -> Networks:
     from mien.models.efficientnet_lite0 import EfficientNetLite0
     from mien.models.image_head import BLOCKS, ImageHead
     from mien.models.mobilestylegan import MobileStyleGAN
     from mien.models.sface import SFace
 
-    del chosen
     generator = MobileStyleGAN.from_file(paths["mobilestylegan"])
     head = ImageHead.from_file(paths["image_head"])
     features = EfficientNetLite0.from_file(paths["efficientnet_lite0"])
@@ -115,7 +123,7 @@ def _load_mobile(chosen: ModelSet, paths: dict[str, Path], detect_score: float) 
                     recogniser, _judge(paths), YuNet(paths["yunet"], score_threshold=detect_score))
 
 
-def _load_falco(chosen: ModelSet, paths: dict[str, Path], detect_score: float) -> Networks:
+def _load_falco(chosen: ModelSet, paths: dict[str, Path], detect_score: float, precision: torch.dtype) -> Networks:
     from mien.models.arcface import ArcFace
     from mien.models.e4e import E4E
     from mien.models.stylegan2 import StyleGAN2
@@ -123,13 +131,13 @@ def _load_falco(chosen: ModelSet, paths: dict[str, Path], detect_score: float) -
 
     generator = StyleGAN2.from_file(paths["stylegan2_ffhq1024"])
     encoder = E4E.from_file(paths["e4e"])
-    recogniser = ArcFace.from_file(paths["arcface"])
+    recogniser = ArcFace.from_file(paths["arcface"], precision)
     features: Features = (IdentityFeatures(recogniser) if chosen.features == "arcface"
-                          else TokenFeatures(VisionTransformer.from_file(paths[chosen.features])))
+                          else TokenFeatures(VisionTransformer.from_file(paths[chosen.features], precision)))
 
     def encode(image: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
         del maps
         return generator.whiten(encoder(image))
 
-    return Networks(generator, lambda wp: generator(wp, 256), features, recogniser, _judge(paths),
-                    YuNet(paths["yunet"], score_threshold=detect_score), encode)
+    return Networks(generator, lambda wp: generator(wp, 256, precision), features, recogniser, _judge(paths),
+                    YuNet(paths["yunet"], score_threshold=detect_score), encode, precision)

@@ -2,7 +2,8 @@
 
 W+ has two vectors a resolution: layer k reads vector k, the RGB output after layer 2i reads vector 2i + 1. The
 names of the weights are genforce's. Modulation scales a layer's input and demodulation its output, which is
-the same as scaling the weights of each sample, but lets a batch share one convolution.
+the same as scaling the weights of each sample, but lets a batch share one convolution. Weights lie channels last:
+the processor's convolutions are faster so, in bfloat16 several times.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Styles = list[Tensor]
 class Layer(nn.Module):
     """A modulated 3x3 convolution, up-sampling in odd layers, with stored noise.
 
-    Shapes: x [B, in, H, W], style [B, in] -> [B, out, H, W] or [B, out, 2H, 2W].
+    Shapes: x [B, in, H, W], style [B, in] -> [B, out, H, W] or [B, out, 2H, 2W]; x says in which precision.
     """
 
     affine: Tensor
@@ -49,27 +50,28 @@ class Layer(nn.Module):
         self.register_buffer("affine_bias", state[f"{name}.style.bias"] + 1)
         self.register_buffer("squares", weight.square().sum(dim=(2, 3)))  # [out, in]
         # genforce's transposed convolution turns the kernel round
-        self.register_buffer("weight", weight.flip(2, 3).transpose(0, 1).contiguous() if up else weight)
+        weight = weight.flip(2, 3).transpose(0, 1) if up else weight
+        self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", state[f"{name}.bias"])
         self.register_buffer("noise", state[f"{name}.noise"] * state[f"{name}.noise_strength"])
         if up:
-            self.register_buffer("blur", blur_kernel(weight.shape[0]))
+            self.register_buffer("blur", blur_kernel(weight.shape[1]))
 
     def style(self, w: Tensor) -> Tensor:
         """w [B, 512] -> style [B, in]."""
         return F.linear(w, self.affine, self.affine_bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        x = x * style[:, :, None, None]
-        if self.up:
-            x = F.conv_transpose2d(x, self.weight, stride=2)  # [B, out, 2H + 1, 2W + 1]
-            x = F.conv2d(x, self.blur, padding=1, groups=x.shape[1])
-        else:
-            x = F.conv2d(x, self.weight, padding=1)
         # The activation's factor goes in before it: backward then needs the activation's result only.
         scale = SQRT2 * torch.rsqrt(F.linear(style.square(), self.squares) + 1e-8)  # [B, out]
-        x = x * scale[:, :, None, None] + SQRT2 * (self.noise + self.bias[:, None, None])
-        return F.leaky_relu_(x, 0.2)
+        shift = SQRT2 * (self.noise + self.bias[:, None, None])
+        x = x * style[:, :, None, None].to(x)
+        if self.up:
+            x = F.conv_transpose2d(x, self.weight.to(x), stride=2)  # [B, out, 2H + 1, 2W + 1]
+            x = F.conv2d(x, self.blur.to(x), padding=1, groups=x.shape[1])
+        else:
+            x = F.conv2d(x, self.weight.to(x), padding=1)
+        return F.leaky_relu_(torch.addcmul(shift.to(x), x, scale[:, :, None, None].to(x)), 0.2)
 
 
 class Output(nn.Module):
@@ -93,7 +95,10 @@ class Output(nn.Module):
         return F.linear(w, self.affine, self.affine_bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        return F.conv2d(x * style[:, :, None, None], self.weight, self.bias)
+        # Each sample's own 1x1 weights, as one product of matrices: there are only three rows of them.
+        weight = (style[:, :, None] * self.weight[:, :, 0, 0].T).to(x)  # [B, C, 3]
+        rgb = (x.permute(0, 2, 3, 1) @ weight[:, None]).float()  # [B, H, W, 3]
+        return rgb.permute(0, 3, 1, 2) + self.bias[:, None, None]
 
 
 def blur_kernel(channels: int) -> Tensor:
@@ -146,11 +151,12 @@ class StyleGAN2(Generator):
                 found.append(cast(Output, self.outputs[i // 2]).style(wp[:, i + 1]))
         return found
 
-    def synthesise(self, styles: Styles, size: int | None = None) -> Tensor:
+    def synthesise(self, styles: Styles, size: int | None = None, precision: torch.dtype = torch.float32) -> Tensor:
         """S -> images [B, 3, size, size] in about -1..1; a smaller size costs only the layers up to it.
 
         Args:
-            size: 4, 8, ... up to the network's own, which is the default.
+            size: 4, 8, ... up to the network's own, which is the default. precision: of the feature maps; the picture
+                is put together in float32.
 
         Raises:
             ValueError: the network has no output of that size.
@@ -159,7 +165,7 @@ class StyleGAN2(Generator):
         if size not in {4 * 2**i for i in range(len(self.outputs))}:
             raise ValueError(f"no output of {size} px in a network of {self.size} px")
         steps = iter(styles)
-        x = self.const.expand(len(styles[0]), -1, -1, -1)
+        x = self.const.to(precision, memory_format=torch.channels_last).expand(len(styles[0]), -1, -1, -1)
         image: Tensor | None = None
         for i, layer in enumerate(self.layers):
             x = layer(x, next(steps))
@@ -175,9 +181,9 @@ class StyleGAN2(Generator):
     def _double(self, image: Tensor) -> Tensor:
         return F.conv_transpose2d(image, self.doubling, stride=2, padding=1, groups=3)
 
-    def forward(self, wp: Tensor, size: int | None = None) -> Tensor:
-        """Synthesis, W+ [B, L, 512] -> images [B, 3, size, size] in about -1..1."""
-        return self.synthesise(self.styles(wp), size)
+    def forward(self, wp: Tensor, size: int | None = None, precision: torch.dtype = torch.float32) -> Tensor:
+        """Synthesis, W+ [B, L, 512] -> images [B, 3, size, size] in about -1..1, see `synthesise`."""
+        return self.synthesise(self.styles(wp), size, precision)
 
 
 def prepare_stylegan2(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import ModelError
+from mien.models.precision import reduced
 from mien.models.resizing import fit_square
 
 SIZE = 224
@@ -71,7 +72,11 @@ def _norm(x: Tensor, weight: Tensor, bias: Tensor, clip: bool) -> Tensor:
 
 
 class VisionTransformer(nn.Module):
-    """Images [B, 3, 224, 224] -> tokens [B, 1 + patches, 768] or embeddings [B, D], frozen."""
+    """Images [B, 3, 224, 224] -> tokens [B, 1 + patches, 768] or embeddings [B, D], frozen.
+
+    Args:
+        precision: of what it computes inside; tokens and embeddings are float32.
+    """
 
     conv1: Tensor
     conv1_bias: Tensor | None
@@ -80,8 +85,9 @@ class VisionTransformer(nn.Module):
     ln_post_weight: Tensor
     ln_post_bias: Tensor
 
-    def __init__(self, state: dict[str, Tensor]) -> None:
+    def __init__(self, state: dict[str, Tensor], precision: torch.dtype = torch.float32) -> None:
         super().__init__()
+        self.precision = precision
         self.clip = "ln_pre.weight" in state
         self.register_buffer("conv1", state["conv1.weight"].float())
         bias = state.get("conv1.bias")
@@ -103,28 +109,29 @@ class VisionTransformer(nn.Module):
     proj: Tensor
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
+    def from_file(cls, path: Path, precision: torch.dtype = torch.float32) -> Self:
         """Read converted weights (safetensors).
 
         Raises:
             ModelError: the file does not hold such a network.
         """
         try:
-            return cls(load_file(path))
+            return cls(load_file(path), precision)
         except (KeyError, ValueError, OSError, SafetensorError) as error:
             raise ModelError(f"{path} does not hold a vision transformer: {error}",
                              "run: mien models import FILE") from error
 
     def tokens(self, x: Tensor) -> Tensor:
         """All tokens after the last block, before the last norm: [B, 1 + patches, 768], the class token first."""
-        x = F.conv2d(x, self.conv1, self.conv1_bias, stride=self.conv1.shape[-1])
-        x = x.flatten(2).transpose(1, 2)  # [B, patches, 768]
-        x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], dim=1) + self.positional_embedding
-        if self.clip:
-            x = _norm(x, self.ln_pre_weight, self.ln_pre_bias, True)
-        for block in self.blocks:
-            x = block(x)
-        return x
+        with reduced(x, self.precision):
+            x = F.conv2d(x, self.conv1, self.conv1_bias, stride=self.conv1.shape[-1])
+            x = x.flatten(2).transpose(1, 2)  # [B, patches, 768]
+            x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], dim=1) + self.positional_embedding
+            if self.clip:
+                x = _norm(x, self.ln_pre_weight, self.ln_pre_bias, True)
+            for block in self.blocks:
+                x = block(x)
+        return x.float()
 
     def finish(self, tokens: Tensor) -> Tensor:
         """Tokens [B, T, 768] -> embeddings [B, 512] (CLIP, FaRL) or [B, 768] (DINO)."""

@@ -24,7 +24,7 @@ class Kit:
     """Recipe and networks of one command; they load on first use, so that wrong arguments fail at once."""
 
     def __init__(self, recipe: Recipe, quiet: bool) -> None:
-        self.recipe = recipe
+        self.recipe = recipe.settled()
         self.quiet = quiet
         self._reporter = Reporter(quiet)
 
@@ -33,7 +33,7 @@ class Kit:
         """The networks, fetched where they are missing."""
         with self._reporter.fetching() as fetching:
             chosen = model_set(self.recipe.models, self.recipe.features)
-            return chosen.load(chosen.gather(fetching), self.recipe.detect.score)
+            return chosen.load(chosen.gather(fetching), self.recipe.detect.score, self.recipe.precision)
 
     @cached_property
     def ready(self) -> Ready:

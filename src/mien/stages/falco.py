@@ -73,8 +73,9 @@ class WPlus:
 class StyleSpace:
     """S space: the styles of the chosen layers, each channel by itself, start from the pair's and move."""
 
-    def __init__(self, generator: StyleGAN2, real: Tensor, paired: Tensor, layers: tuple[int, ...]) -> None:
-        self.generator = generator
+    def __init__(self, generator: StyleGAN2, real: Tensor, paired: Tensor, layers: tuple[int, ...],
+                 precision: torch.dtype = torch.float32) -> None:
+        self.generator, self.precision = generator, precision
         paired = paired[:, None].expand_as(real) if paired.ndim == 2 else paired
         with torch.no_grad():
             self.styles, start = generator.styles(real), generator.styles(paired)
@@ -90,7 +91,7 @@ class StyleSpace:
         return [moved.get(i, style) for i, style in enumerate(self.styles)]
 
     def picture(self, size: int | None) -> Tensor:
-        return self.generator.synthesise(self.now(), size)
+        return self.generator.synthesise(self.now(), size, self.precision)
 
 
 def optimise_as_published(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
@@ -111,7 +112,7 @@ def optimise_as_published(networks: Networks, faces: Faces, inverted: Tensor, pa
     if settings.space == "s":
         if not isinstance(generator, StyleGAN2):
             raise UsageError("this generator has no S space", "take --models falco, or space = \"w+\"")
-        codes = StyleSpace(generator, real, start, settings.layers)
+        codes = StyleSpace(generator, real, start, settings.layers, networks.precision)
     else:
         codes = WPlus(networks, real, start, settings.layers)
     image = (faces.image + 1) / 2 if settings.reference else faces.image
