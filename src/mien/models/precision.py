@@ -10,7 +10,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 def fastest() -> str:
     """The precision that this machine is fastest in: bfloat16 with a GPU or matrix units (AMX), else float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
     units = torch.cuda.is_available() or capabilities.get("amx_bf16")
     return "bfloat16" if units else "float32"
 
