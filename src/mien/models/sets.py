@@ -66,9 +66,14 @@ class ModelSet:
             ModelError: a file does not hold its network.
         """
         load = _load_mobile if self.name == "mobile" else _load_falco
-        return load(self, paths, self._detector(paths, detect_score))
+        return load(self, paths, self.load_detector(paths, detect_score))
 
-    def _detector(self, paths: dict[str, Path], score: float) -> Detector:
+    def load_detector(self, paths: dict[str, Path], score: float) -> Detector:
+        """Load the one network, or two, that find faces.
+
+        Raises:
+            ModelError: a file does not hold its network.
+        """
         if self.detector == "yunet":
             return YuNet(paths["yunet"], score_threshold=score)
         from mien.models.landmark_detector import LandmarkDetector

@@ -78,7 +78,7 @@ def _around(photo: Pixels, quad: Quad, border: int) -> tuple[Pixels, Quad]:
 
 
 def _continued(part: Pixels, quad: Quad, border: int) -> tuple[Pixels, Quad]:
-    """Mirror a picture beyond its edges where the square and its border reach over them by 4 pixels or more."""
+    """Mirror a picture beyond its edges if the square comes nearer than 4 pixels to one, or reaches over it."""
     size = np.array(part.shape[1::-1])
     before = np.maximum(border - np.floor(quad.min(axis=0)).astype(int), 0)
     after = np.maximum(np.ceil(quad.max(axis=0)).astype(int) - size + border, 0)
