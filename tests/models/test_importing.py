@@ -109,8 +109,8 @@ def test_a_published_file_is_recognised_and_kept(tmp_path: Path, case: str, lega
 
 def test_kept_weights_load_into_their_networks(tmp_path: Path) -> None:
     for case, load in (("genforce", StyleGAN2.from_file), ("e4e", E4E.from_file), ("arcface", ArcFace.from_file),
-                       ("s3fd", S3FD.from_file), ("fan without counters", FAN.from_file), ("farl", VisionTransformer.from_file),
-                       ("dino", VisionTransformer.from_file)):
+                       ("s3fd", S3FD.from_file), ("fan without counters", FAN.from_file),
+                       ("farl", VisionTransformer.from_file), ("dino", VisionTransformer.from_file)):
         content, name = CASES[case]
         torch.save(content(), tmp_path / "file.pth")
         import_file(tmp_path / "file.pth")

@@ -19,7 +19,7 @@ from mien.records import Face, Pixels
 # A place for each of the 68 points within the box: the eyes' corners around their middles.
 PLACES = np.full((68, 2), 0.5, np.float32)
 PLACES[36:42] = [[0.3 + dx, 0.4 + dy] for dx, dy in ((-0.1, 0), (0, -0.1), (0, -0.1), (0.1, 0), (0, 0.1), (0, 0.1))]
-PLACES[42:48] = PLACES[36:42] + [0.4, 0]
+PLACES[42:48] = PLACES[36:42] + np.float32([0.4, 0])
 PLACES[[30, 48, 54]] = [[0.5, 0.6], [0.35, 0.8], [0.65, 0.8]]
 FIVE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
 
@@ -162,7 +162,7 @@ def test_too_little_memory_is_the_photo_s_fault_not_the_run_s() -> None:
         def detect(self, image: Tensor, score: float) -> Tensor:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore")
 
-    with pytest.raises(PhotoError, match="faces cannot be searched: .* memory$"):
+    with pytest.raises(PhotoError, match=r"faces cannot be searched: .* memory$"):
         detector(Full()).detect(photo(40, 40))
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def test_spans_cover_a_length_and_share_what_they_should(length: int, tile: int,
     found = spans(length, tile, overlap)
     assert found[0][0] == 0 and found[-1][1] == length
     assert all(0 < end - start <= tile for start, end in found)
-    for (_, end), (start, _) in zip(found, found[1:], strict=False):
+    for (_, end), (start, _) in pairwise(found):
         assert end - start >= int(overlap) - 1
     assert len(found) == 1 or length > tile
 
