@@ -4,7 +4,8 @@ S3FD was published to search a picture at its own size, which is done here, and 
 no face is missed for its size and memory stays within bounds:
 - pictures are also searched at a half, a quarter, ... of their size, down to the 640 px of S3FD's training, for faces
   that fill them; what was found at their own size stays as it is;
-- photos of more than 1536 px are searched in overlapping tiles, at all these sizes: 2 GB at most.
+- photos of more than 1536 px are searched in overlapping tiles, at all these sizes, and the surest finding counts;
+  no search takes more than 2 GB.
 
 Unlike YuNet it knows no faces that lie or stand on their heads.
 """
