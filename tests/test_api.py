@@ -167,6 +167,14 @@ def test_the_pool_does_not_depend_on_how_unsure_faces_may_be(tmp_path: Path, mon
     assert ready.networks == (0.8, "float32") and ready.pool == ()  # the pool's detector has the default threshold
 
 
+def test_the_pool_does_not_depend_on_who_finds_a_photo_s_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("mien.setup.model_set", lambda *asked: NoNetworks(lambda *_: asked))
+    monkeypatch.setattr("mien.setup.build_pool", lambda networks, *_: networks)
+    ready = setup.prepare(TINY.with_changes({"detect.network": "s3fd"}))
+    assert ready.networks == ("mobile", "auto", "s3fd") and ready.pool == ("mobile", "auto")
+
+
 def test_runs_that_start_together_build_one_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
 

@@ -81,6 +81,7 @@ def test_what_the_command_line_cannot_mean_ends_with_2(
     (["--batch", "0"], "batch"),
     (["--on-failure", "banana"], "on_failure"),
     (["--identity", "per-family"], "identity"),
+    (["--detector", "mtcnn"], "detect.network"),
     (["--identity", "per-person"], "needs a secret key"),
     (["--key-file", "no such key"], "cannot read the key"),
     (["--key-file", "short"], "too short"),
@@ -128,6 +129,15 @@ def test_weights_that_cannot_be_had_end_with_3(program: Program, src: Path, tmp_
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     ended = program("anonymize", src, tmp_path / "dst", "--quiet")
     assert ended.code == 3 and ended.err.startswith("mien: ") and "Traceback" not in ended.err
+    assert not (tmp_path / "dst").exists()
+
+
+def test_a_detector_that_was_not_imported_ends_with_3(program: Program, src: Path, tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    ended = program("anonymize", src, tmp_path / "dst", "--detector", "s3fd")
+    assert ended.code == 3 and ended.out == ""
+    assert "the weights of s3fd are not there" in ended.err and "mien models import s3fd-619a316812.pth" in ended.err
     assert not (tmp_path / "dst").exists()
 
 

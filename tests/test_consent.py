@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from safetensors.torch import load_file
 import tiny
 from mien.consent import load_consent
 from mien.errors import UsageError
+from mien.models.landmark_detector import LandmarkDetector
 from mien.models.sface import SFace
 from mien.people import Gallery, read_labels, read_regions
 from mien.recipe import Recipe
-from mien.records import Pixels
+from mien.records import Face, Pixels
 from mien.setup import Ready
+from mien.stages.detect import overlap
 from mien.stages.invert import Inversion
 from mien.stages.optimise import Optimised
 from tiny import TINY, changed, photos_in, pixels_of, save
@@ -237,3 +240,46 @@ def test_a_photo_with_two_faces_and_a_label_names_the_larger(
     people = {(row.file, row.box[2] > 100): row.person for row in summary.outcomes}
     assert people["pair.png", True] == "label:Rosa"
     assert people["pair.png", False] == people["small.png", True] == "person-1"
+
+
+class YuNetInTwo:
+    """YuNet in the roles of S3FD and FAN, whose weights nobody may pass on: boxes first, then 68 points each."""
+
+    def __init__(self, yunet: Any) -> None:
+        self.yunet = yunet
+
+    def detect(self, image: torch.Tensor, score: float) -> torch.Tensor:
+        faces = self._faces(image[0])
+        rows = [[x, y, x + width, y + height, face.score] for face in faces for x, y, width, height in [face.box]]
+        found = torch.tensor(rows).reshape(-1, 5)
+        return found[found[:, 4] > score]
+
+    def landmarks(self, image: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        faces, out = self._faces(image), torch.zeros(len(boxes), 68, 2)
+        for points, (x0, y0, x1, y1) in zip(out, boxes.tolist(), strict=True):
+            face = max(faces, key=lambda one: overlap(one.box, (x0, y0, x1 - x0, y1 - y0)))
+            for place, point in zip((slice(36, 42), slice(42, 48), 30, 48, 54), face.points, strict=True):
+                points[place] = torch.from_numpy(point)
+        return out
+
+    def _faces(self, image: torch.Tensor) -> list[Face]:
+        return self.yunet.detect(np.ascontiguousarray(image.permute(1, 2, 0).numpy().astype(np.uint8)))
+
+
+def test_people_and_friends_are_known_with_the_published_detector_and_alignment_too(
+    hasty: None, ready: Ready, two_people: Path, portraits: list[Pixels], friends: Path, tmp_path: Path
+) -> None:
+    """All these faces are of less than 512 px, which the published alignment turns away: mien changes them."""
+    parts: Any = YuNetInTwo(ready.networks.detector)
+    detector = LandmarkDetector(parts, parts, 0.6)
+    published = replace(ready, networks=replace(ready.networks, detector=detector))
+    recipe = PER_PERSON.with_changes({"detect.network": "s3fd", "detect.alignment": "published"})
+    faces = new_faces(two_people, tmp_path / "people", published, recipe, key=KEY)
+    assert faces["a1.png"] == faces["a2.png"] != faces["b.png"]
+    for name in faces:
+        after, before = pixels_of(tmp_path / "people" / name), pixels_of(two_people / name)
+        (face,) = detector.detect(before)
+        assert changed(before, after, face.box)
+    summary = tiny.run(two_people, tmp_path / "friends out", recipe, published, key=KEY, keep_person=friends)
+    assert {row.file: row.status for row in summary.outcomes} == {
+        "a1.png": "kept", "a2.png": "kept", "b.png": "anonymised"}

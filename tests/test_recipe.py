@@ -58,7 +58,8 @@ def toml(model: BaseModel) -> str:
 def other(value: Any) -> Any:
     """Another value that is as good."""
     choices = {"per-photo": "per-person", "blur": "drop", "default": "mine", "mobile": "falco", "auto": "farl",
-               "mien": "published", "w+": "s", "attributes": "cosine", "float32": "bfloat16"}
+               "mien": "published", "w+": "s", "attributes": "cosine", "float32": "bfloat16", "yunet": "s3fd",
+               "mirrored": "published"}
     if isinstance(value, str):
         return choices[value]
     if isinstance(value, tuple):
@@ -121,6 +122,14 @@ def test_presets_load_under_their_names(preset: str) -> None:
     recipe = Recipe.load(preset)
     assert recipe.name == preset
     assert recipe.verify.threshold == Recipe().verify.threshold  # no preset judges more mildly
+
+
+def test_the_reference_finds_and_aligns_faces_as_published_and_the_others_as_mien_does() -> None:
+    for preset in PRESETS:
+        detect = Recipe.load(preset).detect
+        published = preset == "falco-reference"
+        assert (detect.network, detect.alignment) == (("s3fd", "published") if published else ("yunet", "mirrored"))
+        assert detect.score == (0.5 if published else 0.6)
 
 
 def test_the_default_preset_is_the_defaults() -> None:

@@ -17,9 +17,11 @@ from PIL import Image, PngImagePlugin
 import tiny
 from mien.errors import FaceError, OutputError
 from mien.pipeline import Pipeline
-from mien.records import Face, Photo, Pixels
+from mien.records import Encoding, Face, Photo, Pixels
 from mien.run import Summary
 from mien.setup import Ready
+from mien.stages.align import align as align_mirrored
+from mien.stages.align_published import align_as_published
 from mien.stages.blend import Patch, blend
 from mien.stages.detect import detect
 from tiny import (
@@ -57,6 +59,15 @@ def test_every_face_is_changed_and_nothing_else(brush: None, tmp_path: Path) -> 
             assert changed(before, after, box)
             far[:, max(int(box[0]) - 24, 0) : int(box[0]) + 72] = False
         assert (before[far] == after[far]).all()
+
+
+def test_faces_are_aligned_as_the_recipe_says() -> None:
+    for alignment, align in (("mirrored", align_mirrored), ("published", align_as_published)):
+        pipeline = Pipeline(tiny.square_ready().networks, None,  # type: ignore[arg-type]
+                            TINY.with_changes({"detect.alignment": alignment}))
+        photo = Photo("a.png", squares(ANNA), Encoding("PNG", "RGB"))
+        (subject,) = pipeline.prepare(photo, pipeline.networks.detector.detect(photo.pixels)).subjects
+        assert np.array_equal(subject.crop.pixels, align(photo.pixels, subject.face).pixels)
 
 
 def test_a_finished_run_is_not_done_again(brush: None, tmp_path: Path,

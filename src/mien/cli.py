@@ -26,6 +26,7 @@ RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, falc
 ModelsOption = Annotated[str | None, typer.Option("--models", help="mobile, or falco: the imported checkpoints.")]
 FeaturesOption = Annotated[str | None, typer.Option(
     "--features", help="Attribute features of falco: farl, clip_vitb16, clip_vitb32, dino_vitb16, arcface.")]
+DetectorOption = Annotated[str | None, typer.Option("--detector", help="yunet, or s3fd: the paper's, imported.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 SizeOption = Annotated[int | None, typer.Option("--pool-size", help="Generated faces to choose from.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything random.")]
@@ -38,6 +39,7 @@ def anonymize(
     recipe: RecipeOption = "default",
     models: ModelsOption = None,
     features: FeaturesOption = None,
+    detector: DetectorOption = None,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps.")] = None,
     margin: Annotated[float | None, typer.Option(help="Cosine to the original that is low enough.")] = None,
     k: Annotated[int | None, typer.Option("--k", help="How many near pool faces to choose among.")] = None,
@@ -62,7 +64,7 @@ def anonymize(
     from mien.recipe import Recipe
 
     chosen = Recipe.load(recipe).with_changes({
-        "models": models, "features": features,
+        "models": models, "features": features, "detect.network": detector,
         "optimise.steps": steps, "optimise.margin": margin, "pair.k": k, "batch": batch, "pool.size": pool_size,
         "seed": seed, "pool.seed": None, "identity": identity, "on_failure": on_failure})
     key = _read_key(key_file)

@@ -19,7 +19,7 @@ from mien.models.networks import Networks
 from mien.models.stylegan2 import StyleGAN2
 from mien.recipe import Optimise, Recipe
 from mien.records import Crop, Face, Floats, Match, Outcome, Photo, Pixels
-from mien.stages.align import align
+from mien.stages.align_published import ALIGNERS
 from mien.stages.blend import Patch, blend
 from mien.stages.conceal import conceal
 from mien.stages.falco import optimise_as_published
@@ -81,6 +81,7 @@ class Pipeline:
         self.pool = pool
         self.recipe = recipe
         self.encoder = networks.encoder or pool.start
+        self.align = ALIGNERS[recipe.detect.alignment]
         self.nothing = nothing(networks)
         self.used: set[int] = set()
         self.seconds: dict[str, float] = {}
@@ -96,7 +97,7 @@ class Pipeline:
                 work.concealed.append((face, outcome))
                 continue
             with self.timed("align"):
-                work.subjects.append(Subject(face, align(photo.pixels, face), outcome))
+                work.subjects.append(Subject(face, self.align(photo.pixels, face), outcome))
         return work
 
     def run(self, works: list[Work]) -> None:
@@ -204,7 +205,7 @@ class Pipeline:
         if not work.subjects:
             return
         faces = [s.face for s in work.subjects]
-        new = identities_of(self.networks, faces, [align(pixels, face) for face in faces])
+        new = identities_of(self.networks, faces, [self.align(pixels, face) for face in faces])
         for subject, vector in zip(work.subjects, new, strict=True):
             if subject.identity is not None:
                 subject.outcome.similarity = float(vector @ subject.identity)

@@ -20,9 +20,14 @@ class _Table(BaseModel):
 
 
 class Detect(_Table):
-    """Faces smaller than `min_size` pixels (box side) are blurred: too little is there to rebuild."""
+    """Faces smaller than `min_size` pixels (box side) are blurred: too little is there to rebuild.
 
-    score: float = Field(0.6, gt=0, lt=1)
+    The `s3fd` network (with 2D-FAN's points) and the `published` alignment are the paper's.
+    """
+
+    network: Literal["yunet", "s3fd"] = "yunet"
+    alignment: Literal["mirrored", "published"] = Field("mirrored", description="what goes on beyond the photo's edge")
+    score: float = Field(0.6, gt=0, lt=1, description="0.5 is S3FD's own")
     min_size: int = Field(16, ge=4)
 
 

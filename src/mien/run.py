@@ -30,7 +30,6 @@ from mien.photo_files import printable
 from mien.pipeline import Pipeline, Work
 from mien.recipe import Recipe
 from mien.records import Face, Match, Outcome, Photo, Skipped
-from mien.stages.align import align
 from mien.stages.detect import detect, overlap
 from mien.stages.export import encode_photo, write_bytes
 from mien.stages.pair import distances, pair_person
@@ -313,7 +312,7 @@ class Run:
             label, largest = self._label(name), max((face.box[2] * face.box[3] for face in faces), default=0)
             self.who[name] = []
             for face in faces:
-                target = faces_of(self.networks, [face], [align(photo.pixels, face)])
+                target = faces_of(self.networks, [face], [self.pipeline.align(photo.pixels, face)])
                 labelled = label and face.box[2] * face.box[3] == largest
                 person = f"label:{label}" if labelled else gallery.assign(target.identity[0].numpy())
                 self.who[name].append(person)

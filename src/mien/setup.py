@@ -49,13 +49,14 @@ def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
     Raises:
         FetchError, ModelError: weights cannot be had. OutputError: the cache cannot be written.
     """
-    chosen = model_set(recipe.models, recipe.features)
+    chosen = model_set(recipe.models, recipe.features, recipe.detect.network)
     paths = chosen.gather(fetching)
     networks = chosen.load(paths, recipe.detect.score, recipe.precision)
     weights = chosen.hashes()
     folder, key = cache_folder() / "pools", pool_name(recipe, weights)
-    # The pool's own networks: how unsure a photo's faces may be must not decide who its people are.
-    pool = load_pool(folder, key) or _build(chosen.load(paths), recipe.pool, folder, key, building)
+    # The pool's own networks: who finds a photo's faces, and how surely, must not decide who its people are.
+    pool = load_pool(folder, key) or _build(model_set(recipe.models, recipe.features).load(paths), recipe.pool, folder,
+                                            key, building)
     return Ready(networks, pool, weights)
 
 

@@ -17,14 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from mien.errors import OutputError, UsageError
 from mien.photo_files import printable
 from mien.records import Crop, Face, Pixels
-from mien.stages.align import SIZE, to_photo
+from mien.stages.align import SIZE, crop_of
 from mien.stages.export import write_bytes
 from mien.stages.read import read_photo
 
@@ -163,8 +162,8 @@ class Tray:
         if pixels.shape[:2] != (SIZE, SIZE):
             raise UsageError(
                 f"{path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, a crop has {SIZE} x {SIZE}")
-        quad = np.array(record.quad, dtype=np.float64)
-        return Crop(pixels, quad, _inside(quad, record.photo_size))
+        quad, points = np.array(record.quad, dtype=np.float64), np.array(record.points, dtype=np.float32)
+        return crop_of(pixels, quad, points, record.photo_size[::-1])
 
     def picture(self, name: str) -> Pixels:
         """The new face of a result, [S, S, 3] uint8 RGB.
@@ -226,10 +225,3 @@ def write_picture(path: Path, pixels: Pixels) -> None:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     write_bytes(path, buffer.getvalue())
-
-
-def _inside(quad: npt.NDArray[np.float64], photo_size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """[256, 256] bool, which of the crop's pixels lie within the photo."""
-    matrix = to_photo(quad, SIZE)
-    grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=-1) @ matrix[:, :2].T + matrix[:, 2]
-    return np.asarray(((grid >= -0.5) & (grid <= np.array(photo_size) - 0.5)).all(axis=-1), dtype=np.bool_)

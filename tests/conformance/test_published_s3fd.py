@@ -7,6 +7,8 @@ import pytest
 import torch
 from agreement import assert_same
 
+from mien.models.fan import FAN
+from mien.models.landmark_detector import LandmarkDetector, five_points
 from mien.models.s3fd import LEVELS, S3FD
 
 pytestmark = pytest.mark.slow
@@ -41,3 +43,37 @@ def test_boxes(detector: S3FD, picture: torch.Tensor, vectors: Any) -> None:
     boxes = detector.detect(picture)
     assert boxes.shape == reference["boxes_after_nms_and_threshold"].shape
     assert np.abs(boxes.numpy() - reference["boxes_after_nms_and_threshold"]).max() < 1e-3
+
+
+def test_boxes_with_the_channels_means_subtracted(detector: S3FD, picture: torch.Tensor, vectors: Any) -> None:
+    means = torch.tensor([104.0, 117.0, 123.0])[:, None, None]
+    boxes = detector.detect(picture - means)[:50]
+    reference = vectors("s3fd")["detect_from_image_boxes"]
+    assert boxes.shape == reference.shape
+    assert np.abs(boxes.numpy() - reference).max() < 1e-3
+
+
+def test_the_faces_of_a_photo_are_these_boxes_with_the_landmarks_of_fan(
+    detector: S3FD, filled: Any, fill: Any, vectors: Any
+) -> None:
+    landmarks = FAN()
+    landmarks.load_state_dict(filled("fan4_2d"))
+    photo, reference = fill.formula_image(192, 256, 1), vectors("s3fd")["boxes_after_nms_and_threshold"]
+    threshold = float(reference[3:5, 4].mean())  # four are surer
+    faces = LandmarkDetector(detector, landmarks, threshold).detect(photo)
+    boxes = np.array([face.box for face in faces])
+    boxes[:, 2:] += boxes[:, :2]
+    kept = [row for row in reference[:4] if inside(row, photo.shape)]
+    assert len(kept) == len(faces) >= 2
+    assert np.abs(boxes - np.array(kept)[:, :4]).max() < 1e-3
+    picture = torch.from_numpy(photo).permute(2, 0, 1)
+    for face, row in zip(faces, kept, strict=True):
+        points = landmarks.landmarks(picture, torch.from_numpy(row[None, :4]))[0].numpy()
+        assert np.abs(face.points - five_points(points)).max() <= 1  # of a box that is not the same to the last digit
+        assert face.score == pytest.approx(row[4], abs=1e-5)
+
+
+def inside(box: Any, shape: tuple[int, ...]) -> bool:
+    """Whether 30 % of a box lie within the photo."""
+    low, high = np.clip(box[:2], 0, shape[1::-1]), np.clip(box[2:4], 0, shape[1::-1])
+    return bool(np.prod(high - low) >= 0.3 * np.prod(box[2:4] - box[:2]))

@@ -19,6 +19,7 @@ from mien.errors import ModelError
 from mien.models.arcface import ArcFace
 from mien.models.commands import models_app
 from mien.models.e4e import E4E
+from mien.models.fan import FAN
 from mien.models.importing import import_file, published_folder, published_path, published_state, read_record
 from mien.models.s3fd import S3FD
 from mien.models.stylegan2 import StyleGAN2, expected_shapes
@@ -78,6 +79,8 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "arcface without counters": (
         lambda: {k: v for k, v in module(ArcFace()).items() if "num_batches" not in k}, "arcface"),
     "s3fd": (lambda: module(S3FD()), "s3fd"),
+    "fan": (lambda: module(FAN()), "fan"),
+    "fan without counters": (lambda: {k: v for k, v in module(FAN()).items() if "num_batches" not in k}, "fan"),
     "farl": (lambda: {"state_dict": clip(16)}, "farl"),
     "clip": (lambda: clip(32), "clip_vitb32"),
     "dino": (dino, "dino_vitb16"),
@@ -106,8 +109,8 @@ def test_a_published_file_is_recognised_and_kept(tmp_path: Path, case: str, lega
 
 def test_kept_weights_load_into_their_networks(tmp_path: Path) -> None:
     for case, load in (("genforce", StyleGAN2.from_file), ("e4e", E4E.from_file), ("arcface", ArcFace.from_file),
-                       ("s3fd", S3FD.from_file), ("farl", VisionTransformer.from_file),
-                       ("dino", VisionTransformer.from_file)):
+                       ("s3fd", S3FD.from_file), ("fan without counters", FAN.from_file),
+                       ("farl", VisionTransformer.from_file), ("dino", VisionTransformer.from_file)):
         content, name = CASES[case]
         torch.save(content(), tmp_path / "file.pth")
         import_file(tmp_path / "file.pth")
@@ -188,6 +191,14 @@ def test_wrong_and_hostile_files_are_refused_and_leave_nothing(tmp_path: Path) -
     assert not published_folder().exists() or not list(published_folder().iterdir())
 
 
+def test_a_fan_of_fewer_stacks_is_refused(tmp_path: Path) -> None:
+    cut = {key: value for key, value in module(FAN()).items() if not key.startswith(("m3.", "top_m_3."))}
+    torch.save(cut, tmp_path / "2DFAN3.pth.tar")
+    with pytest.raises(ModelError, match=r"2DFAN3\.pth\.tar: looks like 2D-FAN-4, but lacks m3\..* more tensors"):
+        import_file(tmp_path / "2DFAN3.pth.tar")
+    assert read_record("fan") is None
+
+
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.pth", tmp_path):
         with pytest.raises(ModelError):
@@ -201,7 +212,8 @@ def test_the_command_goes_on_after_a_bad_file_and_says_so(tmp_path: Path) -> Non
     assert isinstance(result.exception, ModelError) and "bad.pth" in result.exception.message
     assert "s3fd (S3FD" in result.stdout
     listed = run("list").stdout
-    assert "e4e_ffhq_encode.pt" in listed and "s3fd-619a316812.pth, about" not in listed
+    assert "e4e_ffhq_encode.pt" in listed and "2DFAN4-11f355bf06.pth.tar, about 96 MB" in listed
+    assert "s3fd-619a316812.pth, about" not in listed
     assert "s3fd: ok" in run("check").stdout
     published_path("s3fd").write_bytes(b"x" * published_path("s3fd").stat().st_size)
     assert "damaged" in str(run("check", "s3fd").exception)

@@ -11,9 +11,11 @@ from PIL import Image
 
 from mien.errors import PhotoError, UsageError
 from mien.models.cache import sha256_of
+from mien.recipe import Recipe
 from mien.stage_commands.photos import align_photo, detect_photos
 from mien.stages.align import align
-from mien.tray import CROP, RECORD, RESULT_PICTURE, Pairing, write_picture
+from mien.stages.align_published import align_as_published
+from mien.tray import CROP, RECORD, RESULT_PICTURE, Pairing, Tray, write_picture
 from trays import Networks, aligned, draw, face_at, kit, lines, noise, refused, run, shown, waves
 
 
@@ -83,6 +85,17 @@ def test_detect_prints_a_line_a_face_and_goes_on_after_a_bad_photo(
     assert "bad.png" in err
 
 
+def test_align_takes_the_recipe_s_alignment(tmp_path: Path) -> None:
+    write_picture(tmp_path / "photo.png", waves(200, 300))
+    face = face_at(-20, 30)
+    recipe = Recipe().with_changes({"detect.alignment": "published"})
+    align_photo(tmp_path / "photo.png", tmp_path / "tray", kit(Networks([face]), recipe=recipe), again=False)
+    tray = Tray(tmp_path / "tray")
+    crop, expected = tray.crop("photo.0", tray.record("photo.0")), align_as_published(waves(200, 300), face)
+    assert np.array_equal(crop.pixels, expected.pixels) and np.array_equal(crop.quad, expected.quad)
+    assert not np.array_equal(crop.pixels, align(waves(200, 300), face).pixels)
+
+
 def test_align_writes_what_the_function_cuts(tmp_path: Path) -> None:
     face = face_at(-20, 30)  # reaches over the edge
     photo, tray = aligned(tmp_path, [face])
@@ -93,6 +106,7 @@ def test_align_writes_what_the_function_cuts(tmp_path: Path) -> None:
     assert record.file == str(photo) and record.sha256 == sha256_of(photo)
     assert np.array_equal(again.pixels, crop.pixels) and np.array_equal(again.quad, crop.quad)
     assert np.array_equal(again.inside, crop.inside) and not crop.inside.all()
+    assert again.turn == crop.turn
     assert again.pixels.flags.writeable
     assert np.array_equal(record.as_face().points, face.points)
     assert tray.folder.stat().st_mode & 0o777 == 0o700

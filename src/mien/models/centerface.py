@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ModelError, PhotoError
+from mien.models.searching import check_photo
 from mien.models.yunet import suppress
 from mien.records import Face, Pixels
 
@@ -55,8 +56,7 @@ class CenterFace:
         Raises:
             PhotoError: not such an array, or OpenCV gives up on it.
         """
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
-            raise PhotoError(f"a photo is uint8 [H, W, 3], got {photo.dtype} {list(photo.shape)}")
+        check_photo(photo)
         height, width = photo.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(height, width))
         # The network halves its maps five times; the photo is stretched, not padded, to fit.

@@ -12,9 +12,20 @@ from torch import Tensor
 from mien.models.features import Features
 from mien.models.generator import Generator
 from mien.models.judge import Judge
-from mien.models.yunet import YuNet
+from mien.records import Face, Pixels
 
 Encoder = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
+
+
+class Detector(Protocol):
+    """The network, or two, that find faces."""
+
+    def detect(self, photo: Pixels) -> list[Face]:
+        """Faces of a photo [H, W, 3] uint8 RGB, the surest first.
+
+        Raises:
+            PhotoError: the photo cannot be searched.
+        """
 
 
 class Recogniser(Protocol):
@@ -48,7 +59,7 @@ class Networks:
     features: Features
     recogniser: Recogniser
     judge: Judge
-    detector: YuNet
+    detector: Detector
     encoder: Encoder | None = None
     precision: torch.dtype = torch.float32
 

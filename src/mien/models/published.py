@@ -84,10 +84,16 @@ _PUBLISHED = (
         "Trained on ImageNet, photographs collected from the web for non-commercial research.",
         "Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.14294"),
     Published(
-        "s3fd", "detector, alternative", ("s3fd-619a316812.pth",),
+        "s3fd", "faces' boxes, for --detector s3fd", ("s3fd-619a316812.pth",),
         f"{_FALCO}; github.com/1adrianb/face-alignment", 90, "BSD-3-Clause",
         "Trained on WIDER FACE, photographs collected from the web for research.",
         "Zhang et al., S3FD: Single Shot Scale-invariant Face Detector, ICCV 2017, arXiv 1708.05237"),
+    Published(
+        "fan", "faces' 68 points, for --detector s3fd", ("2DFAN4-11f355bf06.pth.tar",),
+        "github.com/1adrianb/face-alignment", 96, "BSD-3-Clause",
+        "Trained on 300-W-LP, made from 300-W's photographs of faces, which are for research, not for commercial use.",
+        "Bulat and Tzimiropoulos, How Far Are We from Solving the 2D & 3D Face Alignment Problem?, ICCV 2017, "
+        "arXiv 1703.07332"),
 )
 PUBLISHED: dict[str, Published] = {one.name: one for one in _PUBLISHED}
 
@@ -210,6 +216,15 @@ def _s3fd(outer: dict[str, Any], content: object) -> Recognised | None:
     return Recognised("s3fd", "S3FD", _complete(_tensors(outer), S3FD().state_dict(), "S3FD"))
 
 
+def _fan(outer: dict[str, Any], content: object) -> Recognised | None:
+    del content
+    if "m0.b2_plus_1.conv1.weight" not in outer:
+        return None
+    from mien.models.fan import FAN
+
+    return Recognised("fan", "face-alignment", _complete(_tensors(outer), FAN().state_dict(), "2D-FAN-4"))
+
+
 def _dino(outer: dict[str, Any], content: object) -> Recognised | None:
     del content
     if "cls_token" not in outer or "blocks.0.attn.qkv.weight" not in outer:
@@ -241,7 +256,7 @@ def _clip(outer: dict[str, Any], content: object) -> Recognised | None:
     return Recognised(name, form, {key: value.float() for key, value in tower.items()})
 
 
-_TESTS = (_genforce, _rosinality, _nvidia, _encoder, _arcface, _s3fd, _dino, _clip)
+_TESTS = (_genforce, _rosinality, _nvidia, _encoder, _arcface, _s3fd, _fan, _dino, _clip)
 
 
 def _tensors(state: dict[str, Any]) -> State:

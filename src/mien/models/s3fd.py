@@ -33,7 +33,10 @@ class ChannelNorm(nn.Module):
 
 
 class S3FD(nn.Module):
-    """Images [1, 3, H, W], RGB 0..255 -> boxes with scores, frozen."""
+    """Images [1, 3, H, W], RGB 0..255, sides of 32 px or more -> boxes with scores, frozen.
+
+    On a CPU about 7 s and 0.8 GB a megapixel.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +69,7 @@ class S3FD(nn.Module):
         x, found = image, []
         for i, (_, _, count) in enumerate(VGG, start=1):
             for j in range(1, count + 1):
-                x = F.relu(getattr(self, f"conv{i}_{j}")(x))
+                x = F.relu(getattr(self, f"conv{i}_{j}")(x), inplace=True)
             if i >= 3:
                 found.append(getattr(self, LEVELS[i - 3])(x))
             x = F.max_pool2d(x, 2, 2)
@@ -88,10 +91,10 @@ class S3FD(nn.Module):
         return levels
 
     @torch.inference_mode()
-    def detect(self, image: Tensor) -> Tensor:
-        """Faces of one image, best first: [N, 5] x1, y1, x2, y2 in pixels and score, above 0.5."""
-        found = suppress(self.candidates(image))
-        return found[found[:, 4] > SCORE]
+    def detect(self, image: Tensor, score: float = SCORE) -> Tensor:
+        """Faces of one image, best first: [N, 5] x1, y1, x2, y2 in pixels and score, above the one given."""
+        found = self.candidates(image)
+        return suppress(found[found[:, 4] > score])  # a worse box never puts a better one out
 
     @torch.inference_mode()
     def candidates(self, image: Tensor) -> Tensor:
@@ -112,16 +115,20 @@ class S3FD(nn.Module):
 
 
 def suppress(boxes: Tensor) -> Tensor:
-    """Of overlapping boxes [N, 5] the best, best first; sides count both end pixels, as in the original."""
+    """Of overlapping boxes [N, 5] the best, best first."""
     boxes = boxes[boxes[:, 4].argsort(descending=True, stable=True)]
-    area = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
     alive, kept = torch.ones(len(boxes), dtype=torch.bool), []
     for i in range(len(boxes)):
         if not alive[i]:
             continue
         kept.append(i)
-        low = torch.maximum(boxes[i, :2], boxes[:, :2])
-        high = torch.minimum(boxes[i, 2:4], boxes[:, 2:4])
-        shared = (high - low + 1).clamp(min=0).prod(dim=1)
-        alive &= shared / (area[i] + area - shared) <= OVERLAP
+        alive &= overlaps(boxes[i : i + 1], boxes)[0] <= OVERLAP
     return boxes[kept]
+
+
+def overlaps(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union [N, M] of boxes [N, 5] and [M, 5]; sides count both end pixels, as in the original."""
+    low, high = torch.maximum(a[:, None, :2], b[None, :, :2]), torch.minimum(a[:, None, 2:4], b[None, :, 2:4])
+    shared = (high - low + 1).clamp(min=0).prod(dim=2)
+    areas = [(boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1) for boxes in (a, b)]
+    return shared / (areas[0][:, None] + areas[1][None] - shared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from mien.models.features import ConvFeatures, Features, IdentityFeatures, Token
 from mien.models.fetch import Progress, ensure
 from mien.models.importing import published_path, published_sha256
 from mien.models.judge import Judge
-from mien.models.networks import Networks
+from mien.models.networks import Detector, Networks
 from mien.models.precision import PRECISIONS
 from mien.models.yunet import YuNet
 
 _JUDGING = ("yunet", "dlib_resnet", "shape_predictor")
 MOBILE = ("mobilestylegan", "sface", "efficientnet_lite0", *_JUDGING)
+PUBLISHED_DETECTOR = ("s3fd", "fan")
 FEATURES = ("farl", "clip_vitb16", "clip_vitb32", "dino_vitb16", "arcface")
 
 
@@ -30,7 +31,7 @@ class ModelSet:
 
     Attributes:
         fetched: cards that come over the network. published: checkpoints that the user imports. shipped: files of the
-            package. pool: those of all these that decide a pool's numbers.
+            package. pool: those of all these that decide a pool's numbers. detector: yunet, or s3fd (with 2D-FAN).
     """
 
     name: str
@@ -39,6 +40,7 @@ class ModelSet:
     published: tuple[str, ...]
     shipped: tuple[str, ...]
     pool: tuple[str, ...]
+    detector: str = "yunet"
 
     def gather(self, progress: Progress | None = None) -> dict[str, Path]:
         """The files of all networks; what can be fetched is fetched where it is missing.
@@ -68,19 +70,37 @@ class ModelSet:
         Raises:
             ModelError: a file does not hold its network. UsageError: the mobile set computes in float32 only.
         """
-        if self.name == "falco":
-            return _load_falco(self, paths, detect_score, PRECISIONS[precision])
-        if precision != "float32":
+        if self.name == "mobile" and precision != "float32":
             raise UsageError("the mobile set computes in float32", 'leave precision out, or take models = "falco"')
-        return _load_mobile(paths, detect_score)
+        detector = self.load_detector(paths, detect_score)
+        if self.name == "mobile":
+            return _load_mobile(paths, detector)
+        return _load_falco(self, paths, detector, PRECISIONS[precision])
+
+    def load_detector(self, paths: dict[str, Path], score: float) -> Detector:
+        """Load the one network, or two, that find faces.
+
+        Raises:
+            ModelError: a file does not hold its network.
+        """
+        if self.detector == "yunet":
+            return YuNet(paths["yunet"], score_threshold=score)
+        from mien.models.landmark_detector import LandmarkDetector
+
+        return LandmarkDetector.from_files(paths["s3fd"], paths["fan"], score)
 
 
-def model_set(models: str, features: str = "auto") -> ModelSet:
-    """The set called `mobile` or `falco`, with one of its feature networks.
+def model_set(models: str, features: str = "auto", detector: str = "yunet") -> ModelSet:
+    """The set called `mobile` or `falco`, with one of its feature networks and one of the detectors.
 
     Raises:
-        UsageError: there is no such set, or it has no such features.
+        UsageError: there is no such set or detector, or the set has no such features.
     """
+    if detector == "s3fd":
+        usual = model_set(models, features)
+        return replace(usual, published=usual.published + PUBLISHED_DETECTOR, detector=detector)
+    if detector != "yunet":
+        raise UsageError(f"there is no detector {detector!r}", "the detectors are yunet and s3fd")
     if models == "mobile" and features == "auto":
         return ModelSet("mobile", "efficientnet_lite0", MOBILE, (), ("image_head",),
                         ("mobilestylegan", "image_head", "efficientnet_lite0", "sface", "yunet"))
@@ -107,7 +127,7 @@ def _judge(paths: dict[str, Path]) -> Judge:
     return Judge(DlibResNet.from_file(paths["dlib_resnet"]), ShapePredictor.from_file(paths["shape_predictor"]))
 
 
-def _load_mobile(paths: dict[str, Path], detect_score: float) -> Networks:
+def _load_mobile(paths: dict[str, Path], detector: Detector) -> Networks:
     from mien.models.efficientnet_lite0 import EfficientNetLite0
     from mien.models.image_head import BLOCKS, ImageHead
     from mien.models.mobilestylegan import MobileStyleGAN
@@ -120,10 +140,10 @@ def _load_mobile(paths: dict[str, Path], detect_score: float) -> Networks:
     for network in (generator, head, features, recogniser):
         network.requires_grad_(False)
     return Networks(generator, lambda wp: head(generator.modulated(wp, BLOCKS), wp), ConvFeatures(features),
-                    recogniser, _judge(paths), YuNet(paths["yunet"], score_threshold=detect_score))
+                    recogniser, _judge(paths), detector)
 
 
-def _load_falco(chosen: ModelSet, paths: dict[str, Path], detect_score: float, precision: torch.dtype) -> Networks:
+def _load_falco(chosen: ModelSet, paths: dict[str, Path], detector: Detector, precision: torch.dtype) -> Networks:
     from mien.models.arcface import ArcFace
     from mien.models.e4e import E4E
     from mien.models.stylegan2 import StyleGAN2
@@ -139,5 +159,5 @@ def _load_falco(chosen: ModelSet, paths: dict[str, Path], detect_score: float, p
         del maps
         return generator.whiten(encoder(image))
 
-    return Networks(generator, lambda wp: generator(wp, 256, precision), features, recogniser, _judge(paths),
-                    YuNet(paths["yunet"], score_threshold=detect_score), encode, precision)
+    return Networks(generator, lambda wp: generator(wp, 256, precision), features, recogniser, _judge(paths), detector,
+                    encode, precision)

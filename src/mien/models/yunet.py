@@ -12,26 +12,22 @@ Source: Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector", M
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from mien.errors import ModelError, PhotoError
+from mien.models.searching import Rows, check_photo, spans, usable
 from mien.records import Face, Floats, Pixels
 
-# One row per face: box (x, y, width, height), five points (x, y), score.
-Rows = npt.NDArray[np.float64]
-
+# Rows here: box (x, y, width, height), five points (x, y), score.
 FILLING_SIDE, MIRRORED_SIDE, USUAL_SIDE, TURNED_SIDE = 160, 320, 800, 640
 LARGEST_ENLARGEMENT = 2.0  # for the latter two
 TILE = 1280
 OVERLAP = 160  # of tiles; larger faces are whole on the next smaller level of the pyramid
-LEAST_INSIDE = 0.3
 TURNED_EXTRA = 0.15  # lace, hair and hands pass for turned faces more often than turned faces score this low
 # Halves of hair and hats make faces with their mirror images. Of 400 CelebA-HQ train photos 5 have such a finding and
 # 1 at this much more; of 400 faces cut to 30..60 % of their box 373 are found, and 369 at this much more.
@@ -85,11 +81,10 @@ class YuNet:
         Raises:
             PhotoError: not such an array, or OpenCV gives up on it.
         """
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
-            raise PhotoError(f"a photo is uint8 [H, W, 3], got {photo.dtype} {list(photo.shape)}")
+        check_photo(photo)
         try:
-            upright = _usable(np.vstack(list(self._upright(photo))), photo.shape)
-            turned = _usable(np.vstack([self._turned(photo, turns) for turns in (1, 2, 3)]), photo.shape)
+            upright = usable(np.vstack(list(self._upright(photo))), photo.shape)
+            turned = usable(np.vstack([self._turned(photo, turns) for turns in (1, 2, 3)]), photo.shape)
         except cv2.error as error:
             raise PhotoError(f"faces cannot be searched: {error}") from error
         turned = turned[turned[:, 14] >= self.score_threshold + TURNED_EXTRA]
@@ -132,8 +127,8 @@ class YuNet:
         """
         height, width = photo.shape[:2]
         rim = OVERLAP / scale / 4
-        for top, bottom in _spans(height, scale):
-            for left, right in _spans(width, scale):
+        for top, bottom in spans(height, TILE / scale, OVERLAP / scale):
+            for left, right in spans(width, TILE / scale, OVERLAP / scale):
                 rows = self._scaled(photo[top:bottom, left:right], scale)
                 rows[:, _X] += left
                 rows[:, _Y] += top
@@ -233,24 +228,6 @@ def _zoom(rows: Rows, x: float, y: float) -> Rows:
     rows[:, _X] += (x - 1) / 2
     rows[:, _Y] += (y - 1) / 2
     return rows
-
-
-def _spans(length: int, scale: float) -> list[tuple[int, int]]:
-    """Cut a length into overlapping spans of at most a tile's size on that level of the pyramid."""
-    tile, overlap = TILE / scale, OVERLAP / scale
-    count = max(1, math.ceil((length - overlap) / (tile - overlap)))
-    size = math.ceil((length + overlap * (count - 1)) / count)
-    starts = [round(i * (length - size) / max(count - 1, 1)) for i in range(count)]
-    return [(start, min(start + size, length)) for start in starts]
-
-
-def _usable(rows: Rows, shape: tuple[int, ...]) -> Rows:
-    """Drop rows that are not finite, empty, or lie mostly outside the photo."""
-    rows = rows[np.isfinite(rows).all(1) & (rows[:, 2:4] > 0).all(1)]
-    low = np.clip(rows[:, :2], 0, (shape[1], shape[0]))
-    high = np.clip(rows[:, :2] + rows[:, 2:4], 0, (shape[1], shape[0]))
-    inside: npt.NDArray[np.bool_] = (high - low).prod(1) >= LEAST_INSIDE * rows[:, 2:4].prod(1)
-    return rows[inside]
 
 
 def _sorted(rows: Rows) -> Rows:

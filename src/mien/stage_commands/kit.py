@@ -32,7 +32,7 @@ class Kit:
     def networks(self) -> Networks:
         """The networks, fetched where they are missing."""
         with self._reporter.fetching() as fetching:
-            chosen = model_set(self.recipe.models, self.recipe.features)
+            chosen = model_set(self.recipe.models, self.recipe.features, self.recipe.detect.network)
             return chosen.load(chosen.gather(fetching), self.recipe.detect.score, self.recipe.precision)
 
     @cached_property

@@ -11,7 +11,7 @@ from mien.errors import PhotoError, UsageError
 from mien.models.cache import sha256_of
 from mien.records import Face, Photo
 from mien.stage_commands.kit import Kit, check_format, check_out, check_png, tell
-from mien.stages.align import align
+from mien.stages.align_published import ALIGNERS, Aligner
 from mien.stages.detect import detect
 from mien.stages.export import encode_photo, write_bytes
 from mien.stages.read import read_photo
@@ -87,11 +87,11 @@ def align_photo(path: Path, folder: Path, kit: Kit, again: bool) -> None:
             kit.say(f"face {i} is smaller than {kit.recipe.detect.min_size} pixels: mien blend will blur it")
             continue
         source = {"file": str(path.absolute()), "sha256": digest, "face": i}
-        made += _cut(tray, f"{path.stem}.{i}", photo, face, source)
+        made += _cut(tray, f"{path.stem}.{i}", photo, face, source, ALIGNERS[kit.recipe.detect.alignment])
     kit.say(f"{path}: {len(faces)} faces found, {made} crops written to {folder}")
 
 
-def _cut(tray: Tray, name: str, photo: Photo, face: Face, source: dict[str, Any]) -> int:
+def _cut(tray: Tray, name: str, photo: Photo, face: Face, source: dict[str, Any], align: Aligner) -> int:
     """Write what is missing of a face's crop and JSON; how many were written, 0 or 1."""
     height, width = photo.pixels.shape[:2]
     crop = align(photo.pixels, face)

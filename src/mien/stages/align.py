@@ -82,11 +82,28 @@ def align(photo: Pixels, face: Face, size: int = SIZE) -> Crop:
     part = photo[y0:y1, x0:x1]
     if scale > 1:  # low-pass before shrinking
         part = np.asarray(cv2.GaussianBlur(part, (0, 0), 0.45 * scale, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
-    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1) @ matrix[:, :2].T + matrix[:, 2]
-    inside = np.all((grid >= -0.5) & (grid <= [width - 0.5, height - 0.5]), axis=-1)
+    grid = places(quad, size)
     # Mirrored here: OpenCV's own mirroring borders do not come back from far outside a tiny picture.
     columns = mirrored(grid[..., 0] - x0, part.shape[1]).astype(np.float32)
     rows = mirrored(grid[..., 1] - y0, part.shape[0]).astype(np.float32)
     pixels = cv2.remap(part, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    turn = head_turn(map_points(from_photo(quad, size), face.points))
-    return Crop(np.asarray(pixels, dtype=np.uint8), quad, np.asarray(inside), turn)
+    return crop_of(np.asarray(pixels, dtype=np.uint8), quad, face.points, photo.shape)
+
+
+def places(quad: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
+    """[size, size, 2]: where in the photo each pixel of a crop lies."""
+    matrix = to_photo(quad, size)
+    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1) @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(grid)
+
+
+def crop_of(pixels: Pixels, quad: npt.NDArray[np.float64], points: Floats, photo: tuple[int, ...]) -> Crop:
+    """A crop's pixels [S, S, 3] and corners, with what they tell of a face's five points in a photo [H, W, 3].
+
+    Args:
+        photo: its shape.
+    """
+    grid = places(quad, len(pixels))
+    inside = np.all((grid >= -0.5) & (grid <= [photo[1] - 0.5, photo[0] - 0.5]), axis=-1)
+    turn = head_turn(map_points(from_photo(quad, len(pixels)), points))
+    return Crop(pixels, quad, np.asarray(inside), turn)
