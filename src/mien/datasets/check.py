@@ -38,7 +38,7 @@ def check(root: Path, layout: str = "auto", pictures: bool = False) -> tuple[lis
     if chosen.name == "folder" and not dataset.photos:
         tree.problems.append("there is no photograph")
     lines = [f"{printable(str(root))}: {chosen.title} (layout {chosen.name})", *_counts(dataset)]
-    lines += _block("notes", [*dataset.notes, *_notes_of_lists(dataset)])
+    lines += _block("notes", [*dataset.notes, *_notes_of_lists(dataset), *_could_be_classes(dataset)])
     lines += _block("cannot be read", [f"{printable(one.file)}: {one.reason}" for one in dataset.skipped])
     if pictures:
         lines += _block("damaged", _damaged(dataset))
@@ -66,6 +66,13 @@ def _counts(dataset: Dataset) -> list[str]:
 def _notes_of_lists(dataset: Dataset) -> Iterator[str]:
     outputs = {name: name for name in dataset.photos}
     return (note for one in dataset.annotations if (note := one.only(outputs)[1]))
+
+
+def _could_be_classes(dataset: Dataset) -> list[str]:
+    folders = {name.rpartition("/")[0] for name in dataset.photos}
+    if dataset.layout != "folder" or len(folders) < 2 or any("/" in name or not name for name in folders):
+        return []
+    return [f"{plural(len(folders), 'folder')} of photographs: if they are classes, say --layout imagefolder"]
 
 
 def _block(title: str, items: list[str]) -> list[str]:

@@ -135,7 +135,7 @@ class Dataset:
     def note_other_files(self, number: int) -> None:
         """Note files that are no photographs, in a layout without annotation files."""
         if number:
-            self.notes.append(f"not carried over: {plural(number, 'file')} that are no photographs")
+            self.notes.append(f"not carried over: {plural(number, 'file')} besides photographs")
 
     def finish(self, tree: Tree) -> Dataset:
         """Take over what the tree gathered while it was read."""

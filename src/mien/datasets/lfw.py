@@ -32,10 +32,16 @@ _SHOT = re.compile(r"(.+)_(\d{1,9})")
 
 
 def is_lfw(tree: Tree) -> bool:
-    """Whether a folder has LFW's lists or photo folder, or folders of people whose photos bear their names."""
-    if tree.has(path for place in (NAMES, *DEV, ATTRIBUTES) for path in (place.path, *place.others)):
-        return True
-    return tree.has(PHOTOS.others) or _folder_of_people(tree, "") or _folder_of_people(tree, "data")
+    """Whether a folder has LFW's lists, or folders of people whose photos bear their names."""
+    lists = (path for place in (NAMES, *DEV, ATTRIBUTES) for path in (place.path, *place.others))
+    return tree.has(lists) or bool(_folders_of_people(tree))
+
+
+def _folders_of_people(tree: Tree) -> list[str]:
+    """The photo folders; a folder of LFW's name that holds something else, such as another download, is none."""
+    there = [path for path in map(tree.real, (PHOTOS.path, *PHOTOS.others)) if path is not None]
+    inside = [f"{path}/{path}" for path in there]  # as some archives unpack
+    return [path for path in ("", *there, *inside) if _folder_of_people(tree, path)]
 
 
 def _folder_of_people(tree: Tree, folder: str) -> bool:
@@ -64,13 +70,11 @@ def read_lfw(tree: Tree) -> Dataset:
 
 
 def _photos(tree: Tree) -> list[str]:
-    folders = [path for path in map(tree.real, (PHOTOS.path, *PHOTOS.others)) if path]
-    folders = [path for path in folders if (tree.root / path).is_dir()]
+    folders = _folders_of_people(tree)
     if len(folders) > 1:
-        tree.problems.append(f"{' and '.join(folders)} both hold photographs: give one of them alone")
-    if not folders and _folder_of_people(tree, ""):
-        return tree.photos("")
-    folder = tree.find(PHOTOS, folder=True)
+        names = " and ".join(path or "the folder itself" for path in folders)
+        tree.problems.append(f"{names} hold people's folders: give one of them alone")
+    folder = folders[0] if folders else tree.find(PHOTOS, folder=True)
     return [] if folder is None else tree.photos(folder)
 
 

@@ -113,8 +113,9 @@ class PairsList:
         lines[self.head] = re.sub(rb"\d+", lambda _: str(next(numbers)).encode(), lines[self.head])
         note = ""
         if len(kept) < len(self.pairs):
-            note = (f"{self.name}: {len(kept):,} of {len(self.pairs):,} pairs; {len(self.pairs) - len(whole):,} lack a "
-                    f"photograph, {len(whole) - len(kept):,} went so that all folds stay equally large")
+            note = (f"{self.name}: {len(kept):,} of {len(self.pairs):,} pairs (without a photograph: "
+                    f"{len(self.pairs) - len(whole):,}; left out so that all folds stay equally large: "
+                    f"{len(whole) - len(kept):,})")
         return (self.start + b"".join(lines) if kept else b"", note)
 
 

@@ -21,6 +21,8 @@ KEY_TITLE = "image_id"  # of the first column; the line of titles may leave it o
 SPLITS = {b"0": "train", b"1": "val", b"2": "test"}
 MOST_DIGITS = 18
 _NUMBER = re.compile(rb"[-+]?\d+(\.\d*)?")
+_PATTERNS = {"sign": re.compile(rb"-?1"), "split": re.compile(rb"[012]"), "word": re.compile(rb"\S+( \S+)*"),
+             "number": re.compile(rb"[-+]?\d+(\.\d*)?( [-+]?\d+(\.\d*)?)*")}
 
 
 @dataclass(frozen=True)
@@ -196,14 +198,17 @@ def _add(table: Table, place: int, commas: bool, width: int) -> None:
 
 
 def _packed(name: str, place: int, values: list[bytes], form: Form) -> bytes:
+    """The values as they are kept. They are tested together: one by one takes three times as long."""
     if form.values == "sign":
         packed = b"".join(values).replace(b"-1", b"\0")
-        if len(packed) == len(values) and not packed.strip(b"\x001"):  # a test of each value takes three times as long
+        if len(packed) == len(values) and not packed.strip(b"\x001"):
             return packed
-    for value in values:
-        if not _fits(value, form):
-            raise wrong(name, place, f"expected {form.row}, found the value {found(value)}")
-    return b" ".join(values)
+    else:
+        packed = b" ".join(values)
+        if _PATTERNS[form.values].fullmatch(packed):
+            return packed
+    bad = next(value for value in values if not _PATTERNS[form.values].fullmatch(value))
+    raise wrong(name, place, f"expected {form.row}, found the value {found(bad)}")
 
 
 def _fields(line: bytes) -> list[bytes]:
@@ -221,13 +226,7 @@ def _is_key(key: str, form: Form, commas: bool) -> bool:
     if form.index:
         return key.isascii() and key.isdigit()
     # a row with a value too many would otherwise pass for a name with a space
-    return commas or not any(c.isspace() for c in key) or bare(key) != key
-
-
-def _fits(value: bytes, form: Form) -> bool:
-    if form.values in ("sign", "split"):
-        return value in ((b"1", b"-1") if form.values == "sign" else SPLITS)
-    return bool(value) and (form.values == "word" or _NUMBER.fullmatch(value) is not None)
+    return commas or len(key.split(None, 1)) == 1 or bare(key) != key
 
 
 def _row(form: Form, width: int) -> str:
