@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -295,6 +294,7 @@ def content(name: str, text: str) -> Callable[[Path], object]:
     (content("identity_CelebA.txt", "100000.jpg\n"), "identity_CelebA.txt, line 1: expected"),
     (lambda root: (root / "annotations" / "list_eval_partition.txt").write_bytes(b"\xff\xd8"), "it is not text"),
     (lambda root: shutil.rmtree(root / "data"), "data is missing: expected the photographs"),
+    (lambda root: [shutil.rmtree(root / "data"), (root / "data").write_text("")], "data is no folder: expected the"),
     (lambda root: [path.unlink() for path in (root / "data").iterdir()], "data holds no photograph"),
 ])
 def test_what_is_wrong_with_celebahq_is_said(tmp_path: Path, change: Callable[[Path], object], words: str) -> None:
@@ -366,7 +366,7 @@ def test_real_datasets(name: str, photos: int, people: int, splits: dict[str, in
     dataset.write_annotations(tmp_path, half)
     for photo in half:
         (tmp_path / photo).parent.mkdir(parents=True, exist_ok=True)
-        os.symlink(root / photo, tmp_path / photo)
+        (tmp_path / photo).symlink_to(root / photo)
     again = open_dataset(tmp_path)
     assert again.photos == list(half) and not [note for note in again.notes if "without" in note]
     assert again.splits == {photo: dataset.splits[photo] for photo in half if photo in dataset.splits}

@@ -75,7 +75,7 @@ def parse_people(name: str, data: bytes, shots: Mapping[str, Shot], counted: boo
 
 
 def _add_person(listed: PeopleList, place: int) -> None:
-    parts = listed.lines[place].split()
+    parts = _parts(listed.lines[place])
     if len(parts) != 2 or not _is_number(parts[1]):
         raise wrong(listed.name, place, f"expected {PERSON}, found {found(listed.lines[place])}")
     person = parts[0].decode()
@@ -143,7 +143,7 @@ def parse_pairs(name: str, data: bytes, shots: Mapping[str, Shot]) -> PairsList:
 
 
 def _pair(name: str, place: int, line: bytes, same: bool) -> tuple[Shot, Shot]:
-    parts = line.split()
+    parts = _parts(line)
     numbers = parts[1:] if same else parts[1::2]
     if len(parts) != (3 if same else 4) or not all(map(_is_number, numbers)):
         expected = "one person's name and two numbers" if same else "two people's names, each with a number"
@@ -190,6 +190,11 @@ def parse_attributes(name: str, data: bytes, shots: Mapping[str, Shot]) -> Attri
     if not rows:
         raise UsageError(f"{name} has no rows: expected a person, a number and scores")
     return AttributeList(name, lines, start, shots, rows)
+
+
+def _parts(line: bytes) -> list[bytes]:
+    """Names may hold spaces where tabs stand between the columns."""
+    return [part.strip() for part in line.strip().split(b"\t")] if b"\t" in line.strip() else line.split()
 
 
 def _is_number(text: bytes) -> bool:
