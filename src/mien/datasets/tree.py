@@ -16,6 +16,8 @@ from mien.records import Skipped
 
 TABLE_FOLDERS = ("annotations", "Anno", "Eval", "")  # FALCO's, those of CelebA's own download, the top
 
+OWN = {"mien.json", "mien.parquet", "report.html"}  # of a run, where its result is read again
+
 
 @dataclass(frozen=True)
 class Place:
@@ -142,7 +144,7 @@ class Tree:
             for name in self.names(folder):
                 path = f"{folder}/{name}".lstrip("/")
                 read = any(one == path or one.startswith(f"{path}/") for one in self.used)
-                if not read and path not in holders and not (folder in self.used and self._is_photos(path)):
+                if not read and path not in holders | OWN and not (folder in self.used and self._is_photos(path)):
                     rest.append(path)
         return rest
 
