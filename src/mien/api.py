@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.datasets.layouts import open_dataset
 from mien.errors import UsageError
 from mien.pipeline import Pipeline
 from mien.recipe import Recipe
@@ -70,7 +71,7 @@ def anonymize(image: Pixels, recipe: str | Recipe = "default") -> Result:
 def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "default", *,
                       work: str | Path | None = None, key: bytes | None = None,
                       only: Path | None = None, exclude: Path | None = None, keep_person: Path | None = None,
-                      labels: Path | None = None,
+                      labels: Path | None = None, layout: str = "auto", subset: str | None = None,
                       progress: Callable[[Event], None] = lambda event: None) -> Summary:
     """Anonymise a folder of photographs; call it again to go on where it stopped.
 
@@ -78,32 +79,35 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
         src: folder of photographs (or one). dst: new folder, publishable. work: private folder, by default
             beside dst. key: secret for identity = "per-person". only, exclude: CSV of regions (file, x, y,
             width, height). keep_person: folder of reference photos of people who agreed. labels: CSV (file,
-            person) or CelebA's identity file.
+            person) or CelebA's identity file. layout: folder, celebahq, celeba, lfw or imagefolder; auto looks
+            for itself. subset: splits to anonymise, as in "train+val".
 
     Raises:
         UsageError, ModelError, OutputError, FaceError: see `mien.errors`.
     """
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     request = make_request(Path(src), Path(dst), chosen, Path(work) if work else None, key, only, exclude,
-                           keep_person, labels)
+                           keep_person, labels, layout, subset)
     ready = _ready(request.recipe)
     return Run(with_weights(request, ready), ready.networks, ready.pool).execute(progress)
 
 
 def make_request(src: Path, dst: Path, recipe: Recipe, work: Path | None, key: bytes | None,
                  only: Path | None, exclude: Path | None, keep_person: Path | None,
-                 labels: Path | None) -> Request:
+                 labels: Path | None, layout: str = "auto", subset: str | None = None) -> Request:
     """Check everything that can be checked before networks are loaded.
 
     Raises:
-        UsageError: folders in one another, or a person's face asked for without a key.
+        UsageError: folders in one another, a person's face asked for without a key, or a dataset that is not in
+            its layout.
     """
     work = work or dst.with_name(f"{dst.name}.work")
     check_folders(src, dst, work)
     if recipe.identity == "per-person" and not key:
         raise UsageError("--identity per-person needs a secret key",
                          "give --key-file FILE; make one with: head -c 32 /dev/urandom > key")
-    return Request(src, dst, work, recipe.settled(), only, exclude, keep_person, labels, key)
+    dataset = open_dataset(src, layout, subset)
+    return Request(src, dst, work, recipe.settled(), dataset, only, exclude, keep_person, labels, key)
 
 
 def with_weights(request: Request, ready: Ready) -> Request:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.datasets.commands import datasets_app
 from mien.errors import MienError
 from mien.models.commands import models_app
 from mien.stage_commands import register
@@ -18,6 +19,7 @@ app = typer.Typer(
     name="mien", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Photographs of real people in, the same photographs with people who do not exist out.")
 app.add_typer(models_app, name="models")
+app.add_typer(datasets_app, name="datasets")
 pool_app = typer.Typer(help="The pool of generated faces: build, info.", no_args_is_help=True)
 app.add_typer(pool_app, name="pool")
 register(app)
@@ -36,6 +38,8 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything ra
 def anonymize(
     src: Annotated[Path, typer.Argument(help="Folder of photographs, or one photograph.")],
     dst: Annotated[Path, typer.Argument(help="New folder for the anonymised photographs.")],
+    layout: Annotated[str, typer.Option(help="auto, folder, celebahq, celeba, lfw or imagefolder.")] = "auto",
+    subset: Annotated[str | None, typer.Option(help="Splits of a dataset, as in train+val.")] = None,
     recipe: RecipeOption = "default",
     models: ModelsOption = None,
     features: FeaturesOption = None,
@@ -70,7 +74,7 @@ def anonymize(
     key = _read_key(key_file)
     from mien.api import make_request, with_weights
 
-    request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels)
+    request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels, layout, subset)
     reporter = Reporter(quiet)
     chosen = request.recipe
     ready = _prepare(chosen, reporter)

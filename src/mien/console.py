@@ -91,6 +91,7 @@ class Reporter:
             return
         title = escape(f"photographs in {printable(str(dst))}")
         table = Table(title=title, title_justify="left", show_header=False)
+        table.add_row("layout", summary.layout)
         table.add_row("photos written", str(summary.photos))
         table.add_row("faces found", str(summary.faces))
         for status in ("anonymised", "blurred", "dropped", "kept", "excluded"):
@@ -107,6 +108,8 @@ class Reporter:
                                markup=False, soft_wrap=True)
         if len(summary.skipped) > LISTED:
             self.console.print(f"... and {len(summary.skipped) - LISTED} more, in mien.json", highlight=False)
+        for note in summary.notes:
+            self.console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         if owners_report:
             page = printable(str(owners_report / "report.html"))
             self.console.print(f"before and after, for your eyes only: {page}", highlight=False, markup=False,

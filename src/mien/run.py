@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save
 
 from mien.consent import Consent, load_consent
-from mien.datasets.folder import Tally, scan
+from mien.datasets.dataset import Dataset
 from mien.errors import OutputError, PhotoError, UsageError
 from mien.files import replace_file, stamp
 from mien.losses import faces_of
@@ -49,13 +49,15 @@ class Request:
 
     Attributes:
         only, exclude: regions to anonymise alone, or to leave. keep_person: folder of reference photos.
-        labels: file -> person. key: secret, for `per-person`.
+        dataset: SRC as it was read, with the layout and the subset that are asked for.
+        labels: file -> person, instead of the dataset's own. key: secret, for `per-person`.
     """
 
     src: Path
     dst: Path
     work: Path
     recipe: Recipe
+    dataset: Dataset
     only: Path | None = None
     exclude: Path | None = None
     keep_person: Path | None = None
@@ -77,6 +79,8 @@ class Summary:
     outcomes: list[Outcome] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     wall: float = 0.0
+    layout: str = "folder"
+    notes: list[str] = field(default_factory=list)
 
     def add(self, shard: ShardResult) -> None:
         """Count one shard in."""
@@ -134,11 +138,11 @@ class Run:
         self.networks = networks
         self.pipeline = Pipeline(networks, pool, request.recipe)
         self.pool = pool
-        self.root = request.src if request.src.is_dir() else request.src.parent
+        self.root = request.dataset.root
         self.only = _by_file(read_regions(request.only)) if request.only else None
         self.exclude = _by_file(read_regions(request.exclude)) if request.exclude else {}
         self.consent = load_consent(networks, request.keep_person) if request.keep_person else Consent()
-        self.labels = read_labels(request.labels) if request.labels else {}
+        self.labels = read_labels(request.labels) if request.labels else request.dataset.people
         self.people: dict[str, Match] = {}
         self.who: dict[str, list[str]] = {}
 
@@ -148,10 +152,10 @@ class Run:
         Raises:
             UsageError, OutputError, FaceError: see errors.py. A bad photo raises nothing: it is skipped and listed.
         """
-        store, summary, tally = Store(self.request.dst, self.request.work), Summary(), Tally()
+        store, dataset = Store(self.request.dst, self.request.work), self.request.dataset
+        summary = Summary(skipped=list(dataset.skipped), layout=dataset.layout, notes=list(dataset.notes))
         with store.opened(self._question()):
-            names = store.files(list(scan(self.request.src, tally)))
-            summary.skipped += tally.skipped
+            names = store.files(dataset.names())
             if self.recipe.identity == "per-person":
                 self._meet(names)
             new_faces = 0
@@ -168,6 +172,8 @@ class Run:
                 self.pipeline.used.update(result.used)
                 summary.add(result)
                 progress(Event(first + len(part), len(names), summary.faces, new_faces))
+            with write_errors(self.request.dst):
+                summary.notes += dataset.write_annotations(self.request.dst, summary.outputs)
             store.write_manifest(summary.outcomes, self._record(summary), self.recipe.hash)
         return summary
 
@@ -176,6 +182,8 @@ class Run:
         files = {name: _digest(path) for name, path in (("only", request.only), ("except", request.exclude),
                                                        ("labels", request.labels)) if path}
         return {"source": str(request.src.resolve()), "recipe": self.recipe.model_dump(mode="json"),
+                "layout": request.dataset.layout, "subset": request.dataset.subset,
+                "annotations": request.dataset.digests,
                 "weights": request.weights, "files": files, "keep_person": self.consent.fingerprint,
                 "key": hashlib.sha256(b"mien key check" + request.key).hexdigest() if request.key else ""}
 
@@ -335,6 +343,7 @@ class Run:
             "recipe": self.recipe.model_dump(mode="json"), "recipe_hash": self.recipe.hash,
             "weights_sha256": self.request.weights, "python": platform.python_version(),
             "versions": {name: _version(name) for name in ("torch", "numpy", "opencv-python-headless", "pillow")},
+            **self.request.dataset.record(summary.outputs), "notes": summary.notes,
             "threads": torch.get_num_threads(), "photos": summary.photos, "faces": summary.faces,
             "statuses": dict(summary.statuses), "reasons": dict(summary.reasons),
             "stages": {name: round(value, 2) for name, value in summary.stages.items()}, "wall": round(summary.wall, 2),

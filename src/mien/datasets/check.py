@@ -1,0 +1,147 @@
+"""What `mien datasets check` says: what a folder is, what is in it, what is wrong, and how to arrange it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from mien.datasets.dataset import Dataset, plural
+from mien.datasets.layouts import LAYOUTS, Layout, choose_layout
+from mien.datasets.tree import Place, Tree
+from mien.errors import UsageError
+from mien.photo_files import printable
+
+DEEP = 3  # folders down, where misplaced files are looked for
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".7z.001")
+LISTED = 50  # damaged photographs
+
+
+def check(root: Path, layout: str = "auto", pictures: bool = False) -> tuple[list[str], bool]:
+    """Look at a dataset without changing anything.
+
+    Args:
+        pictures: decode every photograph, too.
+
+    Returns:
+        Lines to print, and whether `mien anonymize` would take the folder.
+
+    Raises:
+        UsageError: there is no such folder or layout, or it shows two layouts.
+    """
+    if not root.exists():
+        raise UsageError(f"{printable(str(root))} does not exist", "give a dataset's folder")
+    tree = Tree(root)
+    chosen = choose_layout(tree, layout)
+    dataset = chosen.read(tree)
+    if chosen.name == "folder" and not dataset.photos:
+        tree.problems.append("there is no photograph")
+    lines = [f"{printable(str(root))}: {chosen.title} (layout {chosen.name})", *_counts(dataset)]
+    lines += _block("notes", [*dataset.notes, *_notes_of_lists(dataset), *_could_be_classes(dataset)])
+    lines += _block("cannot be read", [f"{printable(one.file)}: {one.reason}" for one in dataset.skipped])
+    if pictures:
+        lines += _block("damaged", _damaged(dataset))
+    if tree.problems:
+        lines += _block("wrong", tree.problems) + _drawing(tree, chosen) + _block("to do", _advice(tree, chosen))
+    return [*lines, "", _verdict(tree, chosen)], not tree.problems
+
+
+def _counts(dataset: Dataset) -> list[str]:
+    splits = dataset.count(dataset.photos)
+    rows = [("photographs", f"{len(dataset.photos):,}")]
+    if dataset.people:
+        rows.append(("people", f"{len(set(dataset.people.values())):,}"))
+    if dataset.classes:
+        rows.append(("classes", f"{len(set(dataset.classes.values())):,}"))
+    if splits:
+        rows.append(("splits", ", ".join(f"{split} {number:,}" for split, number in splits.items())))
+    if dataset.attribute_names:
+        rows.append(("attributes", f"{len(dataset.attribute_names):,}"))
+    suffixes = Counter(name.rpartition(".")[2].lower() for name in dataset.photos)
+    rows.append(("files", ", ".join(f"{suffix} {number:,}" for suffix, number in suffixes.most_common(5)) or "none"))
+    return [f"  {what:<12} {number}" for what, number in rows]
+
+
+def _notes_of_lists(dataset: Dataset) -> Iterator[str]:
+    outputs = {name: name for name in dataset.photos}
+    return (note for one in dataset.annotations if (note := one.only(outputs)[1]))
+
+
+def _could_be_classes(dataset: Dataset) -> list[str]:
+    folders = {name.rpartition("/")[0] for name in dataset.photos}
+    if dataset.layout != "folder" or len(folders) < 2 or any("/" in name or not name for name in folders):
+        return []
+    return [f"{plural(len(folders), 'folder')} of photographs: if they are classes, say --layout imagefolder"]
+
+
+def _block(title: str, items: list[str]) -> list[str]:
+    return ["", f"{title}:", *(f"  - {item}" for item in items)] if items else []
+
+
+def _drawing(tree: Tree, layout: Layout) -> list[str]:
+    """The expected tree; `x` marks what is there, `!` what is missing, a space what may be missing."""
+    lines, folder = ["", f"expected ({layout.title}; x: there, !: missing):", "  DIR/"], ""
+    for place in layout.places:
+        at = _where(tree, place)
+        mark = "x" if at else "!" if place.required else " "
+        parent, _, name = place.path.rpartition("/")
+        if parent != folder and parent:
+            lines.append(f"      {parent}/")
+        folder = parent
+        moved = f"  (here: {printable(at)})" if at and at.casefold() != place.path.casefold() else ""
+        lines.append(f"  [{mark}] {'  ' if parent else ''}{name:<36} {place.what}{moved}")
+    return lines
+
+
+def _where(tree: Tree, place: Place) -> str | None:
+    return next((real for path in (place.path, *place.others) if (real := tree.real(path))), None)
+
+
+def _advice(tree: Tree, layout: Layout) -> list[str]:
+    """For each file that is missing: where one of that name lies, or an archive of it."""
+    missing = {place.path.rpartition("/")[2].casefold(): place for place in layout.places
+               if not _where(tree, place)}
+    advice = []
+    for path in _below(tree.root):
+        name = path.rpartition("/")[2]
+        if name.casefold() in missing:
+            advice.append(f"move {printable(path)} to {missing[name.casefold()].path}")
+        for suffix in ARCHIVES:
+            if name.casefold().removesuffix(suffix) in missing and name.casefold().endswith(suffix):
+                advice.append(f"unpack {printable(path)} to {missing[name.casefold().removesuffix(suffix)].path}")
+    return advice
+
+
+def _below(root: Path) -> Iterator[str]:
+    """Files and folders down to `DEEP`, relative to `root`, sorted."""
+    for folder, folders, files in os.walk(root):
+        inside = Path(folder).relative_to(root)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(inside.parts) < DEEP else []
+        for name in (*folders, *sorted(files)):
+            yield (inside / name).as_posix()
+
+
+def _damaged(dataset: Dataset) -> list[str]:
+    from mien.errors import PhotoError
+    from mien.stages.read import read_photo
+
+    bad = []
+    for name in dataset.photos:
+        try:
+            read_photo(dataset.root / name, name)
+        except PhotoError as error:
+            bad.append(error.message)
+    more = len(bad) - LISTED
+    return bad[:LISTED] + ([f"and {more} more"] if more > 0 else []) or ["none"]
+
+
+def _verdict(tree: Tree, layout: Layout) -> str:
+    if tree.problems:
+        return f"not usable as {layout.name}: {plural(len(tree.problems), 'problem')}"
+    return f"usable: mien anonymize {printable(str(tree.root))} DST --layout {layout.name}"
+
+
+def known() -> list[str]:
+    """The layouts as lines: name, what it is, what is carried over."""
+    return [f"{layout.name:<12} {layout.title:<24} carries over {layout.carries}" for layout in LAYOUTS.values()]
