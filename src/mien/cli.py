@@ -13,6 +13,7 @@ import typer
 from mien.datasets.commands import datasets_app
 from mien.errors import MienError
 from mien.models.commands import models_app
+from mien.pool_commands import pool_app
 from mien.stage_commands import register
 
 app = typer.Typer(
@@ -20,7 +21,6 @@ app = typer.Typer(
     help="Photographs of real people in, the same photographs with people who do not exist out.")
 app.add_typer(models_app, name="models")
 app.add_typer(datasets_app, name="datasets")
-pool_app = typer.Typer(help="The pool of generated faces: build, info.", no_args_is_help=True)
 app.add_typer(pool_app, name="pool")
 register(app)
 
@@ -92,30 +92,6 @@ def anonymize(
     reporter.close(summary, request.dst, request.work if with_originals and not forget else None)
     if not summary.photos and not summary.faces and summary.skipped:
         raise MienError("no photograph could be read", "the reasons are listed above and in mien.json")
-
-
-@pool_app.command("build")
-def pool_build(recipe: RecipeOption = "default", models: ModelsOption = None, pool_size: SizeOption = None,
-               quiet: QuietOption = False) -> None:
-    """Generate the pool now; a run does it by itself the first time."""
-    from mien.console import Reporter
-    from mien.recipe import Recipe
-
-    chosen = Recipe.load(recipe).with_changes({"models": models, "pool.size": pool_size})
-    ready = _prepare(chosen.settled(), Reporter(quiet))
-    typer.echo(f"{len(ready.pool)} generated faces")
-
-
-@pool_app.command("info")
-def pool_info() -> None:
-    """Show the pools in the cache."""
-    from mien.models.cache import cache_folder
-
-    files = sorted((cache_folder() / "pools").glob("pool-*.safetensors"))
-    for path in files:
-        typer.echo(f"{path.stem.split('-')[1]} faces, {path.stat().st_size / 1e6:.0f} MB: {path}")
-    if not files:
-        typer.echo("no pool yet; run: mien pool build")
 
 
 @app.command()

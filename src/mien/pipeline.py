@@ -142,15 +142,10 @@ class Pipeline:
         inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         start = torch.stack([self.pool.codes[s.match.index] for s in subjects if s.match])
         with self.timed("optimise"):
-            if settings.method == "published":
-                done = optimise_as_published(self.networks, faces, inverted, start, settings)
-            else:
-                done = optimise(self.networks, faces, inverted, start, settings, self._seed(subjects, attempt), target)
+            seed = self._seed(subjects, attempt)
+            done = optimise_faces(self.networks, faces, inverted, start, settings, seed, target)
         with self.timed("render"):
-            if done.styles is not None and isinstance(self.networks.generator, StyleGAN2):
-                pictures = render_styles(self.networks.generator, done.styles)
-            else:
-                pictures = render(self.networks, done.codes)
+            pictures = render_faces(self.networks, done, settings)
         share = (time.perf_counter() - started) / len(subjects)
         for i, subject in enumerate(subjects):
             subject.picture, subject.codes = pictures[i], done.codes[i]
@@ -284,6 +279,21 @@ class Pipeline:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+def optimise_faces(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Optimise, seed: int,
+                   target: Tensor | None = None) -> Optimised:
+    """Optimise a batch by the method that the settings ask for, see `optimise` and `optimise_as_published`."""
+    if settings.method == "published":
+        return optimise_as_published(networks, faces, inverted, paired, settings)
+    return optimise(networks, faces, inverted, paired, settings, seed, target)
+
+
+def render_faces(networks: Networks, done: Optimised, settings: Optimise) -> list[Pixels]:
+    """Draw new faces [1024, 1024, 3] from their codes, or from their styles where they have left W+."""
+    if done.styles is not None and isinstance(networks.generator, StyleGAN2):
+        return render_styles(networks.generator, done.styles, settings.reference)
+    return render(networks, done.codes, settings.reference)
 
 
 def _harder(settings: Optimise, attempt: int, n_layers: int) -> Optimise:

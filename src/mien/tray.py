@@ -1,10 +1,13 @@
 """The tray: a private folder where single faces lie between the stage commands, to be looked at and swapped.
 
+A dataset's faces lie in its folders, a single photo's at the top:
+
 <photo's stem>.<i>.png                      the aligned crop, 256 px
 <photo's stem>.<i>.json                     where it comes from, and what the stages measured (`Record`)
 <photo's stem>.<i>.inversion.safetensors    codes of the real face; .inversion.png: what they look like
 <photo's stem>.<i>.pair.png                 the pool face it was paired with
 <photo's stem>.<i>.result.safetensors       codes of the new face; .result.png: its picture at full resolution
+embeddings.safetensors, pairs.csv           what the paper pairs by, and with whom, of all faces
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -34,6 +37,8 @@ RECORD, CROP = ".json", ".png"
 INVERSION, INVERSION_LOOK = ".inversion.safetensors", ".inversion.png"
 PAIR_LOOK = ".pair.png"
 RESULT, RESULT_PICTURE = ".result.safetensors", ".result.png"
+EMBEDDINGS = "embeddings.safetensors"
+PAIRS = "pairs.csv"
 
 
 class Pairing(BaseModel):
@@ -77,7 +82,7 @@ class Record(BaseModel):
 
 
 class Tray:
-    """The faces of one folder, by name ("<photo's stem>.<i>")."""
+    """The faces of one folder, by name ("<photo's stem>.<i>", with the folders that the photo lies in)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,16 +96,18 @@ class Tray:
         hint = f"run: mien align PHOTO {self.folder}"
         if not self.folder.is_dir():
             raise UsageError(f"{self.folder} is not a folder", hint)
-        matches = [FACE.fullmatch(path.name) for path in self.folder.iterdir()]
-        found = sorted((match[1], int(match[2])) for match in matches if match)
+        found = self.by_photo()
         if not found:
             raise UsageError(f"no faces in {self.folder}", hint)
-        return [f"{stem}.{i}" for stem, i in found]
+        return [name for names in found.values() for name in names]
 
-    def of_stem(self, stem: str) -> list[str]:
-        """The faces of photos named `stem`; none where the folder is not there."""
-        names = self.names() if self.folder.is_dir() and any(self.folder.glob("*.json")) else []
-        return [name for name in names if name.rpartition(".")[0] == stem]
+    def by_photo(self) -> dict[str, list[str]]:
+        """The faces of each photo, by its stem ("people/anna"); none where the folder is not there."""
+        matches = [FACE.fullmatch(path.relative_to(self.folder).as_posix()) for path in self.folder.rglob("*.json")]
+        photos: dict[str, list[str]] = {}
+        for stem, i in sorted((match[1], int(match[2])) for match in matches if match):
+            photos.setdefault(stem, []).append(f"{stem}.{i}")
+        return photos
 
     def path(self, name: str, kind: str) -> Path:
         return self.folder / f"{name}{kind}"
@@ -108,22 +115,24 @@ class Tray:
     def has(self, name: str, kind: str) -> bool:
         return self.path(name, kind).is_file()
 
-    def create(self) -> None:
-        """Make the folder, for its owner alone: it holds faces of real people.
+    def create(self, stem: str = "") -> None:
+        """Make the folder, and the one in it for a photo's faces, for its owner alone: it holds faces of real people.
 
         Raises:
             OutputError: it cannot be made.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.folder, (self.folder / stem).parent if stem else self.folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            reason = f"cannot make {self.folder}: {error.strerror}"
+            reason = f"cannot make {error.filename or self.folder}: {error.strerror}"
             raise OutputError(reason, "choose another folder") from error
 
     def clear(self, stem: str) -> None:
         """Delete everything about the faces of one photo."""
-        pattern = re.compile(re.escape(stem) + r"\.\d+(\.inversion|\.pair|\.result)?\.(png|json|safetensors)")
-        for path in list(self.folder.iterdir()):
+        place = self.folder / stem
+        pattern = re.compile(re.escape(place.name) + r"\.\d+(\.inversion|\.pair|\.result)?\.(png|json|safetensors)")
+        for path in list(place.parent.iterdir()):
             if pattern.fullmatch(path.name):
                 with suppress(FileNotFoundError):
                     path.unlink()
@@ -199,6 +208,11 @@ class Tray:
         made = self.path(name, kind).stat().st_mtime_ns
         there = [self.path(name, source) for source in sources if self.has(name, source)]
         return any(path.stat().st_mtime_ns > made for path in there)
+
+
+def stem_of(photo: str) -> str:
+    """Under which name a dataset's photo has its faces in a tray: its own without the suffix."""
+    return PurePosixPath(photo).with_suffix("").as_posix()
 
 
 def listed(names: list[str]) -> str:

@@ -142,6 +142,12 @@ class StyleGAN2(Generator):
         except (KeyError, OSError, SafetensorError) as error:
             raise ModelError(f"{path} does not hold StyleGAN2: {error}", "run: mien models import FILE") from error
 
+    @property
+    def style_widths(self) -> list[int]:
+        """C of each style, in the order of `styles`."""
+        with torch.no_grad():
+            return [style.shape[1] for style in self.styles(self.w_mean.expand(1, self.n_layers, -1))]
+
     def styles(self, wp: Tensor) -> Styles:
         """W+ [B, L, 512] -> S: layer 0, output 0, layer 1, layer 2, output 1, ..., each [B, C]."""
         found = []

@@ -16,21 +16,25 @@ if TYPE_CHECKING:
     from mien.stage_commands.kit import Kit
 
 Photo = Annotated[Path, typer.Argument(help="A photograph.")]
+Source = Annotated[Path, typer.Argument(metavar="PHOTO|SRC", help="A photograph, or a dataset of them.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of single faces, made by mien align; private.")]
 Out = Annotated[Path, typer.Argument(help="Photograph to write, in the format of PHOTO.")]
-RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, or a TOML file.")]
+RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, falco, falco-reference, or a TOML file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Again = Annotated[bool, typer.Option("--again", help="Make anew what is there already.")]
 Afresh = Annotated[bool, typer.Option("--again", help="Delete what FOLDER has of this photo first.")]
-Source = Annotated[Path, typer.Argument(metavar="CODES|FOLDER", help="A codes file, or a folder of faces.")]
+Codes = Annotated[Path, typer.Argument(metavar="CODES|FOLDER", help="A codes file, or a folder of faces.")]
 Drawing = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="PNG to write, for a codes file.")]
 First = Annotated[Path, typer.Argument(metavar="PHOTO|FOLDER", help="A photograph, or a folder of faces.")]
+Layout = Annotated[str, typer.Option(help="auto, folder, celebahq, celeba, lfw or imagefolder.")]
+Subset = Annotated[str | None, typer.Option(help="Splits of a dataset, as in train+val.")]
 Second = Annotated[Path | None, typer.Argument(metavar="[PHOTO]", help="A second photograph.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the stage commands to the program's, under a heading of their own."""
-    for command in (read, detect, align, invert, pair, optimise, render, verify, blend, export):
+    for command in (read, detect, align, features, invert, pair, optimise, render, verify, blend, collect, compare,
+                    export):
         app.command(rich_help_panel="One stage alone")(command)
 
 
@@ -49,12 +53,23 @@ def detect(photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help
     detect_photos(photos, _kit(recipe, quiet))
 
 
-def align(photo: Photo, folder: Folder, recipe: RecipeOption = "default", again: Afresh = False,
-          quiet: Quiet = False) -> None:
-    """Cut a photo's faces into FOLDER: <stem>.<i>.png and .json (file, box, points, score, quad)."""
-    from mien.stage_commands.photos import align_photo
+def align(src: Source, folder: Folder, recipe: RecipeOption = "default", layout: Layout = "auto",
+          subset: Subset = None, largest: Annotated[bool, typer.Option(help="One face a photo.")] = False,
+          again: Afresh = False, quiet: Quiet = False) -> None:
+    """Cut a photo's or a dataset's faces into FOLDER: <stem>.<i>.png and .json (file, box, points, score, quad)."""
+    from mien.stage_commands.photos import align_dataset, align_photo
 
-    align_photo(photo, folder, _kit(recipe, quiet), again)
+    if src.is_dir():
+        align_dataset(src, folder, _kit(recipe, quiet), again, largest, layout, subset)
+    else:
+        align_photo(src, folder, _kit(recipe, quiet), again, largest)
+
+
+def features(folder: Folder, recipe: RecipeOption = "default", again: Again = False, quiet: Quiet = False) -> None:
+    """Write the feature network's embeddings of all crops: FOLDER/embeddings.safetensors, [N, E] and names."""
+    from mien.stage_commands.embeddings import embed_tray
+
+    embed_tray(folder, _kit(recipe, quiet), again)
 
 
 def invert(folder: Folder, recipe: RecipeOption = "default", again: Again = False,
@@ -65,12 +80,14 @@ def invert(folder: Folder, recipe: RecipeOption = "default", again: Again = Fals
     invert_tray(folder, _kit(recipe, quiet), again)
 
 
-def pair(folder: Folder, recipe: RecipeOption = "default", again: Again = False,
-         quiet: Quiet = False) -> None:
+def pair(folder: Folder, recipe: RecipeOption = "default",
+         by: Annotated[tuple[Path, Path] | None, typer.Option(
+             metavar="REAL POOL", help="Embeddings [N, E] to pair by: the faces' file and the pool's.")] = None,
+         again: Again = False, quiet: Quiet = False) -> None:
     """Choose a generated face for each crop: pair in its .json, .pair.png."""
     from mien.stage_commands.codes import pair_tray
 
-    pair_tray(folder, _kit(recipe, quiet), again)
+    pair_tray(folder, _kit(recipe, quiet), again, by)
 
 
 def optimise(folder: Folder, recipe: RecipeOption = "default", again: Again = False,
@@ -81,19 +98,20 @@ def optimise(folder: Folder, recipe: RecipeOption = "default", again: Again = Fa
     optimise_tray(folder, _kit(recipe, quiet), again)
 
 
-def render(source: Source, out: Drawing = None, again: Again = False, quiet: Quiet = False) -> None:
+def render(source: Codes, out: Drawing = None, recipe: RecipeOption = "default", again: Again = False,
+           quiet: Quiet = False) -> None:
     """Draw codes at 1024 px: a codes file into OUT, or all results of a folder into .result.png."""
     from mien.stage_commands.codes import render_file, render_tray
 
     if source.is_dir():
         if out is not None:
             raise UsageError("a folder's pictures stay in it: leave OUT away", f"run: mien render {source}")
-        render_tray(source, _kit("default", quiet), again)
+        render_tray(source, _kit(recipe, quiet), again)
     elif out is None:
         raise UsageError(f"{source} is no folder of faces; a codes file needs OUT",
                          f"run: mien render {source} OUT.png")
     else:
-        render_file(source, out, _kit("default", quiet))
+        render_file(source, out, _kit(recipe, quiet))
 
 
 def verify(first: First, second: Second = None, recipe: RecipeOption = "default",
@@ -118,6 +136,24 @@ def blend(photo: Photo, folder: Folder, out: Out, recipe: RecipeOption = "defaul
     from mien.stage_commands.blending import blend_photo
 
     blend_photo(photo, folder, out, _kit(recipe, quiet))
+
+
+def collect(src: Annotated[Path, typer.Argument(help="The dataset that FOLDER was made from.")], folder: Folder,
+            dst: Annotated[Path, typer.Argument(help="New folder for the whole new pictures.")],
+            recipe: RecipeOption = "default", layout: Layout = "auto", subset: Subset = None,
+            quiet: Quiet = False) -> None:
+    """Write FOLDER's new faces as a dataset in SRC's layout, as the paper does: whole generated pictures, judged."""
+    from mien.stage_commands.collecting import collect_dataset
+
+    collect_dataset(src, folder, dst, _kit(recipe, quiet), layout, subset)
+
+
+def compare(folder: Folder, out: Annotated[Path, typer.Argument(help="Folder for the sheets; private.")],
+            every: Annotated[int, typer.Option(min=1, help="Show every n-th face.")] = 1) -> None:
+    """Draw FOLDER's faces in rows: original, inversion, nearest, new face."""
+    from mien.stage_commands.comparing import compare_tray
+
+    compare_tray(folder, out, every)
 
 
 def export(photo: Photo, out: Out) -> None:

@@ -12,20 +12,24 @@ from mien.errors import UsageError
 from mien.geometry import to_pixels
 from mien.losses import Faces, faces_of
 from mien.models.networks import Networks
+from mien.models.stylegan2 import StyleGAN2
+from mien.pipeline import optimise_faces
 from mien.recipe import Recipe
 from mien.records import Pixels
 from mien.setup import Ready, pool_name
-from mien.stage_commands.codes_file import read_codes, write_codes
+from mien.stage_commands.codes_file import read_codes, read_styles, write_codes
+from mien.stage_commands.embeddings import read_embeddings
 from mien.stage_commands.kit import Kit, check_out, check_png
+from mien.stages.export import write_bytes
 from mien.stages.invert import invert
-from mien.stages.optimise import optimise
-from mien.stages.pair import pair
-from mien.stages.render import render
+from mien.stages.pair import embedding_distances, pair
+from mien.stages.render import render, render_styles
 from mien.tray import (
     CROP,
     INVERSION,
     INVERSION_LOOK,
     PAIR_LOOK,
+    PAIRS,
     RESULT,
     RESULT_PICTURE,
     Pairing,
@@ -52,16 +56,21 @@ def invert_tray(folder: Path, kit: Kit, again: bool) -> None:
         found = invert(ready.networks, faces, ready.encoder, kit.recipe.invert)
         for name, record, codes, error in zip(batch, records, found.codes, found.error, strict=True):
             write_picture(tray.path(name, INVERSION_LOOK), _look(ready.networks, codes))
-            tray.keep(name, record.model_copy(update={"inversion_error": float(error)}))
+            known = float(error) if error.isfinite() else None  # without steps nothing was measured
+            tray.keep(name, record.model_copy(update={"inversion_error": known}))
             write_codes(tray.path(name, INVERSION), codes, ready.networks.generator)
     _conclude(kit, tray, "inversions", names, todo, INVERSION, (CROP,))
 
 
-def pair_tray(folder: Path, kit: Kit, again: bool) -> None:
-    """Choose a pool face for every crop, another one for each.
+def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None = None) -> None:
+    """Choose a pool face for every crop; write the list of all pairs.
+
+    Args:
+        by: files of embeddings to pair by, of the faces and of the pool.
 
     Raises:
-        UsageError: there are no crops, a damaged one, or the recipe wants one new face per person.
+        UsageError: there are no crops, a damaged one, embeddings that do not fit, or the recipe wants one new face
+            per person.
     """
     _refuse_people(kit.recipe)
     tray = Tray(folder)
@@ -70,19 +79,33 @@ def pair_tray(folder: Path, kit: Kit, again: bool) -> None:
     old = {name: tray.record(name).pair for name in names}
     todo = _todo(tray, names, lambda name: old[name] is not None, again)
     used = {name: match.index for name, match in old.items() if match and name not in todo}
+    table = _table(by, names, kit) if by else {}
     for batch in _batches(kit, names, todo, "pair"):
         ready = kit.ready
         pool_key = pool_name(kit.recipe, ready.weights)
         faces, records = _load(ready.networks, tray, batch)
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             others = set(used.values()) if kit.recipe.pair.unique else set()
-            match = pair(ready.pool, faces.rows(slice(i, i + 1)), kit.recipe.pair, others)[0]
+            match = pair(ready.pool, faces.rows(slice(i, i + 1)), kit.recipe.pair, others, table.get(name))[0]
             used[name] = match.index
             codes = ready.pool.codes[match.index].expand(ready.networks.generator.n_layers, -1)
             write_picture(tray.path(name, PAIR_LOOK), _look(ready.networks, codes))
             found = Pairing(index=match.index, distance=match.distance, pool=pool_key)
             tray.keep(name, record.model_copy(update={"pair": found}))
     _conclude(kit, tray, "pairs", names, todo, PAIR_LOOK, (CROP,))
+    matches = [(name, tray.record(name).pair) for name in names]
+    lines = [f"{name},{match.index},{match.distance}" for name, match in matches if match]
+    write_bytes(tray.folder / PAIRS, "\n".join(["face,pool,distance", *lines, ""]).encode("utf-8", "backslashreplace"))
+
+
+def _table(by: tuple[Path, Path], names: list[str], kit: Kit) -> dict[str, torch.Tensor]:
+    """Distances [1, N] of each face to the pool, by embeddings that somebody made."""
+    real, pool = read_embeddings(by[0], names), read_embeddings(by[1], len(kit.ready.pool))
+    if real.shape[1] != pool.shape[1]:
+        raise UsageError(f"{by[0]} has embeddings of {real.shape[1]} numbers, {by[1]} of {pool.shape[1]}",
+                         "make both with one network")
+    kind = "cosine" if kit.recipe.pair.distance == "cosine" else "euclidean"
+    return {name: embedding_distances(row[None], pool, kind) for name, row in zip(names, real, strict=True)}
 
 
 def optimise_tray(folder: Path, kit: Kit, again: bool) -> None:
@@ -104,12 +127,13 @@ def optimise_tray(folder: Path, kit: Kit, again: bool) -> None:
         inverted = torch.stack([read_codes(tray.path(name, INVERSION), networks.generator) for name in batch])
         paired = torch.stack([ready.pool.codes[_index(tray, kit, name, record)]
                               for name, record in zip(batch, records, strict=True)])
-        done = optimise(networks, faces, inverted, paired, kit.recipe.optimise, _seed(kit.recipe, records))
+        done = optimise_faces(networks, faces, inverted, paired, kit.recipe.optimise, _seed(kit.recipe, records))
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             tray.keep(name, record.model_copy(update={
                 "similarity": float(done.similarity[i]), "steps": int(done.steps[i]),
                 "attribute_distance": float(done.attribute_distance[i]), "judge_distance": None}))
-            write_codes(tray.path(name, RESULT), done.codes[i], networks.generator)
+            styles = [style[i] for style in done.styles] if done.styles else None
+            write_codes(tray.path(name, RESULT), done.codes[i], networks.generator, styles)
     _conclude(kit, tray, "results", names, todo, RESULT, (CROP, INVERSION, PAIR_LOOK))
 
 
@@ -126,8 +150,7 @@ def render_tray(folder: Path, kit: Kit, again: bool) -> None:
         tray.missing(names, RESULT, "results", "optimise")
     todo = _todo(tray, with_codes, lambda name: tray.has(name, RESULT_PICTURE), again)
     for number, name in enumerate(todo, 1):
-        codes = read_codes(tray.path(name, RESULT), kit.networks.generator)
-        write_picture(tray.path(name, RESULT_PICTURE), render(kit.networks, codes[None])[0])
+        write_picture(tray.path(name, RESULT_PICTURE), _draw(tray.path(name, RESULT), kit))
         kit.say(f"render: {number}/{len(todo)}")
     _conclude(kit, tray, "pictures", with_codes, todo, RESULT_PICTURE, (RESULT,))
     without = [name for name in names if name not in with_codes]
@@ -145,8 +168,16 @@ def render_file(source: Path, out: Path, kit: Kit) -> None:
     check_out(source, out)
     if not source.is_file():
         raise UsageError(f"there is no file {source}")
-    codes = read_codes(source, kit.networks.generator)
-    write_picture(out, render(kit.networks, codes[None])[0])
+    write_picture(out, _draw(source, kit))
+
+
+def _draw(path: Path, kit: Kit) -> Pixels:
+    """The picture of a codes file at full resolution, from its styles where it has some."""
+    networks, stretch = kit.networks, kit.recipe.optimise.reference
+    generator = networks.generator
+    if isinstance(generator, StyleGAN2) and (styles := read_styles(path, generator)) is not None:
+        return render_styles(generator, [style[None] for style in styles], stretch)[0]
+    return render(networks, read_codes(path, generator)[None], stretch)[0]
 
 
 def _todo(tray: Tray, names: list[str], done: Callable[[str], bool], again: bool) -> list[str]:

@@ -11,19 +11,40 @@ from torch import Tensor
 
 from mien.errors import UsageError
 from mien.models.generator import DIM, Generator
+from mien.models.stylegan2 import StyleGAN2
 from mien.stages.export import write_bytes
 
 AGREE = 1e-2  # how far w_plus may be from what codes say: float16 files are off by about 1e-3
 
 
-def write_codes(path: Path, codes: Tensor, generator: Generator) -> None:
+def write_codes(path: Path, codes: Tensor, generator: Generator, styles: list[Tensor] | None = None) -> None:
     """Write codes whole or not at all: `codes` [L, 512] whitened, and the same face as `w_plus` [L, 512].
+
+    Args:
+        styles: of a face that has left W+, each [C], kept as `styles`, one after another; codes are then those that it
+            started from.
 
     Raises:
         OutputError: the file cannot be written.
     """
     codes = codes.detach().float().contiguous()
-    write_bytes(path, save({"codes": codes, "w_plus": generator.colour(codes).contiguous()}))
+    tensors = {"codes": codes, "w_plus": generator.colour(codes).contiguous()}
+    write_bytes(path, save(tensors if styles is None else tensors | {"styles": torch.cat(styles).float()}))
+
+
+def read_styles(path: Path, generator: StyleGAN2) -> list[Tensor] | None:
+    """The styles, each [C], of a codes file, or None where it has none.
+
+    Raises:
+        UsageError: the file is damaged, or has styles of another length or that are not finite.
+    """
+    found = _tensors(path).get("styles")
+    if found is None:
+        return None
+    widths = generator.style_widths
+    if found.shape != (sum(widths),) or not found.is_floating_point() or not torch.isfinite(found).all():
+        raise UsageError(f"{path}: styles must be {sum(widths)} finite numbers, not {list(found.shape)}")
+    return list(torch.split(found.float(), widths))
 
 
 def read_codes(path: Path, generator: Generator) -> Tensor:

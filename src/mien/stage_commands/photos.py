@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.datasets.layouts import open_dataset
 from mien.errors import PhotoError, UsageError
 from mien.models.cache import sha256_of
 from mien.records import Face, Photo
@@ -15,7 +16,9 @@ from mien.stages.align_published import ALIGNERS, Aligner
 from mien.stages.detect import detect
 from mien.stages.export import encode_photo, write_bytes
 from mien.stages.read import read_photo
-from mien.tray import CROP, RECORD, Record, Tray, write_picture
+from mien.tray import CROP, RECORD, Record, Tray, stem_of, write_picture
+
+SAID = 100  # photos between two lines of progress
 
 
 def read_upright(photo: Path, out: Path) -> None:
@@ -67,28 +70,66 @@ def detect_photos(paths: list[Path], kit: Kit) -> None:
             f"{len(errors)} of {len(paths)} photos could not be searched, first {errors[0].message}")
 
 
-def align_photo(path: Path, folder: Path, kit: Kit, again: bool) -> None:
+def align_photo(path: Path, folder: Path, kit: Kit, again: bool, largest: bool = False) -> None:
     """Cut the faces of a photo out into a folder; faces that lie there already stay as they are.
+
+    Args:
+        largest: its largest face alone.
 
     Raises:
         UsageError: the folder has faces of another photo of that stem, or other faces of this photo.
         PhotoError, OutputError: see `mien.errors`.
     """
+    tray = Tray(folder)
+    known = tray.by_photo().get(path.stem, [])
+    found, made = _align(path, path.stem, tray, known, kit, again, largest)
+    kit.say(f"{path}: {found} faces found, {made} crops written to {folder}")
+
+
+def align_dataset(src: Path, folder: Path, kit: Kit, again: bool, largest: bool, layout: str,
+                  subset: str | None) -> None:
+    """The same for all photos of a dataset, each in its place; a photo that cannot be done is named and skipped.
+
+    Raises:
+        UsageError: the dataset is not in its layout. OutputError: see `mien.errors`.
+    """
+    dataset, tray = open_dataset(src, layout, subset), Tray(folder)
+    names, known = dataset.names(), tray.by_photo()
+    faces = crops = faceless = skipped = 0
+    for number, name in enumerate(names, 1):
+        try:
+            found, made = _align(dataset.root / name, stem_of(name), tray, known.get(stem_of(name), []), kit, again,
+                                 largest)
+        except (PhotoError, UsageError) as error:
+            skipped += 1
+            kit.say(f"skipped {name}: {error.message}")
+            continue
+        faces, crops, faceless = faces + found, crops + made, faceless + (found == 0)
+        if number % SAID == 0:
+            kit.say(f"align: {number}/{len(names)}")
+    kit.say(f"{len(names)} photos: {faces} faces found, {crops} crops written to {folder}, {faceless} photos without a "
+            f"face, {skipped} skipped")
+
+
+def _align(path: Path, stem: str, tray: Tray, known: list[str], kit: Kit, again: bool,
+           largest: bool) -> tuple[int, int]:
+    """Faces found in a photo, and crops written; `known`: the faces that the tray has under its stem."""
     photo = read_photo(path, str(path))
-    digest, tray = sha256_of(path), Tray(folder)
-    _refuse_namesake(tray, path, digest, again)
+    digest = sha256_of(path)
+    _refuse_namesake(tray, known, stem, digest, again)
     faces = detect(kit.networks, photo)
-    tray.create()
+    tray.create(stem)
     if again:
-        tray.clear(path.stem)
+        tray.clear(stem)
+    chosen = set(sorted(range(len(faces)), key=lambda i: -faces[i].box[2] * faces[i].box[3])[: 1 if largest else None])
     made = 0
     for i, face in enumerate(faces):
-        if min(face.box[2:]) < kit.recipe.detect.min_size:
-            kit.say(f"face {i} is smaller than {kit.recipe.detect.min_size} pixels: mien blend will blur it")
-            continue
-        source = {"file": str(path.absolute()), "sha256": digest, "face": i}
-        made += _cut(tray, f"{path.stem}.{i}", photo, face, source, ALIGNERS[kit.recipe.detect.alignment])
-    kit.say(f"{path}: {len(faces)} faces found, {made} crops written to {folder}")
+        if i in chosen and min(face.box[2:]) < kit.recipe.detect.min_size:
+            kit.say(f"{path}: face {i} is smaller than {kit.recipe.detect.min_size} pixels: mien blend will blur it")
+        elif i in chosen:
+            source = {"file": str(path.absolute()), "sha256": digest, "face": i}
+            made += _cut(tray, f"{stem}.{i}", photo, face, source, ALIGNERS[kit.recipe.detect.alignment])
+    return len(faces), made
 
 
 def _cut(tray: Tray, name: str, photo: Photo, face: Face, source: dict[str, Any], align: Aligner) -> int:
@@ -110,9 +151,9 @@ def _cut(tray: Tray, name: str, photo: Photo, face: Face, source: dict[str, Any]
     return 1
 
 
-def _refuse_namesake(tray: Tray, path: Path, digest: str, again: bool) -> None:
+def _refuse_namesake(tray: Tray, known: list[str], stem: str, digest: str, again: bool) -> None:
     """Two photos of one stem cannot share a folder."""
-    for name in tray.of_stem(path.stem):
+    for name in known:
         try:
             other = tray.record(name).sha256 != digest
         except UsageError:
@@ -120,5 +161,5 @@ def _refuse_namesake(tray: Tray, path: Path, digest: str, again: bool) -> None:
                 raise
             continue
         if other:
-            raise UsageError(f"{tray.folder} holds the faces of another photo named {path.stem}",
+            raise UsageError(f"{tray.folder} holds the faces of another photo named {stem}",
                              "give another folder, or rename the photo")

@@ -9,13 +9,13 @@ import numpy as np
 from mien.errors import PhotoError, VerificationError
 from mien.models.networks import Networks
 from mien.photo_files import printable
-from mien.records import Face, Floats
+from mien.records import Crop, Face, Floats, Pixels
 from mien.stage_commands.kit import Kit, tell
 from mien.stages.align import SIZE, from_photo, map_points
 from mien.stages.detect import detect
 from mien.stages.read import read_photo
 from mien.stages.verify import distances, embed, find_again
-from mien.tray import CROP, RESULT_PICTURE, Record, Tray, listed
+from mien.tray import CROP, RESULT_PICTURE, Tray, listed
 
 BOX = (0.25, 0.25, 0.5, 0.6)  # about where a detector sees the face of an FFHQ crop: x, y, width, height
 
@@ -58,7 +58,7 @@ def verify_tray(folder: Path, kit: Kit) -> None:
     known = []
     for name in drawn:
         record = tray.record(name)
-        distance = _distance(kit.networks, tray, name, record)
+        distance = result_distance(kit.networks, tray.crop(name, record), record.as_face(), tray.picture(name))
         same = distance < kit.recipe.verify.threshold
         tell(face=name, distance=distance, same=same)
         tray.keep(name, record.model_copy(update={"judge_distance": distance}))
@@ -73,15 +73,15 @@ def verify_tray(folder: Path, kit: Kit) -> None:
             "optimise them again with a lower margin or more layers; mien blend would blur them")
 
 
-def _distance(networks: Networks, tray: Tray, name: str, record: Record) -> float:
-    crop, picture = tray.crop(name, record), tray.picture(name)
-    points = map_points(from_photo(crop.quad, SIZE), record.as_face().points)
-    original = embed(networks, crop.pixels, [_face(points, SIZE)])
-    there = [_face(points, len(picture))]
+def result_distance(networks: Networks, crop: Crop, face: Face, picture: Pixels) -> float:
+    """The judge's distance of a new face, a picture [S, S, 3] of the whole crop, to the photo's face in the crop."""
+    original = embed(networks, crop.pixels, [face_in_crop(crop, face, SIZE)])
+    there = [face_in_crop(crop, face, len(picture))]
     return float(distances(networks, original, picture, there, find_again(networks, picture, there))[0])
 
 
-def _face(points: Floats, side: int) -> Face:
-    """The face of points [5, 2] in pixels of a crop, in a picture of the crop that is `side` pixels wide."""
+def face_in_crop(crop: Crop, face: Face, side: int) -> Face:
+    """A photo's face as it lies in a picture of its crop that is `side` pixels wide."""
+    points = map_points(from_photo(crop.quad, SIZE), face.points)
     x, y, width, height = (side * part for part in BOX)
     return Face((x, y, width, height), ((points + 0.5) * (side / SIZE) - 0.5).astype(np.float32), 1.0)

@@ -45,13 +45,15 @@ def attribute_distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
     return (features + settings.colour_weight * colours).masked_fill(unknown, torch.inf)
 
 
-def pair(pool: Pool, faces: Faces, settings: Settings, used: Container[int]) -> list[Match]:
+def pair(pool: Pool, faces: Faces, settings: Settings, used: Container[int],
+         table: Tensor | None = None) -> list[Match]:
     """For each face: among the k nearest unused pool faces the one least like the person; of equals the first.
 
     Args:
-        used: pool faces not to be given; avoided unless all are used.
+        used: pool faces not to be given; avoided unless all are used. table: [B, N] distances to go by, in place of
+            those that the settings ask for.
     """
-    table = distances(pool, faces, settings)
+    table = distances(pool, faces, settings) if table is None else table
     taken: set[int] = set()
     matches = []
     for row, identity in zip(table, faces.identity, strict=True):

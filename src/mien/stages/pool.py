@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -28,6 +29,7 @@ from mien.losses import identity_of, view_matrix
 from mien.models.generator import DIM
 from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
+from mien.records import Pixels
 
 FORMAT = 3
 BATCH = 8
@@ -120,7 +122,7 @@ def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
         OutputError: the folder cannot be written.
     """
     parts = folder / f"{key}.parts"
-    z = torch.randn(settings.size, DIM, generator=torch.Generator().manual_seed(settings.seed))
+    z = drawn(settings)
     try:
         parts.mkdir(parents=True, exist_ok=True)
         done: list[dict[str, Tensor]] = []
@@ -136,6 +138,42 @@ def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
         raise OutputError(f"cannot keep the pool in {folder}: {error.strerror or error}",
                           "set MIEN_CACHE to a folder with room (about 100 MB)") from error
     return Pool.from_file(folder / f"{key}.safetensors")
+
+
+@torch.inference_mode()
+def export_pool(networks: Networks, pool: Pool, settings: Settings, folder: Path, pictures: int = 0) -> None:
+    """Write a pool's codes and embeddings as files, and the first pictures in full; pictures that are there stay.
+
+    codes.safetensors: z [N, 512], w [N, 512] (one vector for all layers of W+), codes [N, 512] whitened.
+    embeddings.safetensors: embeddings [N, E].
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    generator = networks.generator
+    w = generator.colour(pool.codes)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        codes = {"z": drawn(settings), "w": w, "codes": pool.codes}
+        for name, tensors in (("codes", codes), ("embeddings", {"embeddings": pool.embeddings})):
+            replace_file(folder / f"{name}.safetensors", partial(_write, tensors=tensors))
+        for i in range(min(pictures, len(pool))):
+            path = folder / f"{i:06d}.jpg"
+            if not path.exists():
+                pixels = to_pixels(networks.render(w[i].expand(1, generator.n_layers, -1)))[0].numpy()
+                replace_file(path, partial(_save_picture, pixels))
+    except OSError as error:
+        raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}",
+                          "choose another folder") from error
+
+
+def _save_picture(pixels: Pixels, path: Path) -> None:
+    Image.fromarray(pixels).save(path, "JPEG", quality=95, subsampling=0, progressive=True)
+
+
+def drawn(settings: Settings) -> Tensor:
+    """z [N, 512] ~ N(0, I) of a pool's faces."""
+    return torch.randn(settings.size, DIM, generator=torch.Generator().manual_seed(settings.seed))
 
 
 def _report(progress: Progress, first: int, total: int, done: int) -> None:

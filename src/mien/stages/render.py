@@ -12,13 +12,25 @@ from mien.records import Pixels
 
 
 @torch.inference_mode()
-def render_styles(generator: StyleGAN2, styles: list[Tensor]) -> list[Pixels]:
+def render_styles(generator: StyleGAN2, styles: list[Tensor], stretch: bool = False) -> list[Pixels]:
     """Styles, each [B, C] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time."""
     rows = range(len(styles[0]))
-    return [to_pixels(generator.synthesise([style[i : i + 1] for style in styles]))[0].numpy() for i in rows]
+    return [_pixels(generator.synthesise([style[i : i + 1] for style in styles]), stretch) for i in rows]
 
 
 @torch.inference_mode()
-def render(networks: Networks, codes: Tensor) -> list[Pixels]:
-    """Whitened codes [B, L, 512] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time."""
-    return [to_pixels(networks.render(networks.generator.colour(row[None])))[0].numpy() for row in codes]
+def render(networks: Networks, codes: Tensor, stretch: bool = False) -> list[Pixels]:
+    """Whitened codes [B, L, 512] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time.
+
+    Args:
+        stretch: each picture's least and largest values become 0 and 255, as in the reference code.
+    """
+    return [_pixels(networks.render(networks.generator.colour(row[None])), stretch) for row in codes]
+
+
+def _pixels(image: Tensor, stretch: bool) -> Pixels:
+    """[1, 3, H, W] -> [H, W, 3] uint8; the stretched one is cut, not rounded, to whole numbers."""
+    if not stretch:
+        return to_pixels(image)[0].numpy()
+    low, high = image.aminmax()
+    return ((image[0] - low) / (high - low).clamp(min=1e-9) * 255).byte().permute(1, 2, 0).numpy()

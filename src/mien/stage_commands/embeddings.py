@@ -1,0 +1,85 @@
+"""The features command: what the paper pairs by, in a file that anybody can read, or make with their own network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mien.errors import UsageError
+from mien.geometry import to_tensor
+from mien.stage_commands.kit import Kit
+from mien.stages.export import write_bytes
+from mien.tray import CROP, EMBEDDINGS, Tray
+
+SAVED = 256  # faces between two writings; a killed command loses at most so many
+Rows = dict[str, Tensor]
+
+
+@torch.inference_mode()
+def embed_tray(folder: Path, kit: Kit, again: bool) -> None:
+    """Compute the embeddings of all crops that are not in the file yet.
+
+    Raises:
+        UsageError: there are no crops, or the file is damaged.
+    """
+    tray = Tray(folder)
+    names, path = tray.names(), tray.folder / EMBEDDINGS
+    tray.missing(names, CROP, "crop", "align PHOTO")
+    rows = _rows(path) if path.exists() and not again else {}
+    rows = {name: rows[name] for name in names if name in rows}
+    todo = [name for name in names if name not in rows]
+    for first in range(0, len(todo), kit.recipe.batch):
+        batch = todo[first : first + kit.recipe.batch]
+        crops = np.stack([tray.crop(name, tray.record(name)).pixels for name in batch])
+        rows |= zip(batch, kit.networks.features.embed(to_tensor(crops)), strict=True)
+        if first // SAVED != (first + len(batch)) // SAVED:
+            _write(path, rows)
+            kit.say(f"features: {first + len(batch)}/{len(todo)}")
+    _write(path, {name: rows[name] for name in names})
+    kit.say(f"{len(todo)} embeddings made, {len(names) - len(todo)} kept: {path}")
+
+
+def read_embeddings(path: Path, names: list[str] | int) -> Tensor:
+    """Embeddings [N, E] of a file, for some faces by name, or for so many pool faces.
+
+    The file holds a tensor `embeddings`; where it says `names` (a JSON list in its metadata), rows go by them,
+    else by their order.
+
+    Raises:
+        UsageError: the file is damaged or does not fit; the message names it.
+    """
+    rows = _rows(path)
+    if isinstance(names, int):
+        if len(rows) != names:
+            raise UsageError(f"{path} has {len(rows)} embeddings, the pool {names} faces",
+                             "give the --recipe of the pool, or export it again")
+        return torch.stack(list(rows.values()))
+    found = [rows.get(name, rows.get(str(i))) for i, name in enumerate(names)]
+    lacking = [name for name, row in zip(names, found, strict=True) if row is None]
+    if lacking:
+        raise UsageError(f"{path} has no embedding of {lacking[0]}", "run: mien features FOLDER")
+    return torch.stack([row for row in found if row is not None])
+
+
+def _rows(path: Path) -> Rows:
+    """Embeddings by name, or by number where the file names none."""
+    try:
+        with safe_open(path, "pt") as file:
+            values = file.get_tensor("embeddings").float()
+            names = json.loads((file.metadata() or {}).get("names", "null"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UsageError(f"{path} holds no embeddings: {error}", "run: mien features FOLDER") from error
+    names = [str(i) for i in range(len(values))] if names is None else names
+    if values.ndim != 2 or len(values) != len(names) or not torch.isfinite(values).all():
+        raise UsageError(f"{path}: embeddings must be [N, E], finite, one a name, not {list(values.shape)}")
+    return dict(zip(names, values, strict=True))
+
+
+def _write(path: Path, rows: Rows) -> None:
+    write_bytes(path, save({"embeddings": torch.stack(list(rows.values()))}, {"names": json.dumps(list(rows))}))
