@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +19,7 @@ from mien.models.networks import Networks
 from mien.models.stylegan2 import StyleGAN2, prepare_stylegan2
 from mien.models.vit import VisionTransformer
 from mien.recipe import Recipe
-from mien.stages.falco import Targets, WPlus, descend, loss_of, measure, targets_of
+from mien.stages.falco import WPlus, descend, loss_of, measure, targets_of
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +52,6 @@ class Course:
     """The optimisation of the reference's example: its steps, and the code [18, 512] before and after."""
 
     steps: list[Seen]
-    goal: Targets
     initial: torch.Tensor
     final: torch.Tensor
 
@@ -82,7 +83,7 @@ def course(networks: Networks, fill: Any) -> Course:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", watched_step)
         descend(networks, goal, codes, settings)
-    return Course(seen, goal, initial, codes.w_plus().detach()[0])
+    return Course(seen, initial, codes.w_plus().detach()[0])
 
 
 def test_losses_and_rates(course: Course, vectors: Any) -> None:
@@ -98,19 +99,42 @@ def test_the_first_picture(course: Course, vectors: Any) -> None:
 
 
 def test_gradients(course: Course, vectors: Any) -> None:
-    for step, theirs, limit in zip(course.steps, vectors("falco_step")["step_grad"], (1e-4, 1e-3, 1e-3), strict=True):
+    for step, theirs in zip(course.steps, vectors("falco_step")["step_grad"], strict=True):
         assert step.gradient is not None
-        assert_same(step.gradient.reshape(theirs.shape), theirs, relative=limit, largest=float("inf"))
+        assert_same(step.gradient.reshape(theirs.shape), theirs, relative=1e-3, largest=float("inf"))
 
 
-def test_gradients_of_both_losses_alone(networks: Networks, course: Course, fill: Any, vectors: Any) -> None:
-    reference, layers = vectors("falco_step"), Recipe.load("falco-reference").optimise.layers
-    codes = WPlus(networks, torch.from_numpy(fill.normal("falco/code_real", (18, 512)))[None],
-                  torch.from_numpy(fill.normal("falco/code_fake", (1, 18, 512))), layers)
-    cosine, attribute = measure(networks, course.goal, codes.picture(None), raw=True)
-    for loss, name in ((cosine.abs(), "id"), (attribute, "attr")):
-        gradient, = torch.autograd.grad(loss.sum(), codes.moving, retain_graph=True)
-        assert_same(gradient[0], reference[f"grad_{name}_step1"], relative=1e-4, largest=float("inf"))
+@contextmanager
+def doubled(networks: Networks) -> Iterator[None]:
+    """The networks in double precision, then as they were: every float32 number is a double."""
+    modules = networks.generator, networks.recogniser, networks.features.network  # type: ignore[attr-defined]
+    for module in modules:
+        module.double()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.float()  # type: ignore[attr-defined]
+
+
+def test_the_first_gradients_are_exact(networks: Networks, fill: Any, vectors: Any) -> None:
+    """In double precision: at 10 million kinks float32's rounding decides for a few which of two slopes holds.
+
+    The reference's own float32 gradient lies 7e-5 from the exact one, its identity part 2e-4, and so far do those of
+    two float32 programs lie from each other that compute one layer in another order.
+    """
+    reference, settings = vectors("falco_step"), Recipe.load("falco-reference").optimise
+    drawn = torch.from_numpy(fill.formula_image(1024, 1024, 0).transpose(2, 0, 1)[None].astype(np.float64) / 255)
+    codes = WPlus(networks, torch.from_numpy(fill.normal("falco/code_real", (18, 512)))[None].double(),
+                  torch.from_numpy(fill.normal("falco/code_fake", (1, 18, 512))).double(), settings.layers)
+    with doubled(networks):
+        cosine, attribute = measure(networks, targets_of(networks, drawn, raw=True), codes.picture(None), raw=True)
+        losses = cosine.abs(), attribute, loss_of(cosine, attribute, settings)
+        identity, attributes, total = (torch.autograd.grad(loss.sum(), codes.moving, retain_graph=True)[0][0]
+                                       for loss in losses)
+    assert_same(total, reference["step_grad"][0], relative=1e-4, largest=float("inf"))
+    assert_same(attributes, reference["grad_attr_step1"], relative=1e-4, largest=float("inf"))
+    assert_same(identity, reference["grad_id_step1"], relative=3e-4, largest=float("inf"))
 
 
 def test_codes(course: Course, vectors: Any) -> None:

@@ -22,7 +22,7 @@ from mien.models.arcface import ArcFace
 from mien.models.commands import models_app
 from mien.models.e4e import E4E
 from mien.models.importing import import_file, published_folder, published_path, published_state, read_record
-from mien.models.published import recognise
+from mien.models.published import PUBLISHED, recognise
 from mien.models.s3fd import S3FD
 from mien.models.stylegan2 import StyleGAN2, expected_shapes
 from mien.models.vit import VisionTransformer
@@ -286,6 +286,12 @@ def test_a_folder_is_short_for_the_checkpoints_in_it(tmp_path: Path) -> None:
     assert isinstance(result.exception, ModelError) and "no checkpoints in" in result.exception.message
 
 
+def shown(listed: str) -> dict[str, str]:
+    """Published checkpoints that are here, and what the list says of them."""
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in listed.splitlines() if "│" in line]
+    return {row[0]: row[-1] for row in rows if row[0] in PUBLISHED and row[-1] != "no"}
+
+
 def test_the_command_goes_on_after_a_bad_file_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(b"nonsense")
     torch.save(module(S3FD()), tmp_path / "good.pth")
@@ -294,9 +300,12 @@ def test_the_command_goes_on_after_a_bad_file_and_says_so(tmp_path: Path) -> Non
     assert "s3fd (S3FD" in result.stdout
     listed = run("list").stdout
     assert "e4e_ffhq_encode.pt" in listed and "s3fd-619a316812.pth, about" not in listed
+    assert shown(listed) == {"s3fd": "yes"}
     assert "s3fd: ok" in run("check").stdout
     published_path("s3fd").write_bytes(b"x" * published_path("s3fd").stat().st_size)
     assert "damaged" in str(run("check", "s3fd").exception)
+    published_path("s3fd").write_bytes(b"x")
+    assert shown(run("list").stdout) == {"s3fd": "damaged"}
 
 
 def test_missing_weights_say_where_to_get_them() -> None:

@@ -49,7 +49,7 @@ def _list_published(console: Console) -> None:
     for heading in ("name", "role", "MB", "licence", "here"):
         table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=heading == "name")
     for one in PUBLISHED.values():
-        here = "no" if read_record(one.name) is None else "yes"
+        here = _PRESENT[published_state(one.name, whole=False)]
         table.add_row(one.name, one.role, str(one.megabytes), one.licence, here)
     console.print()
     console.print(table)
