@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,8 +15,20 @@ import torch
 
 FOLDER = Path(__file__).parents[3] / "shared" / "conformance"
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+READ: set[tuple[str, str]] = set()  # (npz, array) that some test has asked for
 States = Callable[..., dict[str, torch.Tensor]]
+
+
+class Arrays(dict[str, np.ndarray[Any, Any]]):
+    """The arrays of one npz; what is asked for is written down."""
+
+    def __init__(self, name: str, content: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        super().__init__(content)
+        self.name = name
+
+    def __getitem__(self, key: str) -> np.ndarray[Any, Any]:
+        READ.add((self.name, key))
+        return super().__getitem__(key)
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +72,15 @@ def vectors(folder: Path) -> Callable[[str], Arrays]:
 
     def load(name: str) -> Arrays:
         with np.load(folder / f"{name}.npz", allow_pickle=False) as found:
-            return dict(found)
+            return Arrays(name, found)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def arrays_read() -> set[tuple[str, str]]:
+    """(npz, array) of all that tests have asked for so far."""
+    return READ
 
 
 @pytest.fixture(scope="session")

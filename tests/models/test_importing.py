@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
+from fakes import on_small_disk
 from mien.errors import ModelError
 from mien.models.arcface import ArcFace
 from mien.models.commands import models_app
 from mien.models.e4e import E4E
 from mien.models.fan import FAN
 from mien.models.importing import import_file, published_folder, published_path, published_state, read_record
+from mien.models.published import PUBLISHED, recognise
 from mien.models.s3fd import S3FD
 from mien.models.stylegan2 import StyleGAN2, expected_shapes
 from mien.models.vit import VisionTransformer
@@ -84,6 +87,8 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "farl": (lambda: {"state_dict": clip(16)}, "farl"),
     "clip": (lambda: clip(32), "clip_vitb32"),
     "dino": (dino, "dino_vitb16"),
+    "s3fd from several GPUs": (lambda: {f"module.{k}": v for k, v in module(S3FD()).items()}, "s3fd"),
+    "farl from several GPUs": (lambda: {"state_dict": {f"module.{k}": v for k, v in clip(16).items()}}, "farl"),
 }
 
 
@@ -199,10 +204,103 @@ def test_a_fan_of_fewer_stacks_is_refused(tmp_path: Path) -> None:
     assert read_record("fan") is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_precision_is_kept_as_float32(dtype: torch.dtype) -> None:
+    state = {key: (value % 8).to(dtype) for key, value in module(S3FD()).items()}
+    found = recognise(state).state
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    assert torch.equal(found["fc7.bias"], state["fc7.bias"].float())
+
+
+ODD: dict[str, tuple[Callable[[], Any], str]] = {
+    "whole numbers": (lambda: module(S3FD()) | {"fc7.bias": torch.ones(1024, dtype=torch.int64)}, "whole numbers"),
+    "infinite in float32": (lambda: module(S3FD()) | {"fc7.bias": torch.full((1024,), 1e300, dtype=torch.float64)},
+                            "not finite"),
+    "some from several GPUs": (lambda: {"module.x": torch.ones(1)} | module(S3FD()), "has unknown module.x"),
+    "a tensor for a generator": (lambda: {"generator": torch.ones(3)}, "no published network"),
+    "names that are numbers": (lambda: {1: torch.ones(3), "generator": {2: torch.ones(1)}}, "no published network"),
+    "a list": (lambda: [torch.ones(3)], "no published network"),
+    "256 px": (lambda: {"generator": numbered(expected_shapes(256))}, "with 7 resolutions"),
+    "resolutions without end": (
+        lambda: {"generator": numbered(expected_shapes(4)) | {f"synthesis.output{i}.style.bias": torch.ones(1)
+                                                              for i in range(5000)}}, "with 5000 resolutions"),
+    "a mapping to infinity": (
+        lambda: {"generator": genforce(512) | {f"mapping.dense{i}.weight": torch.full((512, 512), 3e38)
+                                               for i in range(8)}}, "leads to infinity"),
+    "rosinality without a mean": (lambda: {"g_ema": {"conv1.conv.weight": torch.ones(1)}}, "without latent_avg"),
+    "rosinality with a mean in words": (
+        lambda: {"g_ema": {"conv1.conv.weight": torch.ones(1)}, "latent_avg": [1.0]}, "without latent_avg"),
+    "rosinality without tensors": (
+        lambda: {"g_ema": {"conv1.conv.weight": torch.ones(1)}, "latent_avg": torch.ones(512)}, "lacks a tensor"),
+    "rosinality with words": (
+        lambda: {"g_ema": {"conv1.conv.weight": torch.ones(1), "input.input": "x"}, "latent_avg": torch.ones(3)},
+        "lacks a tensor"),
+    "rosinality far too large": (
+        lambda: {"g_ema": {"conv1.conv.weight": torch.ones(1).expand(10**9)}, "latent_avg": torch.ones(512)},
+        "far larger"),
+    "NVIDIA without tensors": (lambda: {"G_ema": {"synthesis.b4.const": torch.ones(512, 4, 4)}}, "lacks a tensor"),
+    "NVIDIA of no size": (lambda: {"G_ema": {"synthesis.b4.const": torch.ones(1), "synthesis.bx.y": torch.ones(1)}},
+                          "lacks a tensor"),
+    "e4e with a mean in words": (lambda: encoder() | {"latent_avg": "mean"}, "without a latent_avg"),
+    "e4e with a mean of no shape": (lambda: encoder() | {"latent_avg": torch.tensor(1.0)}, "without a latent_avg"),
+    "a tower without patches": (lambda: {"visual.conv1.weight": torch.tensor(1.0)}, "patches of 0 px"),
+    "DINO of other names": (lambda: dino() | {"head.weight": torch.ones(3)}, "lacks a tensor"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_contents_are_refused_in_words(name: str) -> None:
+    content, words = ODD[name]
+    with pytest.raises(ModelError, match=words):
+        recognise(content())
+
+
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.pth", tmp_path):
         with pytest.raises(ModelError):
             import_file(path)
+
+
+def test_what_a_killed_import_left_goes_with_the_next(tmp_path: Path) -> None:
+    left = published_folder() / ".import-abc" / "s3fd"
+    left.mkdir(parents=True)
+    torch.save(module(S3FD()), tmp_path / "good.pth")
+    import_file(tmp_path / "good.pth")
+    assert [path.name for path in published_folder().iterdir()] == ["s3fd"]
+
+
+def test_a_full_disk_is_said_in_words_and_what_was_there_stays(tmp_path: Path) -> None:
+    torch.save(module(S3FD()), tmp_path / "good.pth")
+    code, output = on_small_disk("size=40m", tmp_path / "cache", sys.executable, "-m", "mien", "models", "import",
+                                 str(tmp_path / "good.pth"))
+    assert code == 3 and "not enough room for the weights" in output and "Traceback" not in output
+
+
+def test_a_record_without_a_hash_is_none(tmp_path: Path) -> None:
+    torch.save(module(S3FD()), tmp_path / "good.pth")
+    (import_file(tmp_path / "good.pth").path.parent / "card.json").write_text("{}")
+    assert read_record("s3fd") is None and published_state("s3fd") == "missing"
+
+
+def test_a_folder_is_short_for_the_checkpoints_in_it(tmp_path: Path) -> None:
+    (tmp_path / "pretrained" / "sfd").mkdir(parents=True)
+    torch.save(module(S3FD()), tmp_path / "pretrained" / "sfd" / "s3fd-619a316812.pth")
+    (tmp_path / "pretrained" / "readme.txt").write_text("nothing")
+    result = run("import", tmp_path / "pretrained")
+    assert result.exit_code == 0 and "s3fd (S3FD" in result.stdout
+    (tmp_path / "pretrained" / "other.pt").write_bytes(b"nonsense")
+    result = run("import", tmp_path / "pretrained")
+    assert isinstance(result.exception, ModelError) and "other.pt" in result.exception.message
+    assert "s3fd (S3FD" in result.stdout
+    (tmp_path / "empty").mkdir()
+    result = run("import", tmp_path / "empty")
+    assert isinstance(result.exception, ModelError) and "no checkpoints in" in result.exception.message
+
+
+def shown(listed: str) -> dict[str, str]:
+    """Published checkpoints that are here, and what the list says of them."""
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in listed.splitlines() if "│" in line]
+    return {row[0]: row[-1] for row in rows if row[0] in PUBLISHED and row[-1] != "no"}
 
 
 def test_the_command_goes_on_after_a_bad_file_and_says_so(tmp_path: Path) -> None:
@@ -214,9 +312,12 @@ def test_the_command_goes_on_after_a_bad_file_and_says_so(tmp_path: Path) -> Non
     listed = run("list").stdout
     assert "e4e_ffhq_encode.pt" in listed and "2DFAN4-11f355bf06.pth.tar, about 96 MB" in listed
     assert "s3fd-619a316812.pth, about" not in listed
+    assert shown(listed) == {"s3fd": "yes"}
     assert "s3fd: ok" in run("check").stdout
     published_path("s3fd").write_bytes(b"x" * published_path("s3fd").stat().st_size)
     assert "damaged" in str(run("check", "s3fd").exception)
+    published_path("s3fd").write_bytes(b"x")
+    assert shown(run("list").stdout) == {"s3fd": "damaged"}
 
 
 def test_missing_weights_say_where_to_get_them() -> None:

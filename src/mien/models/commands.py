@@ -17,6 +17,7 @@ from mien.models.published import PUBLISHED
 
 models_app = typer.Typer(help="The networks' weights: list, fetch, import, check.", no_args_is_help=True)
 
+_SUFFIXES = (".pth", ".pt", ".pkl", ".pth.tar")
 _PRESENT: dict[State, str] = {"ready": "yes", "missing": "no", "damaged": "damaged"}
 
 
@@ -48,7 +49,7 @@ def _list_published(console: Console) -> None:
     for heading in ("name", "role", "MB", "licence", "here"):
         table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=heading == "name")
     for one in PUBLISHED.values():
-        here = "no" if read_record(one.name) is None else "yes"
+        here = _PRESENT[published_state(one.name, whole=False)]
         table.add_row(one.name, one.role, str(one.megabytes), one.licence, here)
     console.print()
     console.print(table)
@@ -84,14 +85,15 @@ def fetch(
 
 @models_app.command("import")
 def import_models(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints as their authors publish them.")],
+    files: Annotated[list[Path], typer.Argument(
+        metavar="FILE...", help="Checkpoints as their authors publish them, or folders of them.")],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Take published checkpoints into the cache: recognised, checked, converted, and never executed."""
     from mien.models.importing import import_file
 
     failed: list[ModelError] = []
-    for file in files:
+    for file in [one for path in files for one in _checkpoints(path)]:
         try:
             found = import_file(file)
         except ModelError as error:
@@ -103,6 +105,20 @@ def import_models(
         typer.secho(f"mien: {one.message}", fg="red", err=True)
     if failed:
         raise failed[-1]
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    """The file itself, or all files of a folder that are called as checkpoints are.
+
+    Raises:
+        ModelError: the folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES) and file.is_file())
+    if not found:
+        raise ModelError(f"there are no checkpoints in {path}", f"their names end in {', '.join(_SUFFIXES)}")
+    return found
 
 
 @models_app.command()

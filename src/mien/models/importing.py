@@ -6,18 +6,25 @@ cache it gets its name only when it is whole.
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import ModelError
-from mien.models.cache import RECORD, State, models_folder, sha256_of, storage_errors, sync
-from mien.models.published import PUBLISHED
+from mien.models.cache import RECORD, State, locked, models_folder, sha256_of, storage_errors, sync
+from mien.models.published import PUBLISHED, Recognised
+from mien.photo_files import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEIGHTS = "weights.safetensors"
+_PREFIX = ".import-"
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ def read_record(name: str) -> dict[str, Any] | None:
     """What is known about an imported checkpoint, or None where there is none."""
     try:
         record = json.loads((published_folder() / name / RECORD).read_text("utf-8"))
-        return record if isinstance(record, dict) and (published_folder() / name / WEIGHTS).is_file() else None
+        whole = isinstance(record, dict) and {"size", "sha256"} <= record.keys()
+        return record if whole and (published_folder() / name / WEIGHTS).is_file() else None
     except (OSError, ValueError):
         return None
 
@@ -71,12 +79,13 @@ def published_sha256(name: str) -> str:
     return str((read_record(name) or {})["sha256"])
 
 
-def published_state(name: str) -> State:
-    """Whether an imported checkpoint is there and as it was made, every byte of it."""
-    record = read_record(name)
+def published_state(name: str, whole: bool = True) -> State:
+    """Whether an imported checkpoint is there and as it was made: every byte of it, or its size alone."""
+    record, file = read_record(name), published_folder() / name / WEIGHTS
     if record is None:
         return "missing"
-    return "ready" if sha256_of(published_folder() / name / WEIGHTS) == record["sha256"] else "damaged"
+    same = sha256_of(file) == record["sha256"] if whole else file.stat().st_size == record["size"]
+    return "ready" if same else "damaged"
 
 
 def import_file(path: Path) -> Imported:
@@ -86,35 +95,53 @@ def import_file(path: Path) -> Imported:
         ModelError: the file cannot be read, is none of the published networks, or not quite.
         FetchError: the cache cannot be written.
     """
-    from safetensors.torch import save_file
-
     from mien.models.formats.torch_file import read_checkpoint
     from mien.models.published import recognise
 
     try:
         found = recognise(read_checkpoint(path))
     except ModelError as error:
-        raise ModelError(error.message if str(path) in error.message else f"{path}: {error.message}",
-                         error.hint) from error
+        message = error.message if str(path) in error.message else f"{path}: {error.message}"
+        raise ModelError(printable(message), error.hint) from error  # names out of a file can hold anything
     folder = published_folder()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".import-", dir=folder))
-        try:
-            ready = work / found.name
-            ready.mkdir()
-            save_file({key: value.contiguous().clone() for key, value in found.state.items()}, ready / WEIGHTS)
-            record = {"format": found.format, "source": path.name, "source_sha256": sha256_of(path),
-                      "size": (ready / WEIGHTS).stat().st_size, "sha256": sha256_of(ready / WEIGHTS),
-                      "card": asdict(PUBLISHED[found.name])}
-            (ready / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-            for made in (ready / WEIGHTS, ready / RECORD, ready):
-                sync(made)
-            final = folder / found.name
-            if final.exists():
-                final.rename(work / "old")
-            ready.rename(final)
-            sync(folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        (models_folder() / ".locks").mkdir(exist_ok=True)
+        with locked(models_folder() / ".locks" / "import", lambda: None):
+            for left in folder.glob(f"{_PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            _keep(found, path, folder)
     return Imported(found.name, found.format, len(found.state), folder / found.name / WEIGHTS)
+
+
+def _keep(found: Recognised, source: Path, folder: Path) -> None:
+    """Write weights and record under another name, then give them their own."""
+    work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+    try:
+        ready = work / found.name
+        ready.mkdir()
+        _write(found.state, ready / WEIGHTS)
+        record = {"format": found.format, "source": source.name, "source_sha256": sha256_of(source),
+                  "size": (ready / WEIGHTS).stat().st_size, "sha256": sha256_of(ready / WEIGHTS),
+                  "card": asdict(PUBLISHED[found.name])}
+        (ready / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        for made in (ready / WEIGHTS, ready / RECORD, ready):
+            sync(made)
+        final = folder / found.name
+        if final.exists():
+            final.rename(work / "old")
+        ready.rename(final)
+        sync(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write(state: dict[str, Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({key: value.contiguous().clone() for key, value in state.items()}, path)
+    except SafetensorError as error:  # in whose text the system's number hides
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error

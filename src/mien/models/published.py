@@ -116,7 +116,7 @@ def recognise(content: Any) -> Recognised:
     from mien.errors import ModelError
     from mien.models.formats.torch_file import tensors_of
 
-    outer = content if isinstance(content, dict) else {}
+    outer = {key: _bare(value) for key, value in _bare(content).items()} if isinstance(content, dict) else {}
     for test in _TESTS:
         if found := test(outer, content):
             return found
@@ -125,24 +125,39 @@ def recognise(content: Any) -> Recognised:
                      f"known: {', '.join(PUBLISHED)}; see mien models list")
 
 
+def _bare(state: Any) -> Any:
+    """A state dict without the `module.` that training on several GPUs puts before all its names."""
+    prefix = "module."
+    if isinstance(state, dict) and state and all(isinstance(key, str) and key.startswith(prefix) for key in state):
+        return {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
 def _generator(state: State, form: str) -> Recognised:
+    from mien.errors import ModelError
     from mien.models.stylegan2 import expected_shapes, prepare_stylegan2
 
-    size = 4 * 2 ** (sum(key.startswith("synthesis.output") and key.endswith("style.bias") for key in state) - 1)
+    outputs = sum(key.startswith("synthesis.output") and key.endswith("style.bias") for key in state)
+    size = {8: 512, 9: 1024}.get(outputs)
+    if size is None:
+        raise ModelError(f"a StyleGAN2 generator ({form}) with {outputs} resolutions, not 8 (512 px) or 9 (1024 px)")
     state = {key: value for key, value in state.items() if not key.endswith(".kernel")}
     _same_shapes(state, expected_shapes(size), f"StyleGAN2 of {size} px ({form})")
-    name = f"stylegan2_ffhq{size}"
-    if name not in PUBLISHED:
-        from mien.errors import ModelError
-
-        raise ModelError(f"a generator of {size} px: 512 and 1024 are known")
-    return Recognised(name, form, prepare_stylegan2(state))
+    try:
+        prepared = prepare_stylegan2(state)
+        finite = all(bool(value.isfinite().all()) for value in prepared.values())
+    except RuntimeError:  # of the whitening's eigenvalues
+        finite = False
+    if not finite:
+        raise ModelError(f"looks like StyleGAN2 of {size} px ({form}), but its mapping leads to infinity")
+    return Recognised(f"stylegan2_ffhq{size}", form, prepared)
 
 
 def _genforce(outer: dict[str, Any], content: object) -> Recognised | None:
     del content
-    state = outer.get("generator_smooth") or outer.get("generator") or outer
-    if not isinstance(state, dict) or "synthesis.early_layer.const" not in state:
+    inside = [outer[key] for key in ("generator_smooth", "generator") if isinstance(outer.get(key), dict)]
+    state = next((found for found in inside if found), outer)
+    if "synthesis.early_layer.const" not in state:
         return None
     return _generator(_tensors(state), "genforce")
 
@@ -155,10 +170,10 @@ def _rosinality(outer: dict[str, Any], content: object) -> Recognised | None:
     state = outer.get("g_ema")
     if not isinstance(state, dict) or "conv1.conv.weight" not in state:
         return None
-    mean = outer.get("latent_avg")
+    mean = _tensors(outer).get("latent_avg")
     if mean is None:
         raise ModelError("a rosinality generator without latent_avg, which truncation needs")
-    return _generator(_renamed(from_rosinality, state, "rosinality", mean), "rosinality")
+    return _generator(_renamed(from_rosinality, _tensors(state), "a rosinality generator", mean), "rosinality")
 
 
 def _nvidia(outer: dict[str, Any], content: object) -> Recognised | None:
@@ -166,19 +181,24 @@ def _nvidia(outer: dict[str, Any], content: object) -> Recognised | None:
     from mien.models.formats.stylegan2_names import from_nvidia
     from mien.models.formats.torch_file import tensors_of
 
-    state = tensors_of(outer.get("G_ema"))
+    state = _tensors(tensors_of(outer.get("G_ema")))
     if "synthesis.b4.const" not in state:
         return None
-    return _generator(_renamed(from_nvidia, state, "NVIDIA"), "NVIDIA pickle")
+    return _generator(_renamed(from_nvidia, state, "an NVIDIA generator"), "NVIDIA pickle")
+
+
+_LARGEST = 200_000_000  # numbers in the networks that get new names: a generator has 33 million, DINO 86 million
 
 
 def _renamed(function: Callable[..., State], state: State, form: str, *rest: Any) -> State:
     from mien.errors import ModelError
 
+    if sum(value.numel() for value in state.values()) > _LARGEST:
+        raise ModelError(f"looks like {form}, but is far larger than that is")
     try:
         return function(state, *rest)
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
-        raise ModelError(f"a {form} generator that lacks a tensor or has one of another shape: {error}") from error
+        raise ModelError(f"looks like {form}, but lacks a tensor or has one of another shape: {error}") from error
 
 
 def _encoder(outer: dict[str, Any], content: object) -> Recognised | None:
@@ -189,12 +209,12 @@ def _encoder(outer: dict[str, Any], content: object) -> Recognised | None:
     state = outer.get("state_dict", outer)
     if not isinstance(state, dict) or "encoder.latlayer1.weight" not in state:
         return None
-    mean = outer.get("latent_avg")
-    if mean is None or mean.shape[-1] != DIM or mean.numel() not in (DIM, DIM * N_LAYERS):
+    mean = _tensors(outer).get("latent_avg")
+    if mean is None or mean.shape[-1:] != (DIM,) or mean.numel() not in (DIM, DIM * N_LAYERS):
         raise ModelError("an e4e checkpoint without a latent_avg of [512], [1, 512] or [18, 512]")
     found = {key.removeprefix("encoder."): value for key, value in _tensors(state).items()
              if key.startswith("encoder.")}
-    found["latent_avg"] = mean.detach().reshape(-1, DIM).expand(N_LAYERS, DIM)
+    found["latent_avg"] = mean.reshape(-1, DIM).expand(N_LAYERS, DIM)
     return Recognised("e4e", "e4e", _complete(found, E4E().state_dict(), "e4e's encoder"))
 
 
@@ -239,30 +259,34 @@ def _dino(outer: dict[str, Any], content: object) -> Recognised | None:
 def _clip(outer: dict[str, Any], content: object) -> Recognised | None:
     """CLIP and FaRL: the same names; FaRL's lie under `state_dict`."""
     from mien.errors import ModelError
-    from mien.models.formats.torch_file import Module, tensors_of
+    from mien.models.formats.restricted_pickle import Module
+    from mien.models.formats.torch_file import tensors_of
     from mien.models.vit import expected_shapes
 
     wrapped = isinstance(outer.get("state_dict"), dict)
-    state = tensors_of(content if isinstance(content, Module) else outer["state_dict"] if wrapped else outer)
+    inside = outer["state_dict"] if wrapped else outer
+    state = _tensors(tensors_of(content) if isinstance(content, Module) else inside)
     if "visual.conv1.weight" not in state:
         return None
-    patch = state["visual.conv1.weight"].shape[-1]
+    patch = next(iter(state["visual.conv1.weight"].shape[3:]), 0)
     name = "farl" if wrapped else f"clip_vitb{patch}"
     if name not in PUBLISHED or (wrapped and patch != 16):
         raise ModelError(f"a CLIP image tower with patches of {patch} px: ViT-B/16 and ViT-B/32 are known")
     tower = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
     _same_shapes(tower, expected_shapes(patch, clip=True), PUBLISHED[name].name)
     form = "TorchScript archive" if isinstance(content, Module) else "state dict"
-    return Recognised(name, form, {key: value.float() for key, value in tower.items()})
+    return Recognised(name, form, tower)
 
 
 _TESTS = (_genforce, _rosinality, _nvidia, _encoder, _arcface, _s3fd, _fan, _dino, _clip)
 
 
-def _tensors(state: dict[str, Any]) -> State:
+def _tensors(state: dict[Any, Any]) -> State:
+    """The tensors of a state dict, float32 whatever precision they were kept in."""
     from torch import Tensor
 
-    return {key: value.detach() for key, value in state.items() if isinstance(value, Tensor)}
+    found = {key: value.detach() for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    return {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
 
 
 def _complete(state: State, wanted: State, name: str) -> State:
@@ -285,5 +309,8 @@ def _same_shapes(state: State, wanted: dict[str, tuple[int, ...]], name: str) ->
     for key, shape in wanted.items():
         if tuple(state[key].shape) != shape:
             raise ModelError(f"looks like {name}, but {key} is {list(state[key].shape)} where {list(shape)} is wanted")
-        if state[key].is_floating_point() and not state[key].isfinite().all():
+        if not state[key].is_floating_point():
+            if not key.endswith("num_batches_tracked"):
+                raise ModelError(f"looks like {name}, but {key} holds whole numbers")
+        elif not state[key].isfinite().all():
             raise ModelError(f"looks like {name}, but {key} holds numbers that are not finite")

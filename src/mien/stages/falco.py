@@ -147,8 +147,7 @@ def descend(networks: Networks, goal: Targets, codes: Codes, settings: Settings)
     size = None if settings.full_size else 256
     for _ in range(settings.steps):
         cosine, attribute = measure(networks, goal, codes.picture(size), settings.reference)
-        loss = settings.identity_weight * (cosine - settings.margin).abs() + settings.attribute_weight * attribute
-        gradients = torch.autograd.grad(loss.sum(), codes.moving)
+        gradients = torch.autograd.grad(loss_of(cosine, attribute, settings).sum(), codes.moving)
         for code, gradient in zip(codes.moving, gradients, strict=True):
             code.grad = gradient
         optimizer.step()
@@ -161,3 +160,8 @@ def measure(networks: Networks, goal: Targets, image: Tensor, raw: bool) -> tupl
     cosine = (networks.recogniser.identify(face_view(image)) * goal.identity).sum(dim=1)
     attribute = (networks.features.tokens(image, raw) - goal.tokens).abs().mean(dim=2).sum(dim=1)
     return cosine, attribute
+
+
+def loss_of(cosine: Tensor, attribute: Tensor, settings: Settings) -> Tensor:
+    """What the steps make small, for each face [B]."""
+    return settings.identity_weight * (cosine - settings.margin).abs() + settings.attribute_weight * attribute
