@@ -15,7 +15,8 @@ from mien.errors import PhotoError, UsageError
 from mien.tray import CROP, INVERSION, RECORD, Pairing, write_picture
 from trays import aligned, face_at, refused, run, waves
 
-COMMANDS = ("read", "detect", "align", "invert", "pair", "optimise", "render", "verify", "blend", "export")
+COMMANDS = ("read", "detect", "align", "features", "invert", "pair", "optimise", "render", "verify", "blend", "collect",
+            "compare", "export")
 
 
 def test_every_stage_has_its_command() -> None:
@@ -33,7 +34,7 @@ def test_the_commands_register_without_the_heavy_libraries() -> None:
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("command", ["invert", "pair", "optimise", "verify", "render", "blend"])
+@pytest.mark.parametrize("command", ["features", "invert", "pair", "optimise", "verify", "render", "blend"])
 def test_a_folder_without_faces_says_how_to_make_some(
         fakes: FakeCarriers, tmp_path: Path, command: str) -> None:
     folder = tmp_path / "tray"
@@ -45,7 +46,7 @@ def test_a_folder_without_faces_says_how_to_make_some(
     assert error.hint == f"run: mien align PHOTO {folder}"
 
 
-@pytest.mark.parametrize("command", ["invert", "pair", "optimise"])
+@pytest.mark.parametrize("command", ["features", "invert", "pair", "optimise"])
 def test_a_missing_folder_is_named(fakes: FakeCarriers, tmp_path: Path, command: str) -> None:
     assert refused(run(command, tmp_path / "none")).message == f"{tmp_path / 'none'} is not a folder"
 

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from mien.errors import UsageError
 from mien.models.mobilestylegan import MobileStyleGAN
-from mien.stage_commands.codes_file import read_codes, write_codes
+from mien.models.stylegan2 import StyleGAN2, expected_shapes, prepare_stylegan2
+from mien.stage_commands.codes_file import read_codes, read_styles, write_codes
 from trays import codes
 
 
@@ -71,3 +72,27 @@ def test_what_is_no_codes_file_is_named(tmp_path: Path) -> None:
             read_codes(tmp_path / f"{name}.safetensors", generator())
     with pytest.raises(UsageError, match="cannot read the codes"):
         read_codes(tmp_path / "none.safetensors", generator())
+
+
+def small_stylegan2() -> StyleGAN2:
+    shapes = expected_shapes(16)
+    return StyleGAN2(prepare_stylegan2({key: torch.ones(shape) for key, shape in shapes.items()}))
+
+
+def test_styles_come_back(tmp_path: Path) -> None:
+    net = small_stylegan2()
+    styles = [torch.randn(width) for width in net.style_widths]
+    write_codes(tmp_path / "s.safetensors", torch.zeros(net.n_layers, 512), net, styles)
+    found = read_styles(tmp_path / "s.safetensors", net)
+    assert found is not None and all(torch.equal(a, b) for a, b in zip(found, styles, strict=True))
+    write_codes(tmp_path / "w.safetensors", torch.zeros(net.n_layers, 512), net)
+    assert read_styles(tmp_path / "w.safetensors", net) is None
+
+
+@pytest.mark.parametrize("styles", [torch.zeros(5), torch.full((100_000,), torch.nan), torch.zeros(2, 2)])
+def test_styles_of_something_else_are_refused(tmp_path: Path, styles: torch.Tensor) -> None:
+    net = small_stylegan2()
+    bad = styles[: sum(net.style_widths)] if styles.numel() > 1000 else styles
+    save_file({"codes": torch.zeros(net.n_layers, 512), "styles": bad.contiguous()}, tmp_path / "bad.safetensors")
+    with pytest.raises(UsageError, match=r"bad\.safetensors: styles must be"):
+        read_styles(tmp_path / "bad.safetensors", net)

@@ -27,6 +27,7 @@ from mien.stages.pool import (
     Pool,
     build_pool,
     colour_picture,
+    export_pool,
     load_pool,
     pool_key,
     start_features,
@@ -195,6 +196,27 @@ def test_the_reference_s_embeddings_are_of_the_full_picture_and_its_own_range(tm
 
     made = build_pool(Toy(), settings(reference=True), tmp_path, "key")  # type: ignore[arg-type]
     assert asked == [(1024, True)] * 2 and made.embeddings.shape == (10, 3)
+
+
+def test_a_pool_as_files(tmp_path: Path) -> None:
+    class Toy(ToyNetworks):
+        def render(self, wp: Tensor) -> Tensor:
+            return self.look(wp)
+
+    networks, pool = Toy(), build(tmp_path)
+    export_pool(networks, pool, settings(), tmp_path / "out", pictures=3)  # type: ignore[arg-type]
+    names = ["000000.jpg", "000001.jpg", "000002.jpg", "codes.safetensors", "embeddings.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    codes = load_file(tmp_path / "out" / "codes.safetensors")
+    again = networks.truncate(networks.map(codes["z"]), 0.7)
+    assert torch.allclose(codes["w"], again, atol=1e-6) and torch.equal(codes["codes"], pool.codes)
+    assert torch.equal(load_file(tmp_path / "out" / "embeddings.safetensors")["embeddings"], pool.embeddings)
+    (tmp_path / "out" / "000001.jpg").write_bytes(b"mine")
+    export_pool(networks, pool, settings(), tmp_path / "out", pictures=99)  # type: ignore[arg-type]
+    assert (tmp_path / "out" / "000001.jpg").read_bytes() == b"mine"
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == len(pool)
+    with pytest.raises(OutputError, match="cannot write"):
+        export_pool(networks, pool, settings(), tmp_path / "out" / "codes.safetensors")  # type: ignore[arg-type]
 
 
 def test_the_key_names_everything_that_the_pool_comes_from() -> None:

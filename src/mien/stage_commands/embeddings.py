@@ -15,7 +15,7 @@ from mien.errors import UsageError
 from mien.geometry import to_tensor
 from mien.stage_commands.kit import Kit
 from mien.stages.export import write_bytes
-from mien.tray import CROP, EMBEDDINGS, Tray
+from mien.tray import CROP, EMBEDDINGS, Tray, listed
 
 SAVED = 256  # faces between two writings; a killed command loses at most so many
 Rows = dict[str, Tensor]
@@ -31,7 +31,7 @@ def embed_tray(folder: Path, kit: Kit, again: bool) -> None:
     tray = Tray(folder)
     names, path = tray.names(), tray.folder / EMBEDDINGS
     tray.missing(names, CROP, "crop", "align PHOTO")
-    rows = _rows(path) if path.exists() and not again else {}
+    rows = _named(path) if path.exists() and not again else {}
     rows = {name: rows[name] for name in names if name in rows}
     todo = [name for name in names if name not in rows]
     for first in range(0, len(todo), kit.recipe.batch):
@@ -46,7 +46,7 @@ def embed_tray(folder: Path, kit: Kit, again: bool) -> None:
 
 
 def read_embeddings(path: Path, names: list[str] | int) -> Tensor:
-    """Embeddings [N, E] of a file, for some faces by name, or for so many pool faces.
+    """Embeddings [N, E] of a file, for some faces by name, or for so many pool faces by number.
 
     The file holds a tensor `embeddings`; where it says `names` (a JSON list in its metadata), rows go by them,
     else by their order.
@@ -54,31 +54,38 @@ def read_embeddings(path: Path, names: list[str] | int) -> Tensor:
     Raises:
         UsageError: the file is damaged or does not fit; the message names it.
     """
-    rows = _rows(path)
-    if isinstance(names, int):
-        if len(rows) != names:
-            raise UsageError(f"{path} has {len(rows)} embeddings, the pool {names} faces",
-                             "give the --recipe of the pool, or export it again")
-        return torch.stack(list(rows.values()))
-    found = [rows.get(name, rows.get(str(i))) for i, name in enumerate(names)]
-    lacking = [name for name, row in zip(names, found, strict=True) if row is None]
+    values, named = _read(path)
+    count = names if isinstance(names, int) else len(names)
+    if named is None or isinstance(names, int):
+        if len(values) != count:
+            raise UsageError(f"{path} has {len(values)} embeddings for {count} faces", "make it anew")
+        return values
+    places = {name: i for i, name in enumerate(named)}
+    lacking = [name for name in names if name not in places]
     if lacking:
-        raise UsageError(f"{path} has no embedding of {lacking[0]}", "run: mien features FOLDER")
-    return torch.stack([row for row in found if row is not None])
+        raise UsageError(f"{path} has no embedding of {listed(lacking)}", "run: mien features FOLDER")
+    return values[[places[name] for name in names]]
 
 
-def _rows(path: Path) -> Rows:
-    """Embeddings by name, or by number where the file names none."""
+def _named(path: Path) -> Rows:
+    values, names = _read(path)
+    if names is None:
+        raise UsageError(f"{path} does not say whose its embeddings are", "run: mien features --again FOLDER")
+    return dict(zip(names, values, strict=True))
+
+
+def _read(path: Path) -> tuple[Tensor, list[str] | None]:
+    """The rows of a file, and their names where it has them."""
     try:
         with safe_open(path, "pt") as file:
             values = file.get_tensor("embeddings").float()
             names = json.loads((file.metadata() or {}).get("names", "null"))
     except (OSError, SafetensorError, ValueError) as error:
         raise UsageError(f"{path} holds no embeddings: {error}", "run: mien features FOLDER") from error
-    names = [str(i) for i in range(len(values))] if names is None else names
-    if values.ndim != 2 or len(values) != len(names) or not torch.isfinite(values).all():
+    fits = names is None or (isinstance(names, list) and len(names) == len(values))
+    if values.ndim != 2 or not fits or not torch.isfinite(values).all():
         raise UsageError(f"{path}: embeddings must be [N, E], finite, one a name, not {list(values.shape)}")
-    return dict(zip(names, values, strict=True))
+    return values, names
 
 
 def _write(path: Path, rows: Rows) -> None:

@@ -96,10 +96,13 @@ def align_dataset(src: Path, folder: Path, kit: Kit, again: bool, largest: bool,
     dataset, tray = open_dataset(src, layout, subset), Tray(folder)
     names, known = dataset.names(), tray.by_photo()
     faces = crops = faceless = skipped = 0
+    owners: dict[str, str] = {}
     for number, name in enumerate(names, 1):
+        stem = stem_of(name)
         try:
-            found, made = _align(dataset.root / name, stem_of(name), tray, known.get(stem_of(name), []), kit, again,
-                                 largest)
+            if owners.setdefault(stem, name) != name:
+                raise UsageError(f"its faces would lie where those of {owners[stem]} do")
+            found, made = _align(dataset.root / name, stem, tray, known.get(stem, []), kit, again, largest)
         except (PhotoError, UsageError) as error:
             skipped += 1
             kit.say(f"skipped {name}: {error.message}")

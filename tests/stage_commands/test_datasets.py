@@ -1,0 +1,146 @@
+"""Whole datasets through the stage commands: align, collect, compare."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import drawn
+from mien.datasets.layouts import open_dataset
+from mien.errors import OutputError, UsageError
+from mien.recipe import Recipe
+from mien.records import Face, Pixels
+from mien.stage_commands.collecting import collect_dataset
+from mien.stage_commands.comparing import compare_tray
+from mien.stage_commands.photos import align_dataset
+from mien.tray import CROP, RESULT_PICTURE, Tray, write_picture
+from trays import Networks, draw, face_at, kit, shown, waves
+
+
+class Looking(Networks):
+    """Finds the faces in photographs of 300 px, one each in other pictures."""
+
+    def detect(self, photo: Pixels) -> list[Face]:
+        return self.faces if photo.shape[1] == 300 else [face_at(64, 64, 128)] * (photo.shape[0] == 256)
+
+
+@pytest.fixture
+def src(tmp_path: Path) -> Path:
+    """A dataset with folders, a broken photo, one without a face and two of one stem."""
+    for name in ("a/one.png", "a/two.png", "b/one.png"):
+        write_picture(_made(tmp_path / "src" / name), waves(200, 300))
+    write_picture(tmp_path / "src" / "empty.png", waves(100, 100))
+    (tmp_path / "src" / "broken.jpg").write_bytes(b"rubbish")
+    Image.fromarray(waves(200, 300)).save(tmp_path / "src" / "a" / "one.jpg")
+    return tmp_path / "src"
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def align(src: Path, tray: Tray, faces: list[Face], largest: bool = False, again: bool = False) -> None:
+    align_dataset(src, tray.folder, kit(Looking(faces), quiet=False), again, largest, "auto", None)
+
+
+def test_faces_lie_where_their_photos_do(src: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tray = Tray(tmp_path / "tray")
+    align(src, tray, [face_at(20, 20), face_at(150, 60)])
+    assert tray.names() == ["a/one.0", "a/one.1", "a/two.0", "a/two.1", "b/one.0", "b/one.1"]
+    for folder in (tray.folder, tray.folder / "a"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    said = capsys.readouterr().err
+    assert "skipped broken.jpg" in said
+    assert "skipped a/one.png: its faces would lie where those of a/one.jpg do" in said
+    assert said.endswith("6 faces found, 6 crops written to " + f"{tray.folder}, 1 photos without a face, 2 skipped\n")
+    before = {path: path.stat().st_mtime_ns for path in tray.folder.rglob("*.png")}
+    align(src, tray, [face_at(20, 20), face_at(150, 60)])
+    assert "0 crops written" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in tray.folder.rglob("*.png")}
+
+
+def test_the_largest_face_alone(src: Path, tmp_path: Path) -> None:
+    tray = Tray(tmp_path / "tray")
+    align(src, tray, [face_at(20, 20), face_at(150, 60, 100)], largest=True)
+    assert tray.names() == ["a/one.1", "a/two.1", "b/one.1"]
+    align(src, tray, [face_at(20, 20)], largest=True, again=True)
+    assert tray.names() == ["a/one.0", "a/two.0", "b/one.0"]
+
+
+def collect(src: Path, tray: Tray, dst: Path, recipe: Recipe | None = None) -> None:
+    collect_dataset(src, tray.folder, dst, kit(Looking([]), recipe=recipe), "auto", None)
+
+
+def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
+    tray, dst = Tray(tmp_path / "tray"), tmp_path / "dst"
+    align(src, tray, [face_at(20, 20), face_at(150, 60, 100)])
+    with pytest.raises(UsageError, match="no rendered results"):
+        collect(src, tray, dst)
+    draw(tray, "a/one.1", 255)  # of the largest face
+    draw(tray, "a/one.0", 0)
+    draw(tray, "b/one.0", 0)  # not of the largest: left out
+    write_picture(tray.path("a/two.1", RESULT_PICTURE), tray.crop("a/two.1", tray.record("a/two.1")).pixels)
+    collect(src, tray, dst)
+    record = json.loads((dst / "mien.json").read_text())
+    files = sorted(path.relative_to(dst).as_posix() for path in dst.rglob("*") if path.is_file())
+    assert files == ["a/one.jpg", "a/two.png", "mien.json"]
+    assert shown(dst / "a/one.jpg").min() > 250  # the whole new picture
+    assert record["blurred"] == ["a/two.png"]
+    crop = tray.crop("a/two.1", tray.record("a/two.1")).pixels
+    changed = (shown(dst / "a/two.png") != crop).any(axis=2)
+    assert changed[100:156, 100:156].mean() > 0.9 and not changed[0].any()
+    nothing, undrawn = "no face of it in the folder", "its largest face has no rendered result"
+    assert record["left_out"] == {"a/one.png": nothing, "broken.jpg": nothing, "b/one.png": undrawn,
+                                  "empty.png": nothing}
+    collect(src, tray, dst)  # its own again
+    other = Tray(tmp_path / "other")
+    align(src, other, [face_at(20, 20)])
+    draw(other, "a/one.0", 255)
+    with pytest.raises(OutputError, match="is not empty"):
+        collect(src, other, dst)
+    with pytest.raises(UsageError, match="DST lies inside SRC"):
+        collect(src, tray, src / "inside")
+
+
+def test_the_reference_s_jpeg_is_smaller(src: Path, tmp_path: Path) -> None:
+    tray, sizes = Tray(tmp_path / "tray"), []
+    align(src, tray, [face_at(20, 20)])
+    write_picture(tray.path("a/one.0", RESULT_PICTURE), waves(256, 256)[::-1].copy() // 2 + 120)
+    for name in ("default", "falco-reference"):
+        collect(src, tray, tmp_path / name, Recipe.load(name))
+        sizes.append((tmp_path / name / "a/one.jpg").stat().st_size)
+        with Image.open(tmp_path / name / "a/one.jpg") as picture:
+            assert "progressive" in picture.info and not picture.getexif()
+    assert sizes[0] > sizes[1]
+
+
+def test_labels_and_splits_come_along(tmp_path: Path) -> None:
+    src, tray, dst = drawn.celebahq(tmp_path / "src"), Tray(tmp_path / "tray"), tmp_path / "dst"
+    for path in (src / "data").iterdir():
+        write_picture(path, waves(200, 300))
+    align(src, tray, [face_at(20, 20)])
+    for name in tray.names()[1:]:
+        draw(tray, name, 255)
+    collect(src, tray, dst)
+    old, new = open_dataset(src), open_dataset(dst)
+    assert (new.layout, len(new.photos)) == ("celebahq", len(old.photos) - 1)
+    for table in ("splits", "people"):
+        assert getattr(new, table) == {name: getattr(old, table)[name] for name in new.photos}
+
+
+def test_sheets_show_what_is_there(src: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tray = Tray(tmp_path / "tray")
+    align(src, tray, [face_at(20, 20)])
+    with pytest.raises(UsageError, match="nothing in"):
+        compare_tray(tray.folder, tmp_path / "sheets", 1)
+    draw(tray, "a/one.0", 255)
+    tray.path("a/two.0", CROP).unlink()
+    compare_tray(tray.folder, tmp_path / "sheets", 1)
+    assert capsys.readouterr().out == f"{tmp_path / 'sheets' / 'sheet-001.png'}\n"
+    assert shown(tmp_path / "sheets" / "sheet-001.png").shape[1] == 4 * 264 + 8
+    assert stat.S_IMODE((tmp_path / "sheets").stat().st_mode) == 0o700
