@@ -20,6 +20,7 @@ Source = Annotated[Path, typer.Argument(metavar="PHOTO|SRC", help="A photograph,
 Folder = Annotated[Path, typer.Argument(help="Folder of single faces, made by mien align; private.")]
 Out = Annotated[Path, typer.Argument(help="Photograph to write, in the format of PHOTO.")]
 RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, falco, falco-reference, or a TOML file.")]
+PoolSize = Annotated[int | None, typer.Option("--pool-size", help="Generated faces to choose from.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Again = Annotated[bool, typer.Option("--again", help="Make anew what is there already.")]
 Afresh = Annotated[bool, typer.Option("--again", help="Delete what FOLDER has of this photo first.")]
@@ -72,30 +73,30 @@ def features(folder: Folder, recipe: RecipeOption = "default", again: Again = Fa
     embed_tray(folder, _kit(recipe, quiet), again)
 
 
-def invert(folder: Folder, recipe: RecipeOption = "default", again: Again = False,
+def invert(folder: Folder, recipe: RecipeOption = "default", pool_size: PoolSize = None, again: Again = False,
            quiet: Quiet = False) -> None:
     """Find each crop's codes: .inversion.safetensors (codes whitened, w_plus), .inversion.png."""
     from mien.stage_commands.codes import invert_tray
 
-    invert_tray(folder, _kit(recipe, quiet), again)
+    invert_tray(folder, _kit(recipe, quiet, pool_size), again)
 
 
-def pair(folder: Folder, recipe: RecipeOption = "default",
+def pair(folder: Folder, recipe: RecipeOption = "default", pool_size: PoolSize = None,
          by: Annotated[tuple[Path, Path] | None, typer.Option(
              metavar="REAL POOL", help="Embeddings [N, E] to pair by: the faces' file and the pool's.")] = None,
          again: Again = False, quiet: Quiet = False) -> None:
     """Choose a generated face for each crop: pair in its .json, .pair.png."""
     from mien.stage_commands.codes import pair_tray
 
-    pair_tray(folder, _kit(recipe, quiet), again, by)
+    pair_tray(folder, _kit(recipe, quiet, pool_size), again, by)
 
 
-def optimise(folder: Folder, recipe: RecipeOption = "default", again: Again = False,
+def optimise(folder: Folder, recipe: RecipeOption = "default", pool_size: PoolSize = None, again: Again = False,
              quiet: Quiet = False) -> None:
     """Make new faces from inversions and pairs: .result.safetensors, similarity and more in .json."""
     from mien.stage_commands.codes import optimise_tray
 
-    optimise_tray(folder, _kit(recipe, quiet), again)
+    optimise_tray(folder, _kit(recipe, quiet, pool_size), again)
 
 
 def render(source: Codes, out: Drawing = None, recipe: RecipeOption = "default", again: Again = False,
@@ -163,8 +164,8 @@ def export(photo: Photo, out: Out) -> None:
     export_photo(photo, out)
 
 
-def _kit(recipe: str, quiet: bool) -> Kit:
+def _kit(recipe: str, quiet: bool, pool_size: int | None = None) -> Kit:
     from mien.recipe import Recipe
     from mien.stage_commands.kit import Kit
 
-    return Kit(Recipe.load(recipe), quiet)
+    return Kit(Recipe.load(recipe).with_changes({"pool.size": pool_size}), quiet)
