@@ -38,9 +38,10 @@ WRAPPED: dict[str, Callable[[State], Any]] = {
     "farl_vitb16_visual": lambda state: {"state_dict": state},
     "clip_vitb16": lambda state: state | {"input_resolution": torch.tensor(224), "context_length": torch.tensor(77),
                                           "vocab_size": torch.tensor(49408)},
-    "clip_vitb32": lambda state: state, "dino_vitb16": lambda state: state, "s3fd": lambda state: state}
+    "clip_vitb32": lambda state: state, "dino_vitb16": lambda state: state, "s3fd": lambda state: state,
+    "fan4_2d": lambda state: state}
 NAMES = {"rosinality_stylegan2_1024": "stylegan2_ffhq1024", "nvidia_ada_g_ema_1024": "stylegan2_ffhq1024",
-         "e4e_ffhq_encode": "e4e", "arcface_ir_se50": "arcface", "farl_vitb16_visual": "farl"}
+         "e4e_ffhq_encode": "e4e", "arcface_ir_se50": "arcface", "farl_vitb16_visual": "farl", "fan4_2d": "fan"}
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ELSEWHERE = {"alignment", "fan4_2d", "knn_pairing"}  # compared where those parts of the pipeline are tested
-NOT_OURS = {("s3fd", "detect_from_image_boxes")}  # of a path that FALCO does not take
-
 
 def test_every_array_was_asked_for(request: pytest.FixtureRequest, folder: Path,
                                    arrays_read: set[tuple[str, str]]) -> None:
@@ -23,5 +20,5 @@ def test_every_array_was_asked_for(request: pytest.FixtureRequest, folder: Path,
     unread = set()
     for path in folder.glob("*.npz"):
         with np.load(path, allow_pickle=False) as found:
-            unread |= {(path.stem, key) for key in found.files if path.stem not in ELSEWHERE}
-    assert unread - NOT_OURS - arrays_read == set()
+            unread |= {(path.stem, key) for key in found.files}
+    assert unread - arrays_read == set()

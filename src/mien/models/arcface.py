@@ -54,7 +54,7 @@ class ArcFace(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         with reduced(x, self.precision):
             x = self.output_layer(self.body(self.input_layer(x)))
-        return F.normalize(x.float(), dim=1)
+        return F.normalize(x.to(next(self.parameters()).dtype), dim=1)
 
 
 def face_view(image: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class Output(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         # Each sample's own 1x1 weights, as one product of matrices: there are only three rows of them.
         weight = (style[:, :, None] * self.weight[:, :, 0, 0].T).to(x)  # [B, C, 3]
-        rgb = (x.permute(0, 2, 3, 1) @ weight[:, None]).float()  # [B, H, W, 3]
+        rgb = (x.permute(0, 2, 3, 1) @ weight[:, None]).to(self.bias)  # [B, H, W, 3]
         return rgb.permute(0, 3, 1, 2) + self.bias[:, None, None]
 
 
@@ -157,12 +157,12 @@ class StyleGAN2(Generator):
                 found.append(cast(Output, self.outputs[i // 2]).style(wp[:, i + 1]))
         return found
 
-    def synthesise(self, styles: Styles, size: int | None = None, precision: torch.dtype = torch.float32) -> Tensor:
+    def synthesise(self, styles: Styles, size: int | None = None, precision: torch.dtype | None = None) -> Tensor:
         """S -> images [B, 3, size, size] in about -1..1; a smaller size costs only the layers up to it.
 
         Args:
-            size: 4, 8, ... up to the network's own, which is the default. precision: of the feature maps; the picture
-                is put together in float32.
+            size: 4, 8, ... up to the network's own, which is the default. precision: of the feature maps, by default
+                the weights'; the picture is put together in the weights' own.
 
         Raises:
             ValueError: the network has no output of that size.
@@ -171,7 +171,8 @@ class StyleGAN2(Generator):
         if size not in {4 * 2**i for i in range(len(self.outputs))}:
             raise ValueError(f"no output of {size} px in a network of {self.size} px")
         steps = iter(styles)
-        x = self.const.to(precision, memory_format=torch.channels_last).expand(len(styles[0]), -1, -1, -1)
+        start = self.const.to(precision or self.const.dtype, memory_format=torch.channels_last)
+        x = start.expand(len(styles[0]), -1, -1, -1)
         image: Tensor | None = None
         for i, layer in enumerate(self.layers):
             x = layer(x, next(steps))
@@ -187,7 +188,7 @@ class StyleGAN2(Generator):
     def _double(self, image: Tensor) -> Tensor:
         return F.conv_transpose2d(image, self.doubling, stride=2, padding=1, groups=3)
 
-    def forward(self, wp: Tensor, size: int | None = None, precision: torch.dtype = torch.float32) -> Tensor:
+    def forward(self, wp: Tensor, size: int | None = None, precision: torch.dtype | None = None) -> Tensor:
         """Synthesis, W+ [B, L, 512] -> images [B, 3, size, size] in about -1..1, see `synthesise`."""
         return self.synthesise(self.styles(wp), size, precision)
 

@@ -131,7 +131,7 @@ class VisionTransformer(nn.Module):
                 x = _norm(x, self.ln_pre_weight, self.ln_pre_bias, True)
             for block in self.blocks:
                 x = block(x)
-        return x.float()
+        return x.to(self.class_embedding)
 
     def finish(self, tokens: Tensor) -> Tensor:
         """Tokens [B, T, 768] -> embeddings [B, 512] (CLIP, FaRL) or [B, 768] (DINO)."""
