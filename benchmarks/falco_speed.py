@@ -156,9 +156,9 @@ def trained(count: int, steps: int) -> str:
     gap = (small - whole).flatten(1).norm(dim=1) / (whole - start).flatten(1).norm(dim=1)
     rows = [f"| {name} | {cosine:.3f} | {attribute:.2f} |" for name, (cosine, attribute) in
             zip(("start", "end, through the whole picture", "end, through 256 px"), losses, strict=True)]
-    said = (f"With the mobile set's trained weights, {count} faces, {steps} steps, float32; losses of the whole picture, "
-            "mean over faces. Most of the 2,560 numbers hardly show, and Adam moves them all the same: the two ends lie "
-            f"{100 * float(gap.mean()):.0f} % of the way gone from one another.")
+    said = (f"With the mobile set's trained weights, {count} faces, {steps} steps, float32; losses of the whole "
+            "picture, mean over faces. Most of the numbers hardly show, and Adam moves them all the same: the two ends "
+            f"lie {100 * float(gap.mean()):.0f} % of the way gone from one another.")
     return "\n".join([said, "", "| | cosine to the original | attribute loss |", "|---|---|---|", *rows])
 
 

@@ -213,3 +213,20 @@ def test_a_partial_file_keeps_the_other_defaults(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\n[optimise]\nmargin = 0.2\n')
     assert Recipe.load(str(file)) == Recipe(name="mine", optimise=Optimise(margin=0.2))
+
+
+def test_fields_are_set_from_words() -> None:
+    changed = Recipe().with_settings(["pair.distance = cosine", "optimise.layers=[4, 5]", "pool.size=100", "name='a b'",
+                                      "pair.unique=false"])
+    assert (changed.pair.distance, changed.optimise.layers, changed.pool.size) == ("cosine", (4, 5), 100)
+    assert (changed.name, changed.pair.unique) == ("a b", False)
+    assert Recipe().with_settings([]) == Recipe()
+
+
+@pytest.mark.parametrize("setting, words", [
+    ("pool.size", "KEY=VALUE"), ("pool.size=many", "pool.size"), ("pool.colour=3", "pool.colour"), ("=3", "Extra"),
+    ("nowhere.size=3", "no table 'nowhere'"), ("pool=3", "pool"), ("optimise.layers=[5, 4]", "rising order"),
+])
+def test_settings_that_mean_nothing_are_named(setting: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Recipe().with_settings([setting])

@@ -30,6 +30,8 @@ FeaturesOption = Annotated[str | None, typer.Option(
     "--features", help="Attribute features of falco: farl, clip_vitb16, clip_vitb32, dino_vitb16, arcface.")]
 DetectorOption = Annotated[str | None, typer.Option("--detector", help="yunet, or s3fd: the paper's, imported.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+SettingsOption = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="A field of the recipe, as in optimise.space=s; may be repeated.")]
 SizeOption = Annotated[int | None, typer.Option("--pool-size", help="Generated faces to choose from.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything random.")]
 
@@ -41,6 +43,7 @@ def anonymize(
     layout: Annotated[str, typer.Option(help="auto, folder, celebahq, celeba, lfw or imagefolder.")] = "auto",
     subset: Annotated[str | None, typer.Option(help="Splits of a dataset, as in train+val.")] = None,
     recipe: RecipeOption = "default",
+    settings: SettingsOption = None,
     models: ModelsOption = None,
     features: FeaturesOption = None,
     detector: DetectorOption = None,
@@ -70,7 +73,7 @@ def anonymize(
     chosen = Recipe.load(recipe).with_changes({
         "models": models, "features": features, "detect.network": detector,
         "optimise.steps": steps, "optimise.margin": margin, "pair.k": k, "batch": batch, "pool.size": pool_size,
-        "seed": seed, "pool.seed": None, "identity": identity, "on_failure": on_failure})
+        "seed": seed, "pool.seed": None, "identity": identity, "on_failure": on_failure}).with_settings(settings or ())
     key = _read_key(key_file)
     from mien.api import make_request, with_weights
 

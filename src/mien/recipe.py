@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -148,6 +149,23 @@ class Recipe(_Table):
             raise UsageError(f"{name} is not TOML: {error}") from error
         except ValidationError as error:
             raise UsageError(f"recipe {name}: {_first(error)}") from error
+
+    def with_settings(self, settings: Sequence[str]) -> Recipe:
+        """A copy with fields replaced as the command line says: "optimise.layers=[3, 4]", "pair.distance=cosine".
+
+        Raises:
+            UsageError: there is no such field, or a value does not validate.
+        """
+        changes: dict[str, Any] = {}
+        for setting in settings:
+            key, sign, text = setting.partition("=")
+            if not sign:
+                raise UsageError(f"--set {setting}: expected KEY=VALUE", "for instance: --set pair.distance=cosine")
+            try:
+                changes[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+            except tomllib.TOMLDecodeError:  # a word without quotes
+                changes[key.strip()] = text.strip()
+        return self.with_changes(changes)
 
     def settled(self) -> Recipe:
         """With `auto` replaced by what is fastest on this machine: a run's record says what was computed."""

@@ -41,6 +41,14 @@ def test_a_good_run_says_so(tmp_path: Path) -> None:
     assert "All well" in text
 
 
+def test_what_is_to_be_known_of_the_dataset_is_told(tmp_path: Path) -> None:
+    summary = run_of([face(number=0)])
+    assert "About the dataset" not in rendered(summary, tmp_path).text
+    summary.layout, summary.notes = "lfw", ["folders are people's names", *HOSTILE]
+    text = rendered(summary, tmp_path).text
+    assert "Read and written in the layout lfw." in text and "folders are people's names" in text
+
+
 def test_blurred_faces_are_changed_but_not_judged(tmp_path: Path) -> None:
     rows = [face(number=0), face(number=1, status="blurred", reason="smaller than 16 pixels")]
     text = rendered(run_of(rows), tmp_path).text

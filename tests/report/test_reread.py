@@ -30,6 +30,8 @@ def record(summary: Summary, recipe: Recipe) -> dict[str, Any]:
         "statuses": dict(summary.statuses),
         "reasons": dict(summary.reasons),
         "skipped": [{"file": skip.file, "reason": skip.reason} for skip in summary.skipped],
+        "layout": "celebahq",
+        "notes": ["a mapping leads to people"],
     }
 
 
@@ -55,6 +57,7 @@ def test_the_page_is_built_again_from_the_result(finished: Path) -> None:
     page = Page(out.read_text())
     assert_self_contained(out.read_text(), page)
     assert "(2 of 2, closest distance 0.71, limit 0.70)" in page.text and "HEIC is not supported" in page.text
+    assert "layout celebahq" in page.text and "a mapping leads to people" in page.text
     assert "smaller than 16 pixels" in page.text and "img" not in page.tags and "person-1" not in page.text
 
 

@@ -109,6 +109,7 @@ def _content(summary: Summary, recipe: Recipe, pairs: Sequence[Pair]) -> dict[st
     return {
         "verdict": verdict(outcomes, summary.skipped, summary.photos, limit),
         "counts": _counts(summary), "reasons": reasons(outcomes),
+        "layout": summary.layout, "notes": [printable(note) for note in summary.notes],
         "skipped": skipped[:LISTED], "skipped_more": max(0, len(skipped) - LISTED),
         "why_skipped": why_skipped.most_common(20), "limit": limit, "margin": recipe.optimise.margin,
         "distances": histogram(judge_distances(replaced), limit, f"limit {limit:g}", limit=True),

@@ -34,6 +34,8 @@ class _Record(BaseModel):
     recipe_hash: str
     skipped: list[Skipped]
     stages: dict[str, float] = {}
+    layout: str = "folder"
+    notes: list[str] = []
     wall: float = 0.0
 
 
@@ -53,7 +55,8 @@ def read_run(dst: Path) -> tuple[Summary, Recipe]:
     summary = Summary(
         photos=record.photos, faces=len(outcomes), statuses=Counter(row.status for row in outcomes),
         reasons=Counter(row.reason for row in outcomes if row.reason), skipped=record.skipped,
-        stages=dict(record.stages), outcomes=outcomes, wall=record.wall)
+        stages=dict(record.stages), outcomes=outcomes, wall=record.wall,
+        layout=record.layout, notes=record.notes)
     return summary, record.recipe
 
 

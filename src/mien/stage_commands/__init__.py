@@ -20,7 +20,8 @@ Source = Annotated[Path, typer.Argument(metavar="PHOTO|SRC", help="A photograph,
 Folder = Annotated[Path, typer.Argument(help="Folder of single faces, made by mien align; private.")]
 Out = Annotated[Path, typer.Argument(help="Photograph to write, in the format of PHOTO.")]
 RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, falco, falco-reference, or a TOML file.")]
-PoolSize = Annotated[int | None, typer.Option("--pool-size", help="Generated faces to choose from.")]
+Settings = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="A field of the recipe, as in pair.distance=cosine; may be repeated.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Again = Annotated[bool, typer.Option("--again", help="Make anew what is there already.")]
 Afresh = Annotated[bool, typer.Option("--again", help="Delete what FOLDER has of this photo first.")]
@@ -47,75 +48,76 @@ def read(photo: Photo, out: Annotated[Path, typer.Argument(help="PNG to write.")
 
 
 def detect(photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs.")],
-           recipe: RecipeOption = "default", quiet: Quiet = False) -> None:
+           recipe: RecipeOption = "default", settings: Settings = None, quiet: Quiet = False) -> None:
     """Print one JSON line a face: file, face, box (x, y, width, height), points, score."""
     from mien.stage_commands.photos import detect_photos
 
-    detect_photos(photos, _kit(recipe, quiet))
+    detect_photos(photos, _kit(recipe, quiet, settings))
 
 
-def align(src: Source, folder: Folder, recipe: RecipeOption = "default", layout: Layout = "auto",
-          subset: Subset = None, largest: Annotated[bool, typer.Option(help="One face a photo.")] = False,
-          again: Afresh = False, quiet: Quiet = False) -> None:
+def align(src: Source, folder: Folder, recipe: RecipeOption = "default", settings: Settings = None,
+          layout: Layout = "auto", subset: Subset = None,
+          largest: Annotated[bool, typer.Option("--largest", help="One face a photo.")] = False, again: Afresh = False, quiet: Quiet = False) -> None:
     """Cut a photo's or a dataset's faces into FOLDER: <stem>.<i>.png and .json (file, box, points, score, quad)."""
     from mien.stage_commands.photos import align_dataset, align_photo
 
     if src.is_dir():
-        align_dataset(src, folder, _kit(recipe, quiet), again, largest, layout, subset)
+        align_dataset(src, folder, _kit(recipe, quiet, settings), again, largest, layout, subset)
     else:
-        align_photo(src, folder, _kit(recipe, quiet), again, largest)
+        align_photo(src, folder, _kit(recipe, quiet, settings), again, largest)
 
 
-def features(folder: Folder, recipe: RecipeOption = "default", again: Again = False, quiet: Quiet = False) -> None:
+def features(folder: Folder, recipe: RecipeOption = "default", settings: Settings = None, again: Again = False,
+             quiet: Quiet = False) -> None:
     """Write the feature network's embeddings of all crops: FOLDER/embeddings.safetensors, [N, E] and names."""
     from mien.stage_commands.embeddings import embed_tray
 
-    embed_tray(folder, _kit(recipe, quiet), again)
+    embed_tray(folder, _kit(recipe, quiet, settings), again)
 
 
-def invert(folder: Folder, recipe: RecipeOption = "default", pool_size: PoolSize = None, again: Again = False,
+def invert(folder: Folder, recipe: RecipeOption = "default", settings: Settings = None, again: Again = False,
            quiet: Quiet = False) -> None:
     """Find each crop's codes: .inversion.safetensors (codes whitened, w_plus), .inversion.png."""
     from mien.stage_commands.codes import invert_tray
 
-    invert_tray(folder, _kit(recipe, quiet, pool_size), again)
+    invert_tray(folder, _kit(recipe, quiet, settings), again)
 
 
-def pair(folder: Folder, recipe: RecipeOption = "default", pool_size: PoolSize = None,
+def pair(folder: Folder, recipe: RecipeOption = "default", settings: Settings = None,
          by: Annotated[tuple[Path, Path] | None, typer.Option(
              metavar="REAL POOL", help="Embeddings [N, E] to pair by: the faces' file and the pool's.")] = None,
          again: Again = False, quiet: Quiet = False) -> None:
     """Choose a generated face for each crop: pair in its .json, .pair.png."""
     from mien.stage_commands.codes import pair_tray
 
-    pair_tray(folder, _kit(recipe, quiet, pool_size), again, by)
+    pair_tray(folder, _kit(recipe, quiet, settings), again, by)
 
 
-def optimise(folder: Folder, recipe: RecipeOption = "default", pool_size: PoolSize = None, again: Again = False,
+def optimise(folder: Folder, recipe: RecipeOption = "default", settings: Settings = None, again: Again = False,
              quiet: Quiet = False) -> None:
     """Make new faces from inversions and pairs: .result.safetensors, similarity and more in .json."""
     from mien.stage_commands.codes import optimise_tray
 
-    optimise_tray(folder, _kit(recipe, quiet, pool_size), again)
+    optimise_tray(folder, _kit(recipe, quiet, settings), again)
 
 
-def render(source: Codes, out: Drawing = None, recipe: RecipeOption = "default", again: Again = False,
-           quiet: Quiet = False) -> None:
+def render(source: Codes, out: Drawing = None, recipe: RecipeOption = "default", settings: Settings = None,
+           again: Again = False, quiet: Quiet = False) -> None:
     """Draw codes at 1024 px: a codes file into OUT, or all results of a folder into .result.png."""
     from mien.stage_commands.codes import render_file, render_tray
 
     if source.is_dir():
         if out is not None:
             raise UsageError("a folder's pictures stay in it: leave OUT away", f"run: mien render {source}")
-        render_tray(source, _kit(recipe, quiet), again)
+        render_tray(source, _kit(recipe, quiet, settings), again)
     elif out is None:
         raise UsageError(f"{source} is no folder of faces; a codes file needs OUT",
                          f"run: mien render {source} OUT.png")
     else:
-        render_file(source, out, _kit(recipe, quiet))
+        render_file(source, out, _kit(recipe, quiet, settings))
 
 
-def verify(first: First, second: Second = None, recipe: RecipeOption = "default",
+def verify(first: First, second: Second = None, recipe: RecipeOption = "default", settings: Settings = None,
            quiet: Quiet = False) -> None:
     """Print the judge's distances as JSON lines: two photos' faces, or FOLDER's results to originals."""
     from mien.stage_commands.verdicts import verify_photos, verify_tray
@@ -123,30 +125,30 @@ def verify(first: First, second: Second = None, recipe: RecipeOption = "default"
     if first.is_dir():
         if second is not None:
             raise UsageError("a folder is verified by itself", f"run: mien verify {first}")
-        verify_tray(first, _kit(recipe, quiet))
+        verify_tray(first, _kit(recipe, quiet, settings))
     elif second is None:
         raise UsageError(f"{first} is no folder of faces; a photo is compared with another",
                          f"run: mien verify {first} PHOTO")
     else:
-        verify_photos(first, second, _kit(recipe, quiet))
+        verify_photos(first, second, _kit(recipe, quiet, settings))
 
 
-def blend(photo: Photo, folder: Folder, out: Out, recipe: RecipeOption = "default",
+def blend(photo: Photo, folder: Folder, out: Out, recipe: RecipeOption = "default", settings: Settings = None,
           quiet: Quiet = False) -> None:
     """Put FOLDER's new faces into their photo; faces without one, or still known, are blurred."""
     from mien.stage_commands.blending import blend_photo
 
-    blend_photo(photo, folder, out, _kit(recipe, quiet))
+    blend_photo(photo, folder, out, _kit(recipe, quiet, settings))
 
 
 def collect(src: Annotated[Path, typer.Argument(help="The dataset that FOLDER was made from.")], folder: Folder,
             dst: Annotated[Path, typer.Argument(help="New folder for the whole new pictures.")],
-            recipe: RecipeOption = "default", layout: Layout = "auto", subset: Subset = None,
+            recipe: RecipeOption = "default", settings: Settings = None, layout: Layout = "auto", subset: Subset = None,
             quiet: Quiet = False) -> None:
     """Write FOLDER's new faces as a dataset in SRC's layout, as the paper does: whole generated pictures, judged."""
     from mien.stage_commands.collecting import collect_dataset
 
-    collect_dataset(src, folder, dst, _kit(recipe, quiet), layout, subset)
+    collect_dataset(src, folder, dst, _kit(recipe, quiet, settings), layout, subset)
 
 
 def compare(folder: Folder, out: Annotated[Path, typer.Argument(help="Folder for the sheets; private.")],
@@ -164,8 +166,8 @@ def export(photo: Photo, out: Out) -> None:
     export_photo(photo, out)
 
 
-def _kit(recipe: str, quiet: bool, pool_size: int | None = None) -> Kit:
+def _kit(recipe: str, quiet: bool, settings: list[str] | None = None) -> Kit:
     from mien.recipe import Recipe
     from mien.stage_commands.kit import Kit
 
-    return Kit(Recipe.load(recipe).with_changes({"pool.size": pool_size}), quiet)
+    return Kit(Recipe.load(recipe).with_settings(settings or ()), quiet)
