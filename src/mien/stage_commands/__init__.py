@@ -57,7 +57,8 @@ def detect(photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help
 
 def align(src: Source, folder: Folder, recipe: RecipeOption = "default", settings: Settings = None,
           layout: Layout = "auto", subset: Subset = None,
-          largest: Annotated[bool, typer.Option("--largest", help="One face a photo.")] = False, again: Afresh = False, quiet: Quiet = False) -> None:
+          largest: Annotated[bool, typer.Option("--largest", help="One face a photo.")] = False,
+          again: Afresh = False, quiet: Quiet = False) -> None:
     """Cut a photo's or a dataset's faces into FOLDER: <stem>.<i>.png and .json (file, box, points, score, quad)."""
     from mien.stage_commands.photos import align_dataset, align_photo
 
