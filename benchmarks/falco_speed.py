@@ -157,7 +157,9 @@ def trained(count: int, steps: int) -> str:
     rows = [f"| {name} | {cosine:.3f} | {attribute:.2f} |" for name, (cosine, attribute) in
             zip(("start", "end, through the whole picture", "end, through 256 px"), losses, strict=True)]
     said = (f"With the mobile set's trained weights, {count} faces, {steps} steps, float32; losses of the whole "
-            "picture, mean over faces. Most of the numbers hardly show, and Adam moves them all the same: the two ends "
+            "picture, mean over faces. Its image head, a network that guesses the 256 px picture, stands in for "
+            "StyleGAN2's own output, which is a part of the picture: what is lost here is an upper bound. Most of the "
+            "numbers hardly show, and Adam moves them all the same: the two ends "
             f"lie {100 * float(gap.mean()):.0f} % of the way gone from one another.")
     return "\n".join([said, "", "| | cosine to the original | attribute loss |", "|---|---|---|", *rows])
 
