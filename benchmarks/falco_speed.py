@@ -131,7 +131,7 @@ def distance(work: Path, name: str, to: str) -> str:
     """Of the first face's end from another way's, relative to the way that one went from the start."""
     one, other = (load_file(work / f"{each}.codes.safetensors") for each in (name, to))
     gap, way = one["codes"][:1] - other["codes"][:1], other["codes"][:1] - other["start"][:1]
-    return f"{100 * float(gap.norm() / way.norm()):.2g} %"
+    return f"{100 * float(gap.norm() / way.norm()):.3g} %"
 
 
 def trained(count: int, steps: int) -> str:
