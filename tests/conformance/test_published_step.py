@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -115,6 +117,21 @@ def doubled(networks: Networks) -> Iterator[None]:
     finally:
         for module in modules:
             module.float()  # type: ignore[attr-defined]
+
+
+def test_the_plain_form_has_the_reference_s_first_gradients(
+        networks: Networks, filled: Any, fill: Any, vectors: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form that the benchmark measures against rounds as the reference does: it modulates weights, not maps."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    plain = import_module("plain_falco").PlainStyleGAN2(filled("stylegan2_ffhq1024"))
+    drawn = torch.from_numpy(fill.formula_image(1024, 1024, 0).transpose(2, 0, 1)[None].astype(np.float32) / 255)
+    form = cast(Networks, SimpleNamespace(generator=plain))
+    codes = WPlus(form, torch.from_numpy(fill.normal("falco/code_real", (18, 512)))[None],
+                  torch.from_numpy(fill.normal("falco/code_fake", (1, 18, 512))), (3, 4, 5, 6, 7))
+    cosine, attribute = measure(networks, targets_of(networks, drawn, raw=True), codes.picture(None), raw=True)
+    for loss, name in ((cosine.abs(), "grad_id_step1"), (attribute, "grad_attr_step1")):
+        found = torch.autograd.grad(loss.sum(), codes.moving, retain_graph=True)[0][0]
+        assert_same(found, vectors("falco_step")[name], relative=1e-4, largest=float("inf"))
 
 
 def test_the_first_gradients_are_exact(networks: Networks, fill: Any, vectors: Any) -> None:
