@@ -157,7 +157,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         none = torch.zeros(len(faces))
         return Optimised(inverted, none, none, none.long())
 
-    def render(networks: Any, codes: torch.Tensor) -> list[Pixels]:
+    def render(networks: Any, codes: torch.Tensor, stretch: bool) -> list[Pixels]:
         return [np.full((1024, 1024, 3), 127, np.uint8) for _ in codes]
 
     for stand_in in (invert, optimise, render):

@@ -98,7 +98,7 @@ def test_landmarks_are_where_the_picture_has_them(x: int, y: int, side: int) -> 
     assert found.shape == (2, POINTS, 2)
     assert (found - torch.tensor([x, y])).abs().max() <= 200 * 2 * side / 195 / MAP + 1  # a cell, and the cutting off
     assert (found == found.round()).all()
-    assert float(network.seen.max()) <= 1.0
+    assert float(network.seen.max()) <= 1 + 1e-6  # the weights of a resized pixel sum up to about 1
 
 
 def test_a_picture_without_boxes_has_no_landmarks() -> None:

@@ -198,6 +198,15 @@ def test_the_reference_s_embeddings_are_of_the_full_picture_and_its_own_range(tm
     assert asked == [(1024, True)] * 2 and made.embeddings.shape == (10, 3)
 
 
+def test_pictures_may_lie_channels_last(tmp_path: Path) -> None:
+    class Toy(ToyNetworks):
+        def look(self, wp: Tensor) -> Tensor:
+            return super().look(wp).contiguous(memory_format=torch.channels_last)
+
+    made = build_pool(Toy(), settings(), tmp_path / "last", "key")  # type: ignore[arg-type]
+    assert torch.allclose(made.colours, build(tmp_path / "first").colours, atol=1e-3)
+
+
 def test_a_pool_as_files(tmp_path: Path) -> None:
     class Toy(ToyNetworks):
         def render(self, wp: Tensor) -> Tensor:

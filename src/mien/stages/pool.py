@@ -197,7 +197,8 @@ def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
     for i in range(0, len(z), BATCH):
         rows.append(_faces(networks, settings, z[i : i + BATCH]))
         progress(min(i + BATCH, len(z)))
-    part = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+    # safetensors takes rows in their plain order only; StyleGAN2's pictures come channels last.
+    part = {name: torch.cat([row[name] for row in rows]).contiguous() for name in rows[0]}
     replace_file(path, lambda target: _write(target, part))
     return part
 
