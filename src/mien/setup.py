@@ -43,12 +43,10 @@ def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
             building: PoolProgress = lambda done, total: None) -> Ready:
     """Fetch what is missing, load the networks, load or build the pool.
 
-    Args:
-        recipe: settled, see `Recipe.settled`.
-
     Raises:
         FetchError, ModelError: weights cannot be had. OutputError: the cache cannot be written.
     """
+    recipe = recipe.settled()
     chosen = model_set(recipe.models, recipe.features, recipe.detect.network)
     paths = chosen.gather(fetching)
     networks = chosen.load(paths, recipe.detect.score, recipe.precision)
