@@ -95,8 +95,9 @@ def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
     changed = (shown(dst / "a/two.png") != crop).any(axis=2)
     assert changed[100:156, 100:156].mean() > 0.9 and not changed[0].any()
     nothing, undrawn = "no face of it in the folder", "its largest face has no rendered result"
-    assert record["left_out"] == {"a/one.png": nothing, "broken.jpg": nothing, "b/one.png": undrawn,
-                                  "empty.png": nothing}
+    other = "the folder's faces are of another photo, or it has changed since"
+    assert record["left_out"] == {"a/one.png": other, "broken.jpg": nothing, "b/one.png": undrawn, "empty.png": nothing}
+    assert str(tray.folder) not in (dst / "mien.json").read_text()
     collect(src, tray, dst)  # its own again
     other = Tray(tmp_path / "other")
     align(src, other, [face_at(20, 20)])
@@ -105,6 +106,24 @@ def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
         collect(src, other, dst)
     with pytest.raises(UsageError, match="DST lies inside SRC"):
         collect(src, tray, src / "inside")
+
+
+def test_what_changed_or_broke_since_is_taken_back_out(src: Path, tmp_path: Path) -> None:
+    tray, dst = Tray(tmp_path / "tray"), tmp_path / "dst"
+    align(src, tray, [face_at(20, 20)])
+    for name in tray.names():
+        draw(tray, name, 255)
+    collect(src, tray, dst)
+    assert all((dst / name).exists() for name in ("a/one.jpg", "a/two.png", "b/one.png"))
+    write_picture(src / "b" / "one.png", waves(200, 301))
+    tray.path("a/two.0", RESULT_PICTURE).write_bytes(b"rubbish")
+    collect(src, tray, dst)
+    assert not (dst / "b/one.png").exists() and not (dst / "a/two.png").exists() and (dst / "a/one.jpg").exists()
+    left = json.loads((dst / "mien.json").read_text())["left_out"]
+    assert "changed since" in left["b/one.png"] and "damaged" in left["a/two.png"]
+    tray.path("a/one.0", ".json").write_text("{}")
+    collect(src, tray, dst)
+    assert not (dst / "a/one.jpg").exists()
 
 
 def test_the_reference_s_jpeg_is_smaller(src: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from PIL import Image
 
 from mien.datasets.dataset import Dataset
 from mien.datasets.layouts import open_dataset
-from mien.errors import OutputError
+from mien.errors import OutputError, PhotoError, UsageError
 from mien.files import replace_file
+from mien.models.cache import sha256_of
 from mien.photo_files import printable
 from mien.records import Crop, Face, Pixels
 from mien.run import check_folders
@@ -73,35 +74,55 @@ def collect_dataset(src: Path, folder: Path, dst: Path, kit: Kit, layout: str, s
 
 def _refuse_filled(dst: Path, tray: Tray) -> None:
     """DST is new, or this folder's own from before."""
-    mark, place = tray.folder / MARK, str(dst.resolve())
+    mark, place = tray.folder / MARK, json.dumps(str(dst.resolve())).encode()
     with write_errors(dst):
-        if dst.exists() and any(dst.iterdir()) and not (mark.exists() and json.loads(mark.read_text()) == place):
+        if dst.exists() and any(dst.iterdir()) and not (mark.exists() and mark.read_bytes() == place):
             raise OutputError(f"{dst} is not empty", "give a new folder")
         dst.mkdir(parents=True, exist_ok=True)
-    write_bytes(mark, json.dumps(place).encode())
+    write_bytes(mark, place)
 
 
 def _collect(dataset: Dataset, photo: str, tray: Tray, names: list[str], dst: Path, kit: Kit, done: Collected) -> None:
-    source = (dataset.root / photo).absolute()
-    records = {name: record for name in names if (record := tray.record(name)).file == str(source)}
-    if not records:
-        done.left_out[photo] = "no face of it in the folder"
-        return
-    name = max(records, key=lambda one: records[one].box[2] * records[one].box[3])
-    if not (tray.has(name, RESULT_PICTURE) and tray.has(name, CROP)):
-        done.left_out[photo] = "its largest face has no rendered result"
-        return
     written = photo if Path(photo).suffix.lower() in (".jpg", ".jpeg", ".png") else f"{photo}.png"
-    face, crop = records[name].as_face(), tray.crop(name, records[name])
-    data, distance = _judged(kit, tray.picture(name), crop, face, written)
+    try:
+        name = _chosen(tray, names, dataset.root / photo)
+        record = tray.record(name)
+        data, distance = _judged(kit, tray.picture(name), tray.crop(name, record), record.as_face(), written)
+    except _LeftOut as left:
+        done.left_out[photo] = str(left)
+    except (PhotoError, UsageError) as error:
+        kit.say(error.message)
+        done.left_out[photo] = "what the folder has of it is damaged"
+    with write_errors(dst):
+        if photo in done.left_out:  # an earlier call may have had something for it
+            (dst / written).unlink(missing_ok=True)
+            return
+        (dst / written).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(dst / written, data)
+    done.outputs[photo] = written
     if distance is None:
         done.blurred.append(photo)
     else:
         done.distances[photo] = distance
-    with write_errors(dst):
-        (dst / written).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(dst / written, data)
-    done.outputs[photo] = written
+
+
+class _LeftOut(Exception):
+    """A photo of which nothing goes into the dataset, and why."""
+
+
+def _chosen(tray: Tray, names: list[str], source: Path) -> str:
+    """The largest face of a photo as it is now, if it has a new one."""
+    records = {name: tray.record(name) for name in names}
+    if not records or not source.is_file():
+        raise _LeftOut("no face of it in the folder")
+    digest = sha256_of(source)
+    mine = {name: record for name, record in records.items() if record.sha256 == digest}
+    if not mine:
+        raise _LeftOut("the folder's faces are of another photo, or it has changed since")
+    name = max(mine, key=lambda one: mine[one].box[2] * mine[one].box[3])
+    if not (tray.has(name, RESULT_PICTURE) and tray.has(name, CROP)):
+        raise _LeftOut("its largest face has no rendered result")
+    return name
 
 
 def _judged(kit: Kit, picture: Pixels, crop: Crop, face: Face, written: str) -> tuple[bytes, float | None]:
