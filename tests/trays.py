@@ -81,6 +81,7 @@ class Networks:
 def kit(networks: Networks, quiet: bool = True, recipe: Recipe | None = None) -> Kit:
     made = Kit(recipe or Recipe(), quiet)
     made.__dict__["networks"] = networks
+    made.__dict__["weights"] = {"fake": "0" * 64}
     return made
 
 

@@ -109,8 +109,8 @@ class Event:
 Progress = Callable[[Event], None]
 
 
-def check_folders(src: Path, dst: Path, work: Path) -> None:
-    """Refuse folders that lie in one another.
+def check_folders(src: Path, dst: Path, work: Path, name: str = "WORK") -> None:
+    """Refuse folders that lie in one another; `name`: what the private one is called.
 
     Raises:
         UsageError: SRC does not exist, or DST or WORK would be read as photos or published by mistake.
@@ -123,8 +123,8 @@ def check_folders(src: Path, dst: Path, work: Path) -> None:
     if not there:
         raise UsageError(f"{src} does not exist", "give a folder of photographs, or one photograph")
     for inner, outer, words in ((b, a, "DST lies inside SRC"), (a, b, "SRC lies inside DST"),
-                                (c, a, "WORK lies inside SRC"), (c, b, "WORK, which is private, lies inside DST"),
-                                (b, c, "DST lies inside WORK"), (a, c, "SRC lies inside WORK")):
+                                (c, a, f"{name} lies inside SRC"), (c, b, f"{name}, which is private, lies inside DST"),
+                                (b, c, f"DST lies inside {name}"), (a, c, f"SRC lies inside {name}")):
         if inner == outer or outer in inner.parents:
             raise UsageError(f"{words}: {inner}", "give folders beside one another")
 
@@ -339,10 +339,9 @@ class Run:
     def _record(self, summary: Summary) -> dict[str, Any]:
         """`mien.json`: everything that decided the result, and the counts. Nothing of who the people are."""
         return {
-            "mien": _version("mien"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"), **versions(),
             "recipe": self.recipe.model_dump(mode="json"), "recipe_hash": self.recipe.hash,
-            "weights_sha256": self.request.weights, "python": platform.python_version(),
-            "versions": {name: _version(name) for name in ("torch", "numpy", "opencv-python-headless", "pillow")},
+            "weights_sha256": self.request.weights,
             **self.request.dataset.record(summary.outputs), "notes": summary.notes,
             "threads": torch.get_num_threads(), "photos": summary.photos, "faces": summary.faces,
             "statuses": dict(summary.statuses), "reasons": dict(summary.reasons),
@@ -384,6 +383,13 @@ def _region_face(box: tuple[float, float, float, float]) -> Face:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def versions() -> dict[str, Any]:
+    """Of everything that decides a result's bytes."""
+    others = ("torch", "numpy", "opencv-python-headless", "pillow")
+    return {"mien": _version("mien"), "python": platform.python_version(),
+            "versions": {name: _version(name) for name in others}}
 
 
 def _version(name: str) -> str:

@@ -57,6 +57,7 @@ class Record(BaseModel):
         face: its number among the faces of the photo. box, points, score: see `mien.records.Face`.
         quad: see `mien.records.Crop`.
         similarity, attribute_distance, steps: see `mien.stages.optimise.Optimised`.
+        drawn: SHA-256 of the result's codes file and of the picture that was drawn of it.
         judge_distance: of the result's picture to the crop.
     """
 
@@ -75,6 +76,7 @@ class Record(BaseModel):
     similarity: float | None = None
     attribute_distance: float | None = None
     steps: int | None = None
+    drawn: tuple[str, str] | None = None
     judge_distance: float | None = None
 
     def as_face(self) -> Face:

@@ -6,26 +6,29 @@ import json
 import stat
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import drawn
 from mien.datasets.layouts import open_dataset
 from mien.errors import OutputError, UsageError
+from mien.models.cache import sha256_of
 from mien.recipe import Recipe
 from mien.records import Face, Pixels
 from mien.stage_commands.collecting import collect_dataset
 from mien.stage_commands.comparing import compare_tray
 from mien.stage_commands.photos import align_dataset
-from mien.tray import CROP, RESULT_PICTURE, Tray, write_picture
-from trays import Networks, draw, face_at, kit, shown, waves
+from mien.tray import CROP, RESULT, RESULT_PICTURE, Tray, write_picture
+from trays import Networks, face_at, kit, shown, waves
 
 
 class Looking(Networks):
-    """Finds the faces in photographs of 300 px, one each in other pictures."""
+    """Finds the faces in photographs, and `later` ones in pictures of crops."""
 
     def detect(self, photo: Pixels) -> list[Face]:
-        return self.faces if photo.shape[1] == 300 else [face_at(64, 64, 128)] * (photo.shape[0] == 256)
+        return self.later if photo.shape[0] == 256 else self.faces if photo.shape[1] >= 300 else []
 
 
 @pytest.fixture
@@ -42,6 +45,15 @@ def src(tmp_path: Path) -> Path:
 def _made(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def draw(tray: Tray, name: str, value: int | Pixels) -> None:
+    """What `mien render` leaves of a result."""
+    pixels = np.full((256, 256, 3), value, np.uint8) if isinstance(value, int) else value
+    tray.path(name, RESULT).write_bytes(b"codes")
+    write_picture(tray.path(name, RESULT_PICTURE), pixels)
+    hashes = sha256_of(tray.path(name, RESULT)), sha256_of(tray.path(name, RESULT_PICTURE))
+    tray.keep(name, tray.record(name).model_copy(update={"drawn": hashes}))
 
 
 def align(src: Path, tray: Tray, faces: list[Face], largest: bool = False, again: bool = False) -> None:
@@ -72,8 +84,8 @@ def test_the_largest_face_alone(src: Path, tmp_path: Path) -> None:
     assert tray.names() == ["a/one.0", "a/two.0", "b/one.0"]
 
 
-def collect(src: Path, tray: Tray, dst: Path, recipe: Recipe | None = None) -> None:
-    collect_dataset(src, tray.folder, dst, kit(Looking([]), recipe=recipe), "auto", None)
+def collect(src: Path, tray: Tray, dst: Path, recipe: Recipe | None = None, later: list[Face] | None = None) -> None:
+    collect_dataset(src, tray.folder, dst, kit(Looking([], later or []), recipe=recipe), "auto", None)
 
 
 def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
@@ -84,26 +96,30 @@ def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
     draw(tray, "a/one.1", 255)  # of the largest face
     draw(tray, "a/one.0", 0)
     draw(tray, "b/one.0", 0)  # not of the largest: left out
-    write_picture(tray.path("a/two.1", RESULT_PICTURE), tray.crop("a/two.1", tray.record("a/two.1")).pixels)
+    draw(tray, "a/two.1", tray.crop("a/two.1", tray.record("a/two.1")).pixels)
     collect(src, tray, dst)
     record = json.loads((dst / "mien.json").read_text())
     files = sorted(path.relative_to(dst).as_posix() for path in dst.rglob("*") if path.is_file())
-    assert files == ["a/one.jpg", "a/two.png", "mien.json"]
+    assert files == ["a/one.jpg", "a/two.png", "mien.json", "mien.parquet"]
+    rows = {row["file"]: row for row in pq.read_table(dst / "mien.parquet").to_pylist()}
+    assert rows["a/one.jpg"]["status"] == "anonymised" and rows["a/one.jpg"]["judge_distance"] > 0.6
+    assert (rows["a/two.png"]["status"], rows["a/two.png"]["judge_distance"]) == ("blurred", None)
     assert shown(dst / "a/one.jpg").min() > 250  # the whole new picture
-    assert record["blurred"] == ["a/two.png"]
+    assert record["statuses"] == {"anonymised": 1, "blurred": 1} and record["weights_sha256"]
     crop = tray.crop("a/two.1", tray.record("a/two.1")).pixels
     changed = (shown(dst / "a/two.png") != crop).any(axis=2)
     assert changed[100:156, 100:156].mean() > 0.9 and not changed[0].any()
     nothing, undrawn = "no face of it in the folder", "its largest face has no rendered result"
-    other = "the folder's faces are of another photo, or it has changed since"
-    assert record["left_out"] == {"a/one.png": other, "broken.jpg": nothing, "b/one.png": undrawn, "empty.png": nothing}
+    other = "the folder's faces are of another photo, or it has changed since: mien align --again"
+    assert {one["file"]: one["reason"] for one in record["skipped"]} == {
+        "a/one.png": other, "broken.jpg": nothing, "b/one.png": undrawn, "empty.png": nothing}
     assert str(tray.folder) not in (dst / "mien.json").read_text()
     collect(src, tray, dst)  # its own again
-    other = Tray(tmp_path / "other")
-    align(src, other, [face_at(20, 20)])
-    draw(other, "a/one.0", 255)
+    stranger = Tray(tmp_path / "other")
+    align(src, stranger, [face_at(20, 20)])
+    draw(stranger, "a/one.0", 255)
     with pytest.raises(OutputError, match="is not empty"):
-        collect(src, other, dst)
+        collect(src, stranger, dst)
     with pytest.raises(UsageError, match="DST lies inside SRC"):
         collect(src, tray, src / "inside")
 
@@ -119,17 +135,75 @@ def test_what_changed_or_broke_since_is_taken_back_out(src: Path, tmp_path: Path
     tray.path("a/two.0", RESULT_PICTURE).write_bytes(b"rubbish")
     collect(src, tray, dst)
     assert not (dst / "b/one.png").exists() and not (dst / "a/two.png").exists() and (dst / "a/one.jpg").exists()
-    left = json.loads((dst / "mien.json").read_text())["left_out"]
-    assert "changed since" in left["b/one.png"] and "damaged" in left["a/two.png"]
+    left = {one["file"]: one["reason"] for one in json.loads((dst / "mien.json").read_text())["skipped"]}
+    assert "changed since" in left["b/one.png"] and "render --again" in left["a/two.png"]
     tray.path("a/one.0", ".json").write_text("{}")
-    collect(src, tray, dst)
+    with pytest.raises(UsageError, match="no photograph of"):
+        collect(src, tray, dst)
     assert not (dst / "a/one.jpg").exists()
+
+
+def test_a_photograph_in_a_picture_s_place_stays_out(src: Path, tmp_path: Path) -> None:
+    """Somebody's crop copied over a result, a result optimised anew but not drawn, a crop exchanged for another."""
+    tray, dst = Tray(tmp_path / "tray"), tmp_path / "dst"
+    align(src, tray, [face_at(20, 20)])
+    for name in tray.names():
+        draw(tray, name, 255)
+    write_picture(tray.path("a/one.0", RESULT_PICTURE), tray.crop("b/one.0", tray.record("b/one.0")).pixels)
+    tray.path("a/two.0", RESULT).write_bytes(b"other codes")
+    draw(tray, "b/one.0", tray.crop("b/one.0", tray.record("b/one.0")).pixels)
+    write_picture(tray.path("b/one.0", CROP), np.full((256, 256, 3), 255, np.uint8))
+    collect(src, tray, dst)
+    assert not (dst / "a/one.jpg").exists() and not (dst / "a/two.png").exists()
+    rows = pq.read_table(dst / "mien.parquet").to_pylist()
+    assert [(row["file"], row["status"]) for row in rows] == [("b/one.png", "blurred")]
+    with pytest.raises(UsageError, match="no photograph of"):  # even a blurred one, where a face is still found
+        collect(src, tray, dst, later=[face_at(64, 64, 128)])
+    assert not (dst / "b/one.png").exists()
+
+
+def test_two_photos_never_become_one(src: Path, tmp_path: Path) -> None:
+    tray, dst = Tray(tmp_path / "tray"), tmp_path / "dst"
+    Image.fromarray(waves(200, 300)).save(src / "x.webp", lossless=True)
+    write_picture(src / "x.webp.png", waves(200, 300))
+    align(src, tray, [face_at(20, 20)])
+    for name in tray.names():
+        draw(tray, name, 255)
+    collect(src, tray, dst)
+    left = {one["file"]: one["reason"] for one in json.loads((dst / "mien.json").read_text())["skipped"]}
+    assert "rename one" in left["x.webp"] and (dst / "x.webp.png").exists()
+
+
+def test_a_moved_dataset_is_known_by_its_photos(src: Path, tmp_path: Path) -> None:
+    tray = Tray(tmp_path / "tray")
+    align(src, tray, [face_at(20, 20)])
+    draw(tray, "b/one.0", 255)
+    src.rename(tmp_path / "moved")
+    collect(tmp_path / "moved", tray, tmp_path / "dst")
+    assert (tmp_path / "dst" / "b" / "one.png").exists()
+
+
+def test_a_changed_photo_is_cut_out_again(src: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tray = Tray(tmp_path / "tray")
+    align(src, tray, [face_at(20, 20)])
+    before = tray.record("b/one.0").sha256
+    write_picture(src / "b" / "one.png", waves(200, 300)[:, ::-1].copy())
+    align(src, tray, [face_at(20, 20)])
+    assert "has changed since" in capsys.readouterr().err and tray.record("b/one.0").sha256 == before
+    align(src, tray, [face_at(20, 20)], again=True)
+    assert tray.record("b/one.0").sha256 == sha256_of(src / "b" / "one.png")
+
+
+def test_crops_do_not_go_into_the_dataset(src: Path) -> None:
+    for folder in (src, src / "faces"):
+        with pytest.raises(UsageError, match="would be taken for photographs"):
+            align(src, Tray(folder), [face_at(20, 20)])
 
 
 def test_the_reference_s_jpeg_is_smaller(src: Path, tmp_path: Path) -> None:
     tray, sizes = Tray(tmp_path / "tray"), []
     align(src, tray, [face_at(20, 20)])
-    write_picture(tray.path("a/one.0", RESULT_PICTURE), waves(256, 256)[::-1].copy() // 2 + 120)
+    draw(tray, "a/one.0", waves(256, 256)[::-1].copy() // 2 + 120)
     for name in ("default", "falco-reference"):
         collect(src, tray, tmp_path / name, Recipe.load(name))
         sizes.append((tmp_path / name / "a/one.jpg").stat().st_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -13,7 +14,7 @@ from torch import Tensor
 from mien.errors import UsageError
 from mien.recipe import Recipe
 from mien.stage_commands.embeddings import embed_tray, read_embeddings
-from mien.tray import CROP, EMBEDDINGS, Tray
+from mien.tray import CROP, EMBEDDINGS, Tray, write_picture
 from trays import Networks, aligned, face_at, kit
 
 
@@ -53,13 +54,24 @@ def test_each_face_has_a_row_of_its_own(tray: Tray) -> None:
 
 
 def test_what_is_there_is_kept(tray: Tray) -> None:
-    names = tray.names()
-    save_file({"embeddings": torch.tensor([[1.0, 2, 3], [9, 9, 9]])}, tray.folder / EMBEDDINGS,
-              {"names": json.dumps([names[1], "somebody who is gone"])})
-    assert made(tray) == 2
-    assert read_embeddings(tray.folder / EMBEDDINGS, [names[1]]).tolist() == [[1, 2, 3]]
-    assert len(read_embeddings(tray.folder / EMBEDDINGS, 3)) == 3
-    assert made(tray) == 0 and made(tray, again=True) == 3
+    assert (made(tray), made(tray), made(tray, again=True)) == (3, 0, 3)
+    write_picture(tray.path("photo.1", CROP), np.full((256, 256, 3), 255, np.uint8))  # somebody else
+    assert made(tray) == 1
+    assert read_embeddings(tray.folder / EMBEDDINGS, ["photo.1"]).tolist() == [[1, 1, 1]]
+    tray.path("photo.0", ".json").unlink()
+    assert made(tray) == 0 and len(read_embeddings(tray.folder / EMBEDDINGS, 2)) == 2
+
+
+def test_another_network_s_are_made_anew(tray: Tray) -> None:
+    assert made(tray) == 3
+    network = Embedding([])
+    other = kit(network)
+    other.__dict__["weights"] = {"fake": "1" * 64}
+    embed_tray(tray.folder, other, again=False)
+    assert network.asked == 3
+    names = json.dumps(tray.names())
+    save_file({"embeddings": torch.ones(3, 5)}, tray.folder / EMBEDDINGS, {"names": names})  # who knows what of
+    assert made(tray) == 3
 
 
 def test_a_lost_crop_is_named(tray: Tray) -> None:
@@ -80,6 +92,8 @@ def test_a_file_of_anybody_goes_by_order(tmp_path: Path) -> None:
     ({"embeddings": torch.zeros(3)}, None), ({"other": torch.zeros(3, 3)}, None),
     ({"embeddings": torch.full((3, 3), torch.nan)}, None), ({"embeddings": torch.zeros(3, 3)}, {"names": "[1"}),
     ({"embeddings": torch.zeros(3, 3)}, {"names": '["a"]'}), ({"embeddings": torch.zeros(3, 3)}, {"names": "3"}),
+    ({"embeddings": torch.zeros(3, 0)}, None), ({"embeddings": torch.zeros(3, 3)}, {"names": '[["a"], 1, 2]'}),
+    ({"embeddings": torch.zeros(3, 3)}, {"crops": '["a"]'}),
 ])
 def test_a_file_of_something_else_is_refused(tmp_path: Path, tensors: dict[str, Tensor],
                                              metadata: dict[str, str] | None) -> None:

@@ -11,6 +11,7 @@ import torch
 from mien.errors import UsageError
 from mien.geometry import to_pixels
 from mien.losses import Faces, faces_of
+from mien.models.cache import sha256_of
 from mien.models.networks import Networks
 from mien.models.stylegan2 import StyleGAN2
 from mien.pipeline import optimise_faces
@@ -151,6 +152,8 @@ def render_tray(folder: Path, kit: Kit, again: bool) -> None:
     todo = _todo(tray, with_codes, lambda name: tray.has(name, RESULT_PICTURE), again)
     for number, name in enumerate(todo, 1):
         write_picture(tray.path(name, RESULT_PICTURE), _draw(tray.path(name, RESULT), kit))
+        drawn = sha256_of(tray.path(name, RESULT)), sha256_of(tray.path(name, RESULT_PICTURE))
+        tray.keep(name, tray.record(name).model_copy(update={"drawn": drawn}))
         kit.say(f"render: {number}/{len(todo)}")
     _conclude(kit, tray, "pictures", with_codes, todo, RESULT_PICTURE, (RESULT,))
     without = [name for name in names if name not in with_codes]

@@ -1,57 +1,60 @@
 """The collect command: new faces as a dataset, each a whole generated picture, as the paper publishes them.
 
-Nothing of a photograph goes in: what has no new face, or still verifies as its original, is left out or blurred and
-listed, never passed through.
+Nothing of a photograph goes in: only pictures that `mien render` drew, judged against the photograph as it is now. What
+has none, or cannot be told from its original, is left out or blurred and listed, never passed through.
 """
 
 from __future__ import annotations
 
 import io
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from mien.datasets.dataset import Dataset
 from mien.datasets.layouts import open_dataset
 from mien.errors import OutputError, PhotoError, UsageError
-from mien.files import replace_file
 from mien.models.cache import sha256_of
 from mien.photo_files import printable
-from mien.records import Crop, Face, Pixels
-from mien.run import check_folders
+from mien.records import Crop, Face, Floats, Outcome, Pixels, Skipped
+from mien.run import check_folders, versions
 from mien.stage_commands.kit import Kit
-from mien.stage_commands.verdicts import face_in_crop, result_distance
+from mien.stage_commands.verdicts import face_in_crop
 from mien.stages.conceal import conceal
 from mien.stages.export import write_bytes
-from mien.stages.read import decode_pixels
-from mien.store import write_errors
-from mien.tray import CROP, RESULT_PICTURE, Tray, stem_of
+from mien.stages.read import decode_pixels, read_photo
+from mien.stages.verify import distances, embed, find_again
+from mien.store import Store, write_errors
+from mien.tray import RESULT, RESULT_PICTURE, Record, Tray, stem_of
 
 QUALITY, REFERENCE_QUALITY = 95, 75  # of JPEGs; the reference code's is the paper's
-MARK = "collected.json"  # in the folder of faces: which DST it was collected into
+MARK = "collected"  # in the folder of faces: which DST it was collected into
 
 
 @dataclass
 class Collected:
-    """What went into the dataset: source photo -> name in DST; the judge's distances; what did not, and why."""
+    """What went into the dataset: source photo -> name in DST, a row a face; and what did not, with its reason."""
 
     outputs: dict[str, str] = field(default_factory=dict)
-    distances: dict[str, float] = field(default_factory=dict)
-    blurred: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+class _LeftOut(Exception):
+    """A photo of which nothing goes into the dataset, and why."""
 
 
 def collect_dataset(src: Path, folder: Path, dst: Path, kit: Kit, layout: str, subset: str | None) -> None:
-    """Write the picture of each photo's largest face under the photo's name, and the annotation files.
+    """Write the picture of each photo's largest face under the photo's name, the annotation files, and the manifest.
 
     Raises:
-        UsageError: the dataset is not in its layout, the folder has no rendered results, or folders lie in one another.
-        OutputError: DST is not empty, or cannot be written.
+        UsageError: the dataset is not in its layout, none of its photos has a new face in the folder, or folders lie in
+            one another. OutputError: DST is not empty, or cannot be written.
     """
-    check_folders(src, dst, folder)
+    check_folders(src, dst, folder, "FOLDER")
     dataset, tray = open_dataset(src, layout, subset), Tray(folder)
     names = tray.names()
     if not any(tray.has(name, RESULT_PICTURE) for name in names):
@@ -62,19 +65,23 @@ def collect_dataset(src: Path, folder: Path, dst: Path, kit: Kit, layout: str, s
         _collect(dataset, photo, tray, known.get(stem_of(photo), []), dst, kit, done)
         if number % 100 == 0:
             kit.say(f"collect: {number}/{len(dataset.names())}")
+    _withdraw(dataset, dst, done)
+    for skipped in done.skipped:
+        kit.say(f"left out {skipped.file}: {skipped.reason}")
+    if not done.outputs:
+        raise UsageError(f"no photograph of {src} has a new face in {folder} that could go into {dst}",
+                         "is it the SRC of mien align? The reasons are listed above")
     with write_errors(dst):
-        notes = dataset.write_annotations(dst, done.outputs)
-        replace_file(dst / "mien.json", lambda path: path.write_text(_record(dataset, done, notes, kit), "utf-8"))
-    for note in (*dataset.notes, *notes):
-        kit.say(note)
-    for photo, reason in done.left_out.items():
-        kit.say(f"left out {photo}: {reason}")
-    kit.say(f"{dst}: {len(done.outputs)} pictures, {len(done.blurred)} of them blurred; {len(done.left_out)} left out")
+        notes = [*dataset.notes, *dataset.write_annotations(dst, done.outputs)]
+    Store(dst, folder).write_manifest(done.outcomes, _record(dataset, done, notes, kit), kit.recipe.hash)
+    blurred = sum(outcome.status == "blurred" for outcome in done.outcomes)
+    kit.say("\n".join([*notes, f"{dst}: {len(done.outputs)} pictures, {blurred} of them blurred; {len(done.skipped)} "
+                      "photos left out"]))
 
 
 def _refuse_filled(dst: Path, tray: Tray) -> None:
     """DST is new, or this folder's own from before."""
-    mark, place = tray.folder / MARK, json.dumps(str(dst.resolve())).encode()
+    mark, place = tray.folder / MARK, str(dst.resolve()).encode("utf-8", "surrogateescape")
     with write_errors(dst):
         if dst.exists() and any(dst.iterdir()) and not (mark.exists() and mark.read_bytes() == place):
             raise OutputError(f"{dst} is not empty", "give a new folder")
@@ -83,57 +90,94 @@ def _refuse_filled(dst: Path, tray: Tray) -> None:
 
 
 def _collect(dataset: Dataset, photo: str, tray: Tray, names: list[str], dst: Path, kit: Kit, done: Collected) -> None:
-    written = photo if Path(photo).suffix.lower() in (".jpg", ".jpeg", ".png") else f"{photo}.png"
     try:
+        written = _written(dataset, photo, done.outputs)
         name = _chosen(tray, names, dataset.root / photo)
         record = tray.record(name)
-        data, distance = _judged(kit, tray.picture(name), tray.crop(name, record), record.as_face(), written)
+        picture = _drawn(tray, name, record)
+        data, outcome = _judged(kit, dataset, photo, record, picture, tray.crop(name, record), written)
     except _LeftOut as left:
-        done.left_out[photo] = str(left)
+        done.skipped.append(Skipped(photo, str(left)))
+        return
     except (PhotoError, UsageError) as error:
         kit.say(error.message)
-        done.left_out[photo] = "what the folder has of it is damaged"
+        done.skipped.append(Skipped(photo, "it, or what the folder has of it, is damaged"))
+        return
     with write_errors(dst):
-        if photo in done.left_out:  # an earlier call may have had something for it
-            (dst / written).unlink(missing_ok=True)
-            return
         (dst / written).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(dst / written, data)
     done.outputs[photo] = written
-    if distance is None:
-        done.blurred.append(photo)
-    else:
-        done.distances[photo] = distance
+    done.outcomes.append(outcome)
 
 
-class _LeftOut(Exception):
-    """A photo of which nothing goes into the dataset, and why."""
+def _withdraw(dataset: Dataset, dst: Path, done: Collected) -> None:
+    """Take out what an earlier call had for photos that have nothing now."""
+    kept = set(done.outputs.values())
+    with write_errors(dst):
+        for photo in dataset.photos:
+            for name in {photo, _name(photo)} - kept:
+                (dst / name).unlink(missing_ok=True)
+
+
+def _name(photo: str) -> str:
+    """Under which name a photo's new picture is written: its own, if that is one of a format that is written."""
+    return photo if Path(photo).suffix.lower() in (".jpg", ".jpeg", ".png") else f"{photo}.png"
+
+
+def _written(dataset: Dataset, photo: str, outputs: Mapping[str, str]) -> str:
+    written = _name(photo)
+    if (written != photo and (dataset.root / written).exists()) or written in outputs.values():
+        raise _LeftOut(f"it would be written as {written}, which is another photo: rename one")
+    return written
 
 
 def _chosen(tray: Tray, names: list[str], source: Path) -> str:
-    """The largest face of a photo as it is now, if it has a new one."""
+    """The largest face of a photo as it is now."""
     records = {name: tray.record(name) for name in names}
     if not records or not source.is_file():
         raise _LeftOut("no face of it in the folder")
     digest = sha256_of(source)
     mine = {name: record for name, record in records.items() if record.sha256 == digest}
     if not mine:
-        raise _LeftOut("the folder's faces are of another photo, or it has changed since")
-    name = max(mine, key=lambda one: mine[one].box[2] * mine[one].box[3])
-    if not (tray.has(name, RESULT_PICTURE) and tray.has(name, CROP)):
+        raise _LeftOut("the folder's faces are of another photo, or it has changed since: mien align --again")
+    return max(mine, key=lambda one: mine[one].box[2] * mine[one].box[3])
+
+
+def _drawn(tray: Tray, name: str, record: Record) -> Pixels:
+    """A face's new picture, if it is what was drawn of its codes as they are now: any other could be a photograph."""
+    paths = tray.path(name, RESULT), tray.path(name, RESULT_PICTURE)
+    if not all(path.is_file() for path in paths):
         raise _LeftOut("its largest face has no rendered result")
-    return name
+    if record.drawn != tuple(sha256_of(path) for path in paths):
+        raise _LeftOut("its picture is not the one that was drawn of its codes: mien render --again")
+    return tray.picture(name)
 
 
-def _judged(kit: Kit, picture: Pixels, crop: Crop, face: Face, written: str) -> tuple[bytes, float | None]:
-    """The picture as a file, judged as it will be seen; blurred, and without a distance, if it is still the person."""
+def _judged(kit: Kit, dataset: Dataset, photo: str, record: Record, picture: Pixels, crop: Crop,
+            written: str) -> tuple[bytes, Outcome]:
+    """The picture as a file, judged as it will be seen against the photo; blurred if it is still the person."""
+    face = record.as_face()
+    original = embed(kit.networks, read_photo(dataset.root / photo, photo).pixels, [face])
+    outcome = Outcome(photo, record.face, face.box, face.points.tolist(), face.score, "anonymised", attempts=1,
+                      steps=record.steps or 0, similarity=record.similarity,
+                      attribute_distance=record.attribute_distance)
     quality = REFERENCE_QUALITY if kit.recipe.optimise.reference else QUALITY
     data = _encoded(picture, written, quality)
-    distance = result_distance(kit.networks, crop, face, decode_pixels(data))
+    distance = _distance(kit, original, decode_pixels(data), crop, face)
     if distance >= kit.recipe.verify.threshold:
-        return data, distance
+        outcome.judge_distance = distance
+        return data, outcome
     faces = [*kit.networks.detector.detect(picture), face_in_crop(crop, face, len(picture))]
-    return _encoded(conceal(picture, faces)[0], written, quality), None
+    data = _encoded(conceal(picture, faces)[0], written, quality)
+    if kit.networks.detector.detect(decode_pixels(data)):
+        raise _LeftOut("still the person to the judge, and still a face after it was blurred")
+    outcome.status, outcome.reason = "blurred", "still verifies as the original"
+    return data, outcome
+
+
+def _distance(kit: Kit, original: Floats, picture: Pixels, crop: Crop, face: Face) -> float:
+    there = [face_in_crop(crop, face, len(picture))]
+    return float(distances(kit.networks, original, picture, there, find_again(kit.networks, picture, there))[0])
 
 
 def _encoded(picture: Pixels, name: str, quality: int) -> bytes:
@@ -145,13 +189,12 @@ def _encoded(picture: Pixels, name: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _record(dataset: Dataset, done: Collected, notes: list[str], kit: Kit) -> str:
-    """`mien.json`: everything that a reader of the dataset should know. Nothing of who the people are."""
-    distances = np.array(list(done.distances.values()) or [np.nan])
-    record = {"pictures": len(done.outputs), "blurred": [printable(name) for name in done.blurred],
-              "left_out": {printable(name): reason for name, reason in done.left_out.items()},
-              "judge_distance": {"median": float(np.median(distances)), "least": float(distances.min())}
-              if done.distances else None,
-              "recipe": kit.recipe.model_dump(mode="json"), "recipe_hash": kit.recipe.hash,
-              **dataset.record(done.outputs), "notes": [*dataset.notes, *notes]}
-    return json.dumps(record, indent=1, sort_keys=True) + "\n"
+def _record(dataset: Dataset, done: Collected, notes: list[str], kit: Kit) -> dict[str, Any]:
+    """`mien.json`: everything that decided the result, and the counts. Nothing of who the people are."""
+    recipe = kit.recipe
+    statuses = [outcome.status for outcome in done.outcomes]
+    return {"pictures": "whole generated faces", "recipe": recipe.model_dump(mode="json"), "recipe_hash": recipe.hash,
+            "weights_sha256": kit.weights, **versions(),
+            **dataset.record(done.outputs), "notes": notes, "photos": len(done.outputs), "faces": len(done.outcomes),
+            "statuses": {status: statuses.count(status) for status in sorted(set(statuses))},
+            "skipped": [{"file": printable(one.file), "reason": one.reason} for one in done.skipped]}

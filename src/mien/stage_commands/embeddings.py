@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,27 @@ from torch import Tensor
 
 from mien.errors import UsageError
 from mien.geometry import to_tensor
+from mien.models.cache import sha256_of
 from mien.stage_commands.kit import Kit
 from mien.stages.export import write_bytes
 from mien.tray import CROP, EMBEDDINGS, Tray, listed
 
 SAVED = 256  # faces between two writings; a killed command loses at most so many
-Rows = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _File:
+    """The rows [N, E] of a file and, where it says so: whose they are, of which crops (SHA-256), by which weights."""
+
+    rows: Tensor
+    names: list[str] | None
+    crops: list[str]
+    weights: str
 
 
 @torch.inference_mode()
 def embed_tray(folder: Path, kit: Kit, again: bool) -> None:
-    """Compute the embeddings of all crops that are not in the file yet.
+    """Compute the embeddings of all crops that are not in the file yet, as they are and by the same network.
 
     Raises:
         UsageError: there are no crops, or the file is damaged.
@@ -31,18 +42,28 @@ def embed_tray(folder: Path, kit: Kit, again: bool) -> None:
     tray = Tray(folder)
     names, path = tray.names(), tray.folder / EMBEDDINGS
     tray.missing(names, CROP, "crop", "align PHOTO")
-    rows = _named(path) if path.exists() and not again else {}
-    rows = {name: rows[name] for name in names if name in rows}
+    weights = "-".join(sorted(kit.weights.values()))
+    crops = {name: sha256_of(tray.path(name, CROP)) for name in names}
+    rows = {} if again or not path.exists() else _kept(_read(path), crops, weights)
+    kept = len(rows)
     todo = [name for name in names if name not in rows]
     for first in range(0, len(todo), kit.recipe.batch):
         batch = todo[first : first + kit.recipe.batch]
-        crops = np.stack([tray.crop(name, tray.record(name)).pixels for name in batch])
-        rows |= zip(batch, kit.networks.features.embed(to_tensor(crops)), strict=True)
+        pixels = np.stack([tray.crop(name, tray.record(name)).pixels for name in batch])
+        rows |= zip(batch, kit.networks.features.embed(to_tensor(pixels)), strict=True)
         if first // SAVED != (first + len(batch)) // SAVED:
-            _write(path, rows)
+            _write(path, rows, crops, weights)
             kit.say(f"features: {first + len(batch)}/{len(todo)}")
-    _write(path, {name: rows[name] for name in names})
-    kit.say(f"{len(todo)} embeddings made, {len(names) - len(todo)} kept: {path}")
+    _write(path, {name: rows[name] for name in names}, crops, weights)
+    kit.say(f"{len(todo)} embeddings made, {kept} kept: {path}")
+
+
+def _kept(file: _File, crops: dict[str, str], weights: str) -> dict[str, Tensor]:
+    """Rows that are still right: of the crops as they are, by these weights."""
+    if file.weights != weights or file.names is None:
+        return {}
+    rows = zip(file.names, file.crops, file.rows, strict=True)
+    return {name: row for name, crop, row in rows if crops.get(name) == crop}
 
 
 def read_embeddings(path: Path, names: list[str] | int) -> Tensor:
@@ -54,39 +75,39 @@ def read_embeddings(path: Path, names: list[str] | int) -> Tensor:
     Raises:
         UsageError: the file is damaged or does not fit; the message names it.
     """
-    values, named = _read(path)
+    file = _read(path)
     count = names if isinstance(names, int) else len(names)
-    if named is None or isinstance(names, int):
-        if len(values) != count:
-            raise UsageError(f"{path} has {len(values)} embeddings for {count} faces", "make it anew")
-        return values
-    places = {name: i for i, name in enumerate(named)}
+    if file.names is None or isinstance(names, int):
+        if len(file.rows) != count:
+            raise UsageError(f"{path} has {len(file.rows)} embeddings for {count} faces", "make it anew")
+        return file.rows
+    places = {name: i for i, name in enumerate(file.names)}
     lacking = [name for name in names if name not in places]
     if lacking:
         raise UsageError(f"{path} has no embedding of {listed(lacking)}", "run: mien features FOLDER")
-    return values[[places[name] for name in names]]
+    return file.rows[[places[name] for name in names]]
 
 
-def _named(path: Path) -> Rows:
-    values, names = _read(path)
-    if names is None:
-        raise UsageError(f"{path} does not say whose its embeddings are", "run: mien features --again FOLDER")
-    return dict(zip(names, values, strict=True))
-
-
-def _read(path: Path) -> tuple[Tensor, list[str] | None]:
-    """The rows of a file, and their names where it has them."""
+def _read(path: Path) -> _File:
     try:
         with safe_open(path, "pt") as file:
-            values = file.get_tensor("embeddings").float()
-            names = json.loads((file.metadata() or {}).get("names", "null"))
+            rows = file.get_tensor("embeddings").float()
+            said = file.metadata() or {}
+            names, crops = (json.loads(said.get(key, "null")) for key in ("names", "crops"))
     except (OSError, SafetensorError, ValueError) as error:
         raise UsageError(f"{path} holds no embeddings: {error}", "run: mien features FOLDER") from error
-    fits = names is None or (isinstance(names, list) and len(names) == len(values))
-    if values.ndim != 2 or not fits or not torch.isfinite(values).all():
-        raise UsageError(f"{path}: embeddings must be [N, E], finite, one a name, not {list(values.shape)}")
-    return values, names
+    crops = [""] * len(rows) if crops is None else crops
+    if rows.ndim != 2 or 0 in rows.shape or not torch.isfinite(rows).all():
+        raise UsageError(f"{path}: embeddings must be finite numbers [N, E], not {list(rows.shape)}")
+    if not all(part is None or _is_list(part, len(rows)) for part in (names, crops)):
+        raise UsageError(f"{path} must have one name and one crop's hash for each of its {len(rows)} embeddings")
+    return _File(rows, names, crops, said.get("weights", ""))
 
 
-def _write(path: Path, rows: Rows) -> None:
-    write_bytes(path, save({"embeddings": torch.stack(list(rows.values()))}, {"names": json.dumps(list(rows))}))
+def _is_list(value: object, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(isinstance(one, str) for one in value)
+
+
+def _write(path: Path, rows: dict[str, Tensor], crops: dict[str, str], weights: str) -> None:
+    said = {"names": json.dumps(list(rows)), "crops": json.dumps([crops[name] for name in rows]), "weights": weights}
+    write_bytes(path, save({"embeddings": torch.stack(list(rows.values()))}, said))

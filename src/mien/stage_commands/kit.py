@@ -36,6 +36,11 @@ class Kit:
             return chosen.load(chosen.gather(fetching), self.recipe.detect.score, self.recipe.precision)
 
     @cached_property
+    def weights(self) -> dict[str, str]:
+        """SHA-256 of every weights file, by name."""
+        return model_set(self.recipe.models, self.recipe.features, self.recipe.detect.network).hashes()
+
+    @cached_property
     def ready(self) -> Ready:
         """Networks and pool, built where it is missing."""
         with self._reporter.fetching() as fetching, self._reporter.building() as building:

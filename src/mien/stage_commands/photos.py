@@ -91,8 +91,11 @@ def align_dataset(src: Path, folder: Path, kit: Kit, again: bool, largest: bool,
     """The same for all photos of a dataset, each in its place; a photo that cannot be done is named and skipped.
 
     Raises:
-        UsageError: the dataset is not in its layout. OutputError: see `mien.errors`.
+        UsageError: the dataset is not in its layout, or FOLDER lies inside it. OutputError: see `mien.errors`.
     """
+    if src.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UsageError(f"{folder} lies inside {src}: its crops would be taken for photographs of the dataset",
+                         "give a folder beside it")
     dataset, tray = open_dataset(src, layout, subset), Tray(folder)
     names, known = dataset.names(), tray.by_photo()
     faces = crops = faceless = skipped = 0
@@ -101,11 +104,11 @@ def align_dataset(src: Path, folder: Path, kit: Kit, again: bool, largest: bool,
         stem = stem_of(name)
         try:
             if owners.setdefault(stem, name) != name:
-                raise UsageError(f"its faces would lie where those of {owners[stem]} do")
+                raise UsageError(f"its faces would lie where those of {owners[stem]} do: rename one of them")
             found, made = _align(dataset.root / name, stem, tray, known.get(stem, []), kit, again, largest)
         except (PhotoError, UsageError) as error:
             skipped += 1
-            kit.say(f"skipped {name}: {error.message}")
+            kit.say(f"skipped {name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
             continue
         faces, crops, faceless = faces + found, crops + made, faceless + (found == 0)
         if number % SAID == 0:
@@ -119,7 +122,7 @@ def _align(path: Path, stem: str, tray: Tray, known: list[str], kit: Kit, again:
     """Faces found in a photo, and crops written; `known`: the faces that the tray has under its stem."""
     photo = read_photo(path, str(path))
     digest = sha256_of(path)
-    _refuse_namesake(tray, known, stem, digest, again)
+    _refuse_namesake(tray, known, stem, path, digest, again)
     faces = detect(kit.networks, photo)
     tray.create(stem)
     if again:
@@ -154,15 +157,19 @@ def _cut(tray: Tray, name: str, photo: Photo, face: Face, source: dict[str, Any]
     return 1
 
 
-def _refuse_namesake(tray: Tray, known: list[str], stem: str, digest: str, again: bool) -> None:
+def _refuse_namesake(tray: Tray, known: list[str], stem: str, path: Path, digest: str, again: bool) -> None:
     """Two photos of one stem cannot share a folder."""
     for name in known:
         try:
-            other = tray.record(name).sha256 != digest
+            record = tray.record(name)
         except UsageError:
             if not again:  # a damaged one is about to be made anew
                 raise
             continue
-        if other:
+        if record.sha256 == digest:
+            continue
+        if Path(record.file) != path.absolute():
             raise UsageError(f"{tray.folder} holds the faces of another photo named {stem}",
                              "give another folder, or rename the photo")
+        if not again:
+            raise UsageError(f"{path} has changed since its faces were cut out", "run: mien align --again")
