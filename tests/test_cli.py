@@ -137,7 +137,7 @@ def test_a_detector_that_was_not_imported_ends_with_3(program: Program, src: Pat
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     ended = program("anonymize", src, tmp_path / "dst", "--detector", "s3fd")
     assert ended.code == 3 and ended.out == ""
-    assert "the weights of s3fd are not there" in ended.err and "mien models import s3fd-619a316812.pth" in ended.err
+    assert "not there: s3fd (s3fd-619a316812.pth" in ended.err and "mien models import FILE..." in ended.err
     assert not (tmp_path / "dst").exists()
 
 

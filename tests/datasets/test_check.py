@@ -114,3 +114,32 @@ def test_no_folder_and_no_layout(tmp_path: Path) -> None:
 def test_the_layouts_are_listed() -> None:
     lines = CliRunner().invoke(datasets_app, ["list"]).stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["folder", "celebahq", "celeba", "lfw", "imagefolder"]
+
+
+@pytest.mark.parametrize(("place", "words"), [("", "in the top folder to data"), ("pics", "in pics to data")])
+def test_photographs_in_the_wrong_place_are_sent_to_the_right_one(tmp_path: Path, place: str, words: str) -> None:
+    root = drawn.celebahq(tmp_path)
+    for path in sorted((root / "data").iterdir()):
+        (root / place).mkdir(exist_ok=True)
+        path.rename(root / place / path.name)
+    (root / "data").rmdir()
+    result = check(root)
+    assert result.exit_code == 2 and f"move the 5 photographs {words}" in " ".join(result.stdout.split())
+
+
+def test_photographs_of_celebahq_without_its_tables_are_recognised(tmp_path: Path) -> None:
+    root = drawn.celebahq(tmp_path)
+    shutil.rmtree(root / "annotations")
+    result = check(root)
+    said = " ".join(result.stdout.split())
+    assert result.exit_code == 0 and "numbered like CelebA-HQ's, without its annotation files" in said
+    assert "CelebA-HQ-to-CelebA-mapping.txt" in check(root, "--layout", "celebahq").stdout
+
+
+def test_a_mapping_without_its_titles_is_refused(tmp_path: Path) -> None:
+    root = drawn.celebahq(tmp_path)
+    mapping = root / "annotations" / "CelebA-HQ-to-CelebA-mapping.txt"
+    mapping.write_bytes(mapping.read_bytes().split(b"\n", 1)[1])
+    result = check(root)
+    assert result.exit_code == 2
+    assert "CelebA-HQ-to-CelebA-mapping.txt, line 1: expected the names of 2 columns" in " ".join(result.stdout.split())

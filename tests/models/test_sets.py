@@ -34,9 +34,9 @@ def test_a_detector_that_is_none_is_refused() -> None:
 
 def test_its_checkpoints_have_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="weights of s3fd") as refused:
+    with pytest.raises(ModelError, match=r"not there: s3fd \(s3fd-619a316812.pth, 90 MB\), fan \(2DFAN4-") as refused:
         model_set("mobile", "auto", "s3fd").gather()
-    assert "mien models import s3fd-619a316812.pth" in refused.value.hint
+    assert "mien models list" in refused.value.hint and "mien models import FILE..." in refused.value.hint
 
 
 def test_the_set_loads_its_detector_with_the_recipe_s_threshold(tmp_path: Path) -> None:

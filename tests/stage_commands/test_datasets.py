@@ -237,3 +237,6 @@ def test_sheets_show_what_is_there(src: Path, tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().out == f"{tmp_path / 'sheets' / 'sheet-001.png'}\n"
     assert shown(tmp_path / "sheets" / "sheet-001.png").shape[1] == 4 * 264 + 8
     assert stat.S_IMODE((tmp_path / "sheets").stat().st_mode) == 0o700
+    compare_tray(tray.folder, tmp_path / "sheets", 2)
+    with pytest.raises(UsageError, match="other things than sheets"):
+        compare_tray(tray.folder, src, 1)

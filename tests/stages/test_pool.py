@@ -224,6 +224,9 @@ def test_a_pool_as_files(tmp_path: Path) -> None:
     export_pool(networks, pool, settings(), tmp_path / "out", pictures=99)  # type: ignore[arg-type]
     assert (tmp_path / "out" / "000001.jpg").read_bytes() == b"mine"
     assert len(list((tmp_path / "out").glob("*.jpg"))) == len(pool)
+    with pytest.raises(OutputError, match="something else than this pool"):
+        other = build(tmp_path / "other", seed=1)
+        export_pool(networks, other, settings(seed=1), tmp_path / "out")  # type: ignore[arg-type]
     with pytest.raises(OutputError, match="cannot write"):
         export_pool(networks, pool, settings(), tmp_path / "out" / "codes.safetensors")  # type: ignore[arg-type]
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from mien.datasets.dataset import Dataset, plural
 from mien.datasets.layouts import LAYOUTS, Layout, choose_layout
+from mien.datasets.table import bare
 from mien.datasets.tree import Place, Tree
 from mien.errors import UsageError
-from mien.photo_files import printable
+from mien.photo_files import PHOTO_SUFFIXES, printable
 
 DEEP = 3  # folders down, where misplaced files are looked for
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".7z.001")
 LISTED = 50  # damaged photographs
+FLAT = ("celebahq", "celeba")  # layouts with all photographs in one folder
 
 
 def check(root: Path, layout: str = "auto", pictures: bool = False) -> tuple[list[str], bool]:
@@ -38,7 +40,8 @@ def check(root: Path, layout: str = "auto", pictures: bool = False) -> tuple[lis
     if chosen.name == "folder" and not dataset.photos:
         tree.problems.append("there is no photograph")
     lines = [f"{printable(str(root))}: {chosen.title} (layout {chosen.name})", *_counts(dataset)]
-    lines += _block("notes", [*dataset.notes, *_notes_of_lists(dataset), *_could_be_classes(dataset)])
+    lines += _block("notes", [*dataset.notes, *_notes_of_lists(dataset), *_could_be_classes(dataset),
+                              *_could_be_celebahq(dataset)])
     lines += _block("cannot be read", [f"{printable(one.file)}: {one.reason}" for one in dataset.skipped])
     if pictures:
         lines += _block("damaged", _damaged(dataset))
@@ -73,6 +76,15 @@ def _could_be_classes(dataset: Dataset) -> list[str]:
     if dataset.layout != "folder" or len(folders) < 2 or any("/" in name or not name for name in folders):
         return []
     return [f"{plural(len(folders), 'folder')} of photographs: if they are classes, say --layout imagefolder"]
+
+
+def _could_be_celebahq(dataset: Dataset) -> list[str]:
+    """Numbered photographs in a folder `data`, and nothing that says what they are."""
+    numbered = dataset.photos and all(name.startswith("data/") and bare(name).isdigit() for name in dataset.photos)
+    if dataset.layout != "folder" or not numbered:
+        return []
+    return ["the photographs are numbered like CelebA-HQ's, without its annotation files: labels and splits are lost; "
+            "what should be there says mien datasets check DIR --layout celebahq"]
 
 
 def _block(title: str, items: list[str]) -> list[str]:
@@ -110,6 +122,12 @@ def _advice(tree: Tree, layout: Layout) -> list[str]:
         for suffix in ARCHIVES:
             if name.casefold().removesuffix(suffix) in missing and name.casefold().endswith(suffix):
                 advice.append(f"unpack {printable(path)} to {missing[name.casefold().removesuffix(suffix)].path}")
+    place = next((place for place in layout.places if "." not in place.path), None)  # the photographs' folder
+    if not advice and place and layout.name in FLAT and not _where(tree, place):
+        folders = Counter(path.rpartition("/")[0] for path in _below(tree.root)
+                          if f".{path.rpartition('.')[2].lower()}" in PHOTO_SUFFIXES)
+        advice += [f"move the {number:,} photographs in {printable(folder) or 'the top folder'} to {place.path}"
+                   for folder, number in folders.most_common(1)]
     return advice
 
 

@@ -171,7 +171,7 @@ def _titles(name: str, place: int, line: bytes, form: Form, commas: bool) -> lis
     titles = [part.strip().decode() for part in (line.split(b",") if commas else line.split())]
     with_key = titles[:1] == [KEY_TITLE] if form.width == 0 else len(titles) == form.width + 1
     titles = titles[1:] if commas or with_key else titles
-    if not titles or "" in titles or (form.width and len(titles) != form.width) or _is_data(line, commas):
+    if not titles or "" in titles or (form.width and len(titles) != form.width) or _is_data(line, form, commas):
         columns = f"{form.width} columns" if form.width else "the columns"
         raise wrong(name, place, f"expected the names of {columns}, found {found(line)}")
     if len(set(titles)) != len(titles):
@@ -179,10 +179,10 @@ def _titles(name: str, place: int, line: bytes, form: Form, commas: bool) -> lis
     return titles
 
 
-def _is_data(line: bytes, commas: bool) -> bool:
-    """Whether a line where titles should be is a row: it ends in a number."""
-    last = line.strip().rsplit(b"," if commas else None, 1)[-1:]
-    return bool(last and _NUMBER.fullmatch(last[0].strip()))
+def _is_data(line: bytes, form: Form, commas: bool) -> bool:
+    """Whether a line where titles should be is a row: it ends in a number, or begins with a row's key."""
+    parts = [part.strip() for part in (line.split(b",") if commas else line.split())]
+    return bool(parts) and bool(_NUMBER.fullmatch(parts[-1]) or (form.index and parts[0].isdigit()))
 
 
 def _add(table: Table, place: int, commas: bool, width: int) -> None:

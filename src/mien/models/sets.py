@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mien.errors import UsageError
+from mien.errors import ModelError, UsageError
 from mien.models.cache import sha256_of, weights_sha256
 from mien.models.features import ConvFeatures, Features, IdentityFeatures, TokenFeatures
 from mien.models.fetch import Progress, ensure
-from mien.models.importing import published_path, published_sha256
+from mien.models.importing import published_path, published_sha256, read_record
 from mien.models.judge import Judge
 from mien.models.networks import Detector, Networks
 from mien.models.precision import PRECISIONS
+from mien.models.published import PUBLISHED
 from mien.models.yunet import YuNet
 
 _JUDGING = ("yunet", "dlib_resnet", "shape_predictor")
@@ -46,8 +47,13 @@ class ModelSet:
         """The files of all networks; what can be fetched is fetched where it is missing.
 
         Raises:
-            ModelError: a checkpoint has not been imported. FetchError: weights cannot be had.
+            ModelError: checkpoints have not been imported; all of them are named. FetchError: weights cannot be had.
         """
+        missing = [PUBLISHED[name] for name in self.published if read_record(name) is None]
+        if len(missing) > 1:
+            names = ", ".join(f"{one.name} ({one.files[0]}, {one.megabytes} MB)" for one in missing)
+            raise ModelError(f"these checkpoints are not there: {names}",
+                             "mien models list says where their authors publish them; then: mien models import FILE...")
         published = {name: published_path(name) for name in self.published}
         return ensure(self.fetched, progress) | published | {name: shipped_file(name) for name in self.shipped}
 

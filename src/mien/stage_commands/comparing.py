@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mien.report.sheet import ROWS, contact_sheet
 from mien.tray import CROP, INVERSION_LOOK, PAIR_LOOK, RESULT_PICTURE, Tray, read_picture, write_picture
 
 STATIONS = {"original": CROP, "inversion": INVERSION_LOOK, "nearest": PAIR_LOOK, "new face": RESULT_PICTURE}
+SHEET = re.compile(r"sheet-\d+\.png")
 MISSING: Pixels = np.full((16, 16, 3), 226, np.uint8)
 
 
@@ -20,12 +22,14 @@ def compare_tray(folder: Path, out: Path, every: int) -> None:
     """Write sheets of every n-th face to OUT/sheet-001.png and so on; a station that is not there yet stays grey.
 
     Raises:
-        UsageError: no faces there. OutputError: OUT cannot be written.
+        UsageError: no faces there, or OUT is a folder of something else. OutputError: OUT cannot be written.
     """
     tray = Tray(folder)
     names = tray.names()[::every]
     if not any(tray.has(name, RESULT_PICTURE) or tray.has(name, INVERSION_LOOK) for name in names):
         raise UsageError(f"nothing in {folder} to compare the crops with", f"run: mien invert {folder}")
+    if out.is_dir() and any(not SHEET.fullmatch(path.name) for path in out.iterdir()):
+        raise UsageError(f"{out} holds other things than sheets, which show originals", "give a folder of its own")
     Tray(out).create()
     for number, first in enumerate(range(0, len(names), ROWS), 1):
         page = names[first : first + ROWS]

@@ -148,12 +148,14 @@ def export_pool(networks: Networks, pool: Pool, settings: Settings, folder: Path
     embeddings.safetensors: embeddings [N, E].
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds another pool.
     """
     generator = networks.generator
     w = generator.colour(pool.codes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not _holds(folder / "codes.safetensors", pool):
+            raise OutputError(f"{folder} holds something else than this pool", "give a folder of its own")
         codes = {"z": drawn(settings), "w": w, "codes": pool.codes}
         for name, tensors in (("codes", codes), ("embeddings", {"embeddings": pool.embeddings})):
             replace_file(folder / f"{name}.safetensors", partial(_write, tensors=tensors))
@@ -165,6 +167,13 @@ def export_pool(networks: Networks, pool: Pool, settings: Settings, folder: Path
     except OSError as error:
         raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}",
                           "choose another folder") from error
+
+
+def _holds(path: Path, pool: Pool) -> bool:
+    try:
+        return torch.equal(load_file(path)["codes"], pool.codes)
+    except (OSError, KeyError, SafetensorError):
+        return False
 
 
 def _save_picture(pixels: Pixels, path: Path) -> None:
