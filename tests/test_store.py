@@ -250,3 +250,10 @@ def test_what_the_disk_says_becomes_an_error_with_a_way_out(tmp_path: Path) -> N
     with pytest.raises(OutputError, match="No space left") as caught, write_errors(tmp_path):
         raise OSError(28, "No space left on device", str(tmp_path / "x"))
     assert "space" in caught.value.hint and str(tmp_path / "x") in caught.value.message
+
+
+def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write") as caught, write_errors(tmp_path):
+        (tmp_path / "file" / "folder").mkdir()
+    assert "a file is where a folder is needed" in caught.value.hint

@@ -183,7 +183,7 @@ class Run:
                                                        ("labels", request.labels)) if path}
         return {"source": str(request.src.resolve()), "recipe": self.recipe.model_dump(mode="json"),
                 "layout": request.dataset.layout, "subset": request.dataset.subset,
-                "annotations": request.dataset.digests,
+                "set of annotation files": request.dataset.digests,
                 "weights": request.weights, "files": files, "keep_person": self.consent.fingerprint,
                 "key": hashlib.sha256(b"mien key check" + request.key).hexdigest() if request.key else ""}
 

@@ -184,8 +184,10 @@ def write_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}",
-                          "free some space or choose another folder, then run the same command again") from error
+        hint = "free some space or choose another folder, then run the same command again"
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            hint = "a file is where a folder is needed: choose another folder"
+        raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}", hint) from error
 
 
 def _row(outcome: Outcome, recipe: str) -> dict[str, Any]:
