@@ -50,7 +50,7 @@ def invert_tray(folder: Path, kit: Kit, again: bool) -> None:
     tray = Tray(folder)
     names = tray.names()
     tray.missing(names, CROP, "crop", "align PHOTO")
-    todo = _todo(tray, names, lambda name: tray.has(name, INVERSION), again)
+    todo = _todo(names, lambda name: tray.has(name, INVERSION), again)
     for batch in _batches(kit, names, todo, "invert"):
         ready = kit.ready
         faces, records = _load(ready.networks, tray, batch)
@@ -78,7 +78,7 @@ def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None 
     names = tray.names()
     tray.missing(names, CROP, "crop", "align PHOTO")
     old = {name: tray.record(name).pair for name in names}
-    todo = _todo(tray, names, lambda name: old[name] is not None, again)
+    todo = _todo(names, lambda name: old[name] is not None, again)
     used = {name: match.index for name, match in old.items() if match and name not in todo}
     table = _table(by, names, kit) if by else {}
     for batch in _batches(kit, names, todo, "pair"):
@@ -118,7 +118,7 @@ def optimise_tray(folder: Path, kit: Kit, again: bool) -> None:
     _refuse_people(kit.recipe)
     tray = Tray(folder)
     names = tray.names()
-    todo = _todo(tray, names, lambda name: tray.has(name, RESULT), again)
+    todo = _todo(names, lambda name: tray.has(name, RESULT), again)
     tray.missing(todo, CROP, "crop", "align PHOTO")
     tray.missing(todo, INVERSION, "inversions", "invert")
     _refuse_unpaired(tray, todo)
@@ -149,7 +149,7 @@ def render_tray(folder: Path, kit: Kit, again: bool) -> None:
     with_codes = [name for name in names if tray.has(name, RESULT)]
     if not with_codes:
         tray.missing(names, RESULT, "results", "optimise")
-    todo = _todo(tray, with_codes, lambda name: tray.has(name, RESULT_PICTURE), again)
+    todo = _todo(with_codes, lambda name: tray.has(name, RESULT_PICTURE), again)
     for number, name in enumerate(todo, 1):
         write_picture(tray.path(name, RESULT_PICTURE), _draw(tray.path(name, RESULT), kit))
         drawn = sha256_of(tray.path(name, RESULT)), sha256_of(tray.path(name, RESULT_PICTURE))
@@ -183,7 +183,7 @@ def _draw(path: Path, kit: Kit) -> Pixels:
     return render(networks, read_codes(path, generator)[None], stretch)[0]
 
 
-def _todo(tray: Tray, names: list[str], done: Callable[[str], bool], again: bool) -> list[str]:
+def _todo(names: list[str], done: Callable[[str], bool], again: bool) -> list[str]:
     return [name for name in names if again or not done(name)]
 
 

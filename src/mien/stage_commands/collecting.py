@@ -19,14 +19,14 @@ from mien.datasets.layouts import open_dataset
 from mien.errors import OutputError, PhotoError, UsageError
 from mien.models.cache import sha256_of
 from mien.photo_files import printable
-from mien.records import Crop, Face, Floats, Outcome, Pixels, Skipped
+from mien.records import Crop, Outcome, Pixels, Skipped
 from mien.run import check_folders, versions
 from mien.stage_commands.kit import Kit
-from mien.stage_commands.verdicts import face_in_crop
+from mien.stage_commands.verdicts import face_in_crop, result_distance
 from mien.stages.conceal import conceal
 from mien.stages.export import write_bytes
 from mien.stages.read import decode_pixels, read_photo
-from mien.stages.verify import distances, embed, find_again
+from mien.stages.verify import embed
 from mien.store import Store, write_errors
 from mien.tray import RESULT, RESULT_PICTURE, Record, Tray, stem_of
 
@@ -163,7 +163,7 @@ def _judged(kit: Kit, dataset: Dataset, photo: str, record: Record, picture: Pix
                       attribute_distance=record.attribute_distance)
     quality = REFERENCE_QUALITY if kit.recipe.optimise.reference else QUALITY
     data = _encoded(picture, written, quality)
-    distance = _distance(kit, original, decode_pixels(data), crop, face)
+    distance = result_distance(kit.networks, original, crop, face, decode_pixels(data))
     if distance >= kit.recipe.verify.threshold:
         outcome.judge_distance = distance
         return data, outcome
@@ -173,11 +173,6 @@ def _judged(kit: Kit, dataset: Dataset, photo: str, record: Record, picture: Pix
         raise _LeftOut("still the person to the judge, and still a face after it was blurred")
     outcome.status, outcome.reason = "blurred", "still verifies as the original"
     return data, outcome
-
-
-def _distance(kit: Kit, original: Floats, picture: Pixels, crop: Crop, face: Face) -> float:
-    there = [face_in_crop(crop, face, len(picture))]
-    return float(distances(kit.networks, original, picture, there, find_again(kit.networks, picture, there))[0])
 
 
 def _encoded(picture: Pixels, name: str, quality: int) -> bytes:

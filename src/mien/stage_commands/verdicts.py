@@ -58,7 +58,9 @@ def verify_tray(folder: Path, kit: Kit) -> None:
     known = []
     for name in drawn:
         record = tray.record(name)
-        distance = result_distance(kit.networks, tray.crop(name, record), record.as_face(), tray.picture(name))
+        crop, face = tray.crop(name, record), record.as_face()
+        original = embed(kit.networks, crop.pixels, [face_in_crop(crop, face, SIZE)])
+        distance = result_distance(kit.networks, original, crop, face, tray.picture(name))
         same = distance < kit.recipe.verify.threshold
         tell(face=name, distance=distance, same=same)
         tray.keep(name, record.model_copy(update={"judge_distance": distance}))
@@ -73,9 +75,8 @@ def verify_tray(folder: Path, kit: Kit) -> None:
             "optimise them again with a lower margin or more layers; mien blend would blur them")
 
 
-def result_distance(networks: Networks, crop: Crop, face: Face, picture: Pixels) -> float:
-    """The judge's distance of a new face, a picture [S, S, 3] of the whole crop, to the photo's face in the crop."""
-    original = embed(networks, crop.pixels, [face_in_crop(crop, face, SIZE)])
+def result_distance(networks: Networks, original: Floats, crop: Crop, face: Face, picture: Pixels) -> float:
+    """The judge's distance of a new face, a picture [S, S, 3] of the whole crop, to its original's vector [1, 128]."""
     there = [face_in_crop(crop, face, len(picture))]
     return float(distances(networks, original, picture, there, find_again(networks, picture, there))[0])
 
