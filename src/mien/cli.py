@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mien import options
 from mien.datasets.commands import datasets_app
 from mien.errors import MienError
 from mien.models.commands import models_app
@@ -24,15 +25,9 @@ app.add_typer(datasets_app, name="datasets")
 app.add_typer(pool_app, name="pool")
 register(app)
 
-RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, falco, falco-reference, or a TOML file.")]
-ModelsOption = Annotated[str | None, typer.Option("--models", help="mobile, or falco: the imported checkpoints.")]
 FeaturesOption = Annotated[str | None, typer.Option(
     "--features", help="Attribute features of falco: farl, clip_vitb16, clip_vitb32, dino_vitb16, arcface.")]
 DetectorOption = Annotated[str | None, typer.Option("--detector", help="yunet, or s3fd: the paper's, imported.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-SettingsOption = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="A field of the recipe, as in optimise.space=s; may be repeated.")]
-SizeOption = Annotated[int | None, typer.Option("--pool-size", help="Generated faces to choose from.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything random.")]
 
 
@@ -40,18 +35,18 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything ra
 def anonymize(
     src: Annotated[Path, typer.Argument(help="Folder of photographs, or one photograph.")],
     dst: Annotated[Path, typer.Argument(help="New folder for the anonymised photographs.")],
-    layout: Annotated[str, typer.Option(help="auto, folder, celebahq, celeba, lfw or imagefolder.")] = "auto",
-    subset: Annotated[str | None, typer.Option(help="Splits of a dataset, as in train+val.")] = None,
-    recipe: RecipeOption = "default",
-    settings: SettingsOption = None,
-    models: ModelsOption = None,
+    layout: options.Layout = "auto",
+    subset: options.Subset = None,
+    recipe: options.Recipe = "default",
+    settings: options.Settings = None,
+    models: options.Models = None,
     features: FeaturesOption = None,
     detector: DetectorOption = None,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps.")] = None,
     margin: Annotated[float | None, typer.Option(help="Cosine to the original that is low enough.")] = None,
     k: Annotated[int | None, typer.Option("--k", help="How many near pool faces to choose among.")] = None,
     batch: Annotated[int | None, typer.Option(help="Faces optimised together.")] = None,
-    pool_size: SizeOption = None,
+    pool_size: options.PoolSize = None,
     seed: SeedOption = None,
     identity: Annotated[str | None, typer.Option(help="per-photo or per-person.")] = None,
     key_file: Annotated[Path | None, typer.Option(help="Secret key for per-person.")] = None,
@@ -64,7 +59,7 @@ def anonymize(
     forget: Annotated[bool, typer.Option("--forget", help="Delete WORK at the end.")] = False,
     with_originals: Annotated[bool, typer.Option(
         "--with-originals", help="Also write WORK/report.html with before/after pairs, for the owner's eyes.")] = False,
-    quiet: QuietOption = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Anonymise a folder of photographs. Run it again to go on where it stopped."""
     from mien.console import Reporter
@@ -127,7 +122,7 @@ def sheets(src: Annotated[Path, typer.Argument(help="SRC of a finished run.")],
 
 @app.command()
 def samples(folder: Annotated[Path, typer.Argument(help="Folder to write them into.")],
-            quiet: QuietOption = False) -> None:
+            quiet: options.Quiet = False) -> None:
     """Write sample photographs: a public-domain portrait and groups of generated faces."""
     from mien.console import Reporter
     from mien.samples import write_samples

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mien import options
+
 datasets_app = typer.Typer(help="Datasets: list the layouts, check a folder.", no_args_is_help=True)
 
 
@@ -22,7 +24,7 @@ def list_layouts() -> None:
 @datasets_app.command("check")
 def check_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset's folder.")],
-    layout: Annotated[str, typer.Option(help="auto, folder, celebahq, celeba, lfw or imagefolder.")] = "auto",
+    layout: options.Layout = "auto",
     pictures: Annotated[bool, typer.Option("--pictures", help="Decode all photographs, list damaged ones.")] = False,
 ) -> None:
     """Say what a folder is, what is in it, and what is wrong; exit code 2 when it cannot be used."""

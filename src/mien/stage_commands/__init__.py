@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien import options
 from mien.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,17 +20,11 @@ Photo = Annotated[Path, typer.Argument(help="A photograph.")]
 Source = Annotated[Path, typer.Argument(metavar="PHOTO|SRC", help="A photograph, or a dataset of them.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of single faces, made by mien align; private.")]
 Out = Annotated[Path, typer.Argument(help="Photograph to write, in the format of PHOTO.")]
-RecipeOption = Annotated[str, typer.Option("--recipe", help="default, fast, falco, falco-reference, or a TOML file.")]
-Settings = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="A field of the recipe, as in pair.distance=cosine; may be repeated.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Again = Annotated[bool, typer.Option("--again", help="Make anew what is there already.")]
 Afresh = Annotated[bool, typer.Option("--again", help="Delete what FOLDER has of this photo first.")]
 Codes = Annotated[Path, typer.Argument(metavar="CODES|FOLDER", help="A codes file, or a folder of faces.")]
 Drawing = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="PNG to write, for a codes file.")]
 First = Annotated[Path, typer.Argument(metavar="PHOTO|FOLDER", help="A photograph, or a folder of faces.")]
-Layout = Annotated[str, typer.Option(help="auto, folder, celebahq, celeba, lfw or imagefolder.")]
-Subset = Annotated[str | None, typer.Option(help="Splits of a dataset, as in train+val.")]
 Second = Annotated[Path | None, typer.Argument(metavar="[PHOTO]", help="A second photograph.")]
 
 
@@ -48,17 +43,17 @@ def read(photo: Photo, out: Annotated[Path, typer.Argument(help="PNG to write.")
 
 
 def detect(photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs.")],
-           recipe: RecipeOption = "default", settings: Settings = None, quiet: Quiet = False) -> None:
+           recipe: options.Recipe = "default", settings: options.Settings = None, quiet: options.Quiet = False) -> None:
     """Print one JSON line a face: file, face, box (x, y, width, height), points, score."""
     from mien.stage_commands.photos import detect_photos
 
     detect_photos(photos, _kit(recipe, quiet, settings))
 
 
-def align(src: Source, folder: Folder, recipe: RecipeOption = "default", settings: Settings = None,
-          layout: Layout = "auto", subset: Subset = None,
+def align(src: Source, folder: Folder, recipe: options.Recipe = "default", settings: options.Settings = None,
+          layout: options.Layout = "auto", subset: options.Subset = None,
           largest: Annotated[bool, typer.Option("--largest", help="One face a photo.")] = False,
-          again: Afresh = False, quiet: Quiet = False) -> None:
+          again: Afresh = False, quiet: options.Quiet = False) -> None:
     """Cut a photo's or a dataset's faces into FOLDER: <stem>.<i>.png and .json (file, box, points, score, quad)."""
     from mien.stage_commands.photos import align_dataset, align_photo
 
@@ -68,42 +63,42 @@ def align(src: Source, folder: Folder, recipe: RecipeOption = "default", setting
         align_photo(src, folder, _kit(recipe, quiet, settings), again, largest)
 
 
-def features(folder: Folder, recipe: RecipeOption = "default", settings: Settings = None, again: Again = False,
-             quiet: Quiet = False) -> None:
+def features(folder: Folder, recipe: options.Recipe = "default", settings: options.Settings = None,
+             again: Again = False, quiet: options.Quiet = False) -> None:
     """Write the feature network's embeddings of all crops: FOLDER/embeddings.safetensors, [N, E] and names."""
     from mien.stage_commands.embeddings import embed_tray
 
     embed_tray(folder, _kit(recipe, quiet, settings), again)
 
 
-def invert(folder: Folder, recipe: RecipeOption = "default", settings: Settings = None, again: Again = False,
-           quiet: Quiet = False) -> None:
+def invert(folder: Folder, recipe: options.Recipe = "default", settings: options.Settings = None, again: Again = False,
+           quiet: options.Quiet = False) -> None:
     """Find each crop's codes: .inversion.safetensors (codes whitened, w_plus), .inversion.png."""
     from mien.stage_commands.codes import invert_tray
 
     invert_tray(folder, _kit(recipe, quiet, settings), again)
 
 
-def pair(folder: Folder, recipe: RecipeOption = "default", settings: Settings = None,
+def pair(folder: Folder, recipe: options.Recipe = "default", settings: options.Settings = None,
          by: Annotated[tuple[Path, Path] | None, typer.Option(
              metavar="REAL POOL", help="Embeddings [N, E] to pair by: the faces' file and the pool's.")] = None,
-         again: Again = False, quiet: Quiet = False) -> None:
+         again: Again = False, quiet: options.Quiet = False) -> None:
     """Choose a generated face for each crop: pair in its .json, .pair.png."""
     from mien.stage_commands.codes import pair_tray
 
     pair_tray(folder, _kit(recipe, quiet, settings), again, by)
 
 
-def optimise(folder: Folder, recipe: RecipeOption = "default", settings: Settings = None, again: Again = False,
-             quiet: Quiet = False) -> None:
+def optimise(folder: Folder, recipe: options.Recipe = "default", settings: options.Settings = None,
+             again: Again = False, quiet: options.Quiet = False) -> None:
     """Make new faces from inversions and pairs: .result.safetensors, similarity and more in .json."""
     from mien.stage_commands.codes import optimise_tray
 
     optimise_tray(folder, _kit(recipe, quiet, settings), again)
 
 
-def render(source: Codes, out: Drawing = None, recipe: RecipeOption = "default", settings: Settings = None,
-           again: Again = False, quiet: Quiet = False) -> None:
+def render(source: Codes, out: Drawing = None, recipe: options.Recipe = "default", settings: options.Settings = None,
+           again: Again = False, quiet: options.Quiet = False) -> None:
     """Draw codes at 1024 px: a codes file into OUT, or all results of a folder into .result.png."""
     from mien.stage_commands.codes import render_file, render_tray
 
@@ -118,8 +113,8 @@ def render(source: Codes, out: Drawing = None, recipe: RecipeOption = "default",
         render_file(source, out, _kit(recipe, quiet, settings))
 
 
-def verify(first: First, second: Second = None, recipe: RecipeOption = "default", settings: Settings = None,
-           quiet: Quiet = False) -> None:
+def verify(first: First, second: Second = None, recipe: options.Recipe = "default", settings: options.Settings = None,
+           quiet: options.Quiet = False) -> None:
     """Print the judge's distances as JSON lines: two photos' faces, or FOLDER's results to originals."""
     from mien.stage_commands.verdicts import verify_photos, verify_tray
 
@@ -134,8 +129,8 @@ def verify(first: First, second: Second = None, recipe: RecipeOption = "default"
         verify_photos(first, second, _kit(recipe, quiet, settings))
 
 
-def blend(photo: Photo, folder: Folder, out: Out, recipe: RecipeOption = "default", settings: Settings = None,
-          quiet: Quiet = False) -> None:
+def blend(photo: Photo, folder: Folder, out: Out, recipe: options.Recipe = "default", settings: options.Settings = None,
+          quiet: options.Quiet = False) -> None:
     """Put FOLDER's new faces into their photo; faces without one, or still known, are blurred."""
     from mien.stage_commands.blending import blend_photo
 
@@ -144,8 +139,9 @@ def blend(photo: Photo, folder: Folder, out: Out, recipe: RecipeOption = "defaul
 
 def collect(src: Annotated[Path, typer.Argument(help="The dataset that FOLDER was made from.")], folder: Folder,
             dst: Annotated[Path, typer.Argument(help="New folder for the whole new pictures.")],
-            recipe: RecipeOption = "default", settings: Settings = None, layout: Layout = "auto", subset: Subset = None,
-            quiet: Quiet = False) -> None:
+            recipe: options.Recipe = "default", settings: options.Settings = None, layout: options.Layout = "auto",
+            subset: options.Subset = None,
+            quiet: options.Quiet = False) -> None:
     """Write FOLDER's new faces as a dataset in SRC's layout, as the paper does: whole generated pictures, judged."""
     from mien.stage_commands.collecting import collect_dataset
 
