@@ -80,14 +80,15 @@ def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None 
     old = {name: tray.record(name).pair for name in names}
     todo = _todo(names, lambda name: old[name] is not None, again)
     used = {name: match.index for name, match in old.items() if match and name not in todo}
-    table = _table(by, names, kit) if by else {}
+    rows = _rows(by, names, kit) if by else None
     for batch in _batches(kit, names, todo, "pair"):
         ready = kit.ready
         pool_key = pool_name(kit.recipe, ready.weights)
         faces, records = _load(ready.networks, tray, batch)
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             others = set(used.values()) if kit.recipe.pair.unique else set()
-            match = pair(ready.pool, faces.rows(slice(i, i + 1)), kit.recipe.pair, others, table.get(name))[0]
+            one, row = faces.rows(slice(i, i + 1)), rows(name) if rows else None
+            match = pair(ready.pool, one, kit.recipe.pair, others, row)[0]
             used[name] = match.index
             codes = ready.pool.codes[match.index].expand(ready.networks.generator.n_layers, -1)
             write_picture(tray.path(name, PAIR_LOOK), _look(ready.networks, codes))
@@ -99,14 +100,15 @@ def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None 
     write_bytes(tray.folder / PAIRS, "\n".join(["face,pool,distance", *lines, ""]).encode("utf-8", "backslashreplace"))
 
 
-def _table(by: tuple[Path, Path], names: list[str], kit: Kit) -> dict[str, torch.Tensor]:
-    """Distances [1, N] of each face to the pool, by embeddings that somebody made."""
+def _rows(by: tuple[Path, Path], names: list[str], kit: Kit) -> Callable[[str], torch.Tensor]:
+    """From a face's name to its distances [1, N] to the pool, by embeddings that somebody made."""
     real, pool = read_embeddings(by[0], names), read_embeddings(by[1], len(kit.ready.pool))
     if real.shape[1] != pool.shape[1]:
         raise UsageError(f"{by[0]} has embeddings of {real.shape[1]} numbers, {by[1]} of {pool.shape[1]}",
                          "make both with one network")
     kind = "cosine" if kit.recipe.pair.distance == "cosine" else "euclidean"
-    return {name: embedding_distances(row[None], pool, kind) for name, row in zip(names, real, strict=True)}
+    places = {name: i for i, name in enumerate(names)}
+    return lambda name: embedding_distances(real[places[name]][None], pool, kind)
 
 
 def optimise_tray(folder: Path, kit: Kit, again: bool) -> None:
