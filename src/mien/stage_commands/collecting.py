@@ -7,7 +7,6 @@ has none, or cannot be told from its original, is left out or blurred and listed
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,9 +90,8 @@ def _refuse_filled(dst: Path, tray: Tray) -> None:
 
 def _collect(dataset: Dataset, photo: str, tray: Tray, names: list[str], dst: Path, kit: Kit, done: Collected) -> None:
     try:
-        written = _written(dataset, photo, done.outputs)
-        name = _chosen(tray, names, dataset.root / photo)
-        record = tray.record(name)
+        written = _written(dataset, photo)
+        name, record = _chosen(tray, names, dataset.root / photo)
         picture = _drawn(tray, name, record)
         data, outcome = _judged(kit, dataset, photo, record, picture, tray.crop(name, record), written)
     except _LeftOut as left:
@@ -124,14 +122,14 @@ def _name(photo: str) -> str:
     return photo if Path(photo).suffix.lower() in (".jpg", ".jpeg", ".png") else f"{photo}.png"
 
 
-def _written(dataset: Dataset, photo: str, outputs: Mapping[str, str]) -> str:
+def _written(dataset: Dataset, photo: str) -> str:
     written = _name(photo)
-    if (written != photo and (dataset.root / written).exists()) or written in outputs.values():
+    if written != photo and (dataset.root / written).exists():
         raise _LeftOut(f"it would be written as {written}, which is another photo: rename one")
     return written
 
 
-def _chosen(tray: Tray, names: list[str], source: Path) -> str:
+def _chosen(tray: Tray, names: list[str], source: Path) -> tuple[str, Record]:
     """The largest face of a photo as it is now."""
     records = {name: tray.record(name) for name in names}
     if not records or not source.is_file():
@@ -140,7 +138,7 @@ def _chosen(tray: Tray, names: list[str], source: Path) -> str:
     mine = {name: record for name, record in records.items() if record.sha256 == digest}
     if not mine:
         raise _LeftOut("the folder's faces are of another photo, or it has changed since: mien align --again")
-    return max(mine, key=lambda one: mine[one].box[2] * mine[one].box[3])
+    return max(mine.items(), key=lambda item: item[1].box[2] * item[1].box[3])
 
 
 def _drawn(tray: Tray, name: str, record: Record) -> Pixels:
