@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from results import OUT, put_section, stamp
 
 from mien.api import anonymize_dataset
+from mien.datasets.layouts import open_dataset
 from mien.errors import PhotoError
 from mien.models.centerface import CenterFace
 from mien.models.fetch import ensure
@@ -46,15 +47,10 @@ TITLES = {"celebahq": "CelebA-HQ val, whole identities", "photos": "ordinary pho
 
 def celebahq_photos(data: Path, count: int) -> list[Path]:
     """Photos of whole identities of the val split, at least `count` of them."""
-    root = data / "CelebA-HQ"
-    notes = root / "annotations"
-    split = dict(line.split() for line in (notes / "list_eval_partition.txt").read_text().splitlines())
-    person = dict(line.split() for line in (notes / "identity_CelebA.txt").read_text().splitlines())
+    dataset = open_dataset(data / "CelebA-HQ", "celebahq", "val")
     people: dict[str, list[Path]] = {}
-    for line in (notes / "CelebA-HQ-to-CelebA-mapping.txt").read_text().splitlines()[1:]:
-        index, _, original = line.split()
-        if split[original] == "1":
-            people.setdefault(person[original], []).append(root / "data" / f"{index}.jpg")
+    for name in dataset.names():
+        people.setdefault(dataset.people[name], []).append(dataset.root / name)
     chosen: list[Path] = []
     for name in np.random.default_rng(0).permutation(sorted(people)):
         if len(chosen) >= count:
