@@ -146,8 +146,9 @@ def test_fast_takes_fewer_steps() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_hash_changes_with_every_setting(name: str) -> None:
     value = dict(leaves(Recipe()))[name]
-    changed = Recipe().with_changes({name: other(value)})
-    assert dict(leaves(changed))[name] == other(value)
+    wanted = "float32" if name == "precision" else other(value)
+    changed = Recipe().with_changes({name: wanted})
+    assert dict(leaves(changed))[name] == wanted
     assert changed.hash != Recipe().hash
     assert changed.with_changes({name: value}).hash == Recipe().hash
 

@@ -38,10 +38,11 @@ from mien.setup import Ready
 from mien.stages.blend import Patch
 
 TINY = Recipe().with_changes({
-    "name": "tiny", "pool.size": 64, "invert.steps": 2, "invert.shared_steps": 1, "optimise.steps": 2,
-    "verify.attempts": 1, "batch": 4})
+    "name": "tiny", "precision": "float32", "pool.size": 64, "invert.steps": 2, "invert.shared_steps": 1,
+    "optimise.steps": 2, "verify.attempts": 1, "batch": 4})
 TINY_TOML = """
 name = "tiny"
+precision = "float32"
 batch = 4
 pool = { size = 64 }
 invert = { steps = 2, shared_steps = 1 }

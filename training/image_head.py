@@ -1,10 +1,14 @@
-"""Train the image head: generator features -> the full output shrunk by area.
+"""Train an image head: the generator's features -> the full output shrunk by area.
 
-    python training/image_head.py --work FOLDER --out src/mien/weights/image_head_256.safetensors
+    python training/image_head.py pairs --work FOLDER --inverted codes.safetensors
+    python training/image_head.py train --work FOLDER --size 256 --out src/mien/weights/image_head_256.safetensors
+    python training/image_head.py train --work FOLDER --size 128 --out src/mien/weights/image_head_128.safetensors
 
-Two phases, each restartable: pairs of features and shrunk pictures are generated once into WORK (seeded:
-sample i is always the same code), then the head is trained on random crops. Codes: one w with truncation 0.5
-to 1.0, two w mixed at a random layer, and W+ with every layer jittered in whitened coordinates.
+`pairs` generates features and shrunk pictures once into WORK (seeded: sample i is always the same code) and goes on
+where it was stopped; so does `train`, which works on random crops, and goes further when it is given more steps. Codes,
+a quarter each: one w with truncation 0.5 to 1.0; two w mixed at a random layer; every layer jittered in whitened
+coordinates; inverted real photographs (a file with `codes` [N, 16, 512], whitened), whose first HELD_OUT / 4 are kept
+for measuring and whose others are mixed in training.
 """
 
 from __future__ import annotations
@@ -16,116 +20,157 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from checkpoints import load_checkpoint, save_checkpoint, save_half
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from mien.models.fetch import ensure
 from mien.models.generator import DIM
-from mien.models.image_head import BLOCKS, CHANNELS, SIZE, ImageHead
+from mien.models.image_head import SHAPES, ImageHead
 from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
 
-HELD_OUT = 60  # the first samples are never trained on
-CROP = 32
+HELD_OUT = 200  # the first samples are never trained on
+KINDS = ("one w", "mixed styles", "jittered layers", "inverted photographs")
+BATCH = 8
+CROPS = {256: 48, 128: 32}  # of the feature map, a side
+RATE = 2e-3
 
 
-def sample_code(generator: MobileStyleGAN, i: int) -> Tensor:
-    """W+ [1, 16, 512] number i, of the three kinds in turn."""
+def sample_code(generator: MobileStyleGAN, inverted: Tensor, i: int) -> Tensor:
+    """W+ [1, 16, 512] number i, of the four kinds in turn; `inverted`: [N, 16, 512] whitened."""
     rng = torch.Generator().manual_seed(1_000_003 * (i + 1))
+    kind, kept = i % len(KINDS), HELD_OUT // len(KINDS)
+    if kind == 3 and i < HELD_OUT:
+        return generator.colour(inverted[i // len(KINDS)][None])
+    if kind == 3:
+        a, b = inverted[kept + torch.randint(len(inverted) - kept, (2,), generator=rng)]
+        return generator.colour(torch.lerp(a, b, 0.4 * torch.rand(1, generator=rng).item())[None])
     w = generator.map(torch.randn(2, DIM, generator=rng))
-    psi = 0.5 + 0.5 * torch.rand(1, generator=rng).item()
-    w = generator.truncate(w, psi)
+    w = generator.truncate(w, 0.5 + 0.5 * torch.rand(1, generator=rng).item())
     wp = w[:1, None].repeat(1, N_LAYERS, 1)
-    if i % 3 == 1:
+    if kind == 1:
         wp[:, int(torch.randint(2, 14, (1,), generator=rng)) :] = w[1:, None]
-    if i % 3 == 2:
+    if kind == 2:
         v = generator.whiten(wp)
         wp = generator.colour(v + 0.4 * torch.randn(v.shape, generator=rng))
     return wp
 
 
-@torch.inference_mode()
-def generate(generator: MobileStyleGAN, count: int, work: Path) -> tuple[np.ndarray, np.ndarray, Tensor]:
-    """Memory-mapped modulated features and pictures, and the codes; resumes where an earlier run stopped."""
-    side = SIZE // 4
-    features = _mapped(work / "features.f16", (count, CHANNELS, side, side))
-    pictures = _mapped(work / "pictures.f16", (count, 3, SIZE, SIZE))
-    done = work / "done.txt"
-    start = int(done.read_text()) if done.exists() else 0
-    for i in range(start, count):
-        wp = sample_code(generator, i)
-        features[i] = generator.modulated(wp, BLOCKS)[0].half().numpy()
-        pictures[i] = F.interpolate(generator(wp), size=(SIZE, SIZE), mode="area")[0].half().numpy()
-        done.write_text(str(i + 1))
-        if i % 50 == 0:
-            print(f"generated {i}/{count}", flush=True)
-    return features, pictures, torch.cat([sample_code(generator, i) for i in range(count)])
+class Pairs:
+    """Memory-mapped modulated features and pictures of both sizes, and the codes [N, 16, 512] they come from."""
+
+    def __init__(self, generator: MobileStyleGAN, inverted: Tensor, count: int, work: Path) -> None:
+        self.work, self.count, self.generator = work, count, generator
+        self.codes = torch.cat([sample_code(generator, inverted, i) for i in range(count)])
+        self.features = {size: _mapped(work / f"features_{size}.f16", (count, s.channels, size // 2, size // 2))
+                         for size, s in SHAPES.items()}
+        self.pictures = {size: _mapped(work / f"pictures_{size}.f16", (count, 3, size, size)) for size in SHAPES}
+
+    @property
+    def done(self) -> int:
+        """How many are there."""
+        path = self.work / "done.txt"
+        return int(path.read_text()) if path.exists() else 0
+
+    @torch.inference_mode()
+    def generate(self) -> None:
+        """Go on where an earlier run stopped."""
+        for i in range(self.done, self.count):
+            wp = self.codes[i : i + 1]
+            full = self.generator(wp)
+            for size, shape in SHAPES.items():
+                self.features[size][i] = self.generator.modulated(wp, shape.blocks)[0].half().numpy()
+                shrunk = F.interpolate(full, size=(size, size), mode="area")
+                self.pictures[size][i] = shrunk[0].half().numpy()
+            (self.work / "done.txt").write_text(str(i + 1))
+            if i % 50 == 0:
+                print(f"generated {i}/{self.count}", flush=True)
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    mode = "r+" if path.exists() and path.stat().st_size == 2 * math.prod(shape) else "w+"
-    return np.memmap(path, np.float16, mode, shape=shape)
+    """The first rows of a file, which grows where it has fewer and keeps what it has more."""
+    with path.open("ab") as handle:
+        if handle.tell() < 2 * math.prod(shape):
+            handle.truncate(2 * math.prod(shape))
+    return np.memmap(path, np.float16, "r+", shape=shape)
 
 
 @torch.inference_mode()
-def psnr(head: ImageHead, features: np.ndarray, pictures: np.ndarray, codes: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (dB, range -1..1) of every held-out picture."""
+def psnr(head: ImageHead, pairs: Pairs, step: int = 1) -> Tensor:
+    """Peak signal-to-noise ratio (dB, range -1..1) of every held-out picture, or of every `step`-th."""
     values = []
-    for i in range(HELD_OUT):
-        out = head(torch.from_numpy(features[i : i + 1]).float(), codes[i : i + 1])
-        error = (out[0] - torch.from_numpy(pictures[i]).float()).square().mean()
+    for i in range(0, HELD_OUT, step):
+        out = head(torch.from_numpy(pairs.features[head.size][i : i + 1]).float(), pairs.codes[i : i + 1])
+        error = (out[0] - torch.from_numpy(pairs.pictures[head.size][i]).float()).square().mean()
         values.append(10 * torch.log10(4 / error))
     return torch.stack(values)
 
 
-def train(head: ImageHead, data: tuple[np.ndarray, np.ndarray, Tensor], minutes: float, out: Path) -> None:
-    features, pictures, codes = data
-    rng = np.random.default_rng(0)
-    optimizer = torch.optim.Adam(head.parameters(), lr=2e-3, betas=(0.9, 0.99))
-    side, end = features.shape[-1], time.monotonic() + 60 * minutes
-    started, step = time.monotonic(), 0
-    while (now := time.monotonic()) < end:
-        done = (now - started) / (end - started)
-        optimizer.param_groups[0]["lr"] = 2e-3 * 0.5 * (1 + math.cos(math.pi * done)) + 1e-5
-        rows = rng.integers(HELD_OUT, len(features), 8)
-        y, x = rng.integers(0, side - CROP + 1, 2)
-        part = torch.from_numpy(np.stack([features[i, :, y : y + CROP, x : x + CROP] for i in rows])).float()
+def train(head: ImageHead, pairs: Pairs, steps: int, out: Path) -> None:
+    """Adam on each crop's squared error and its root, with a cosine schedule; goes on from its checkpoint."""
+    features, pictures = pairs.features[head.size], pairs.pictures[head.size]
+    # Layers taken over from the generator are nearly right, and a small change of many codes' sum is a large one.
+    new = ("depthwise3", "pointwise3", "colours", "shortcut", "map")
+    scales = {"later": 0.06, "style": 0.05} | dict.fromkeys(new, 1.0)
+    optimizer = torch.optim.Adam([{"params": [p]} for p in head.parameters()], betas=(0.9, 0.99))
+    checkpoint = pairs.work / f"head_{head.size}.pt"
+    first = load_checkpoint(checkpoint, head, optimizer)
+    for group, (name, _) in zip(optimizer.param_groups, head.named_parameters(), strict=True):
+        group["scale"] = scales.get(name.split(".")[0].rstrip("12"), 0.1)
+    available = pairs.done
+    side, started = features.shape[-1], time.monotonic()
+    crop = CROPS[head.size]
+    head.to(memory_format=torch.channels_last)
+    for step in range(first, steps):
+        rng = np.random.default_rng(step)
+        falling = 0.5 * (1 + math.cos(math.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = group["scale"] * (RATE * min(1, step / 200) * falling + 1e-5)
+        rows = rng.integers(HELD_OUT, available, BATCH)
+        y, x = rng.integers(0, side - crop + 1, 2)
+        part = torch.from_numpy(np.stack([features[i, :, y : y + crop, x : x + crop] for i in rows])).float()
+        part = part.contiguous(memory_format=torch.channels_last)
         wanted = torch.from_numpy(np.stack(
-            [pictures[i, :, 4 * y : 4 * (y + CROP), 4 * x : 4 * (x + CROP)] for i in rows])).float()
-        got = head(part, codes[rows], (int(y), int(x)))
-        # the crop's rim lacks its neighbours
-        loss = (got - wanted)[:, :, 6:-6, 6:-6].square().mean().sqrt()
+            [pictures[i, :, 2 * y : 2 * (y + crop), 2 * x : 2 * (x + crop)] for i in rows])).float()
+        got = head(part, pairs.codes[rows], (int(y), int(x)))
+        # The crop's rim lacks its neighbours.
+        errors = (got - wanted)[:, :, 3:-3, 3:-3].square().mean(dim=(1, 2, 3))
+        loss = errors.sqrt().mean() + 3 * errors.mean()  # the mean in dB, and the worst ones
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        step += 1
-        if step % 500 == 0:
-            values = psnr(head, features, pictures, codes)
-            print(f"step {step} {done:.2f} dB mean {values.mean():.2f} worst {values.min():.2f}", flush=True)
-            save(head, out)
-
-
-def save(head: ImageHead, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.half().contiguous() for key, value in head.state_dict().items()}, out)
+        if (step + 1) % 250 == 0:
+            values = psnr(head, pairs, 10)
+            spent = (time.monotonic() - started) / 60
+            print(f"step {step + 1} {spent:.1f} min, dB mean {values.mean():.2f} worst {values.min():.2f}", flush=True)
+            save_checkpoint(checkpoint, head, optimizer, step + 1)
+            available = pairs.done
+    save_half(head.to(memory_format=torch.contiguous_format), out)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=700)
-    parser.add_argument("--minutes", type=float, default=25.0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("pairs", "train"))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--inverted", type=Path, help="needed for pairs")
+    parser.add_argument("--count", type=int, default=1600)
+    parser.add_argument("--size", type=int, choices=tuple(SHAPES), default=256)
+    parser.add_argument("--steps", type=int, default=6500)
+    parser.add_argument("--out", type=Path, help="needed to train")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     arguments.work.mkdir(parents=True, exist_ok=True)
     generator = MobileStyleGAN.from_file(ensure(["mobilestylegan"])["mobilestylegan"])
-    data = generate(generator, arguments.count, arguments.work)
-    head = ImageHead()
-    train(head, data, arguments.minutes, arguments.out)
-    save(head, arguments.out)
-    values = psnr(head, *data)
+    inverted = load_file(arguments.inverted)["codes"]
+    pairs = Pairs(generator, inverted, arguments.count, arguments.work)
+    if arguments.what == "pairs":
+        pairs.generate()
+        return
+    head = ImageHead(arguments.size)
+    head.start_from(generator)
+    train(head, pairs, arguments.steps, arguments.out)
+    values = psnr(head, pairs)
     print(f"{HELD_OUT} held-out codes: {values.mean():.2f} dB mean, {values.min():.2f} dB worst")
 
 

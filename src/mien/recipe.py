@@ -113,7 +113,8 @@ class Recipe(_Table):
     seed: int = Field(0, ge=0)
     models: Literal["mobile", "falco"] = "mobile"
     features: Literal["auto", "farl", "clip_vitb16", "clip_vitb32", "dino_vitb16", "arcface"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = Field("float32", description="of falco's networks")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of what the loops compute; auto: bfloat16 where the machine is faster in it")
     batch: int = Field(4, ge=1, le=256)
     identity: Literal["per-photo", "per-person"] = "per-photo"
     on_failure: Literal["blur", "drop", "error"] = "blur"
@@ -173,7 +174,7 @@ class Recipe(_Table):
             return self
         from mien.models.precision import fastest
 
-        return self.with_changes({"precision": fastest() if self.models == "falco" else "float32"})
+        return self.with_changes({"precision": fastest()})
 
     def with_changes(self, changes: dict[str, Any]) -> Recipe:
         """A copy with dotted fields replaced, e.g. {"optimise.margin": 0.1}; None values are left out.

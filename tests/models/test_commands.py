@@ -12,6 +12,7 @@ from mien.errors import ModelError, UsageError
 from mien.models.cache import weights_path
 from mien.models.cards import CARDS
 from mien.models.commands import models_app
+from mien.models.shipped import SHIPPED
 
 
 def run(*arguments: str | Path) -> Result:
@@ -26,6 +27,12 @@ def test_list_shows_every_card_with_its_terms(fakes: FakeCarriers) -> None:
         assert card.name in words
         assert card.terms in words
     assert "yes" not in words
+
+
+def test_list_shows_the_project_s_own_networks_with_their_terms(fakes: FakeCarriers) -> None:
+    own = run("list").stdout.split("the project's own")[1].split("published checkpoints")[0]
+    assert all(name in own for name in SHIPPED)
+    assert "non-commercial research only" in " ".join(own.split())
 
 
 def test_list_tells_what_is_here(fakes: FakeCarriers) -> None:

@@ -83,6 +83,29 @@ def test_gradient_reaches_every_layer_that_is_used(generator: MobileStyleGAN, co
     assert used.tolist() == [True] * 10 + [False] * 6
 
 
+def test_reduced_precision_gives_nearly_the_same_and_leaves_the_original(generator: MobileStyleGAN,
+                                                                       codes: torch.Tensor) -> None:
+    wp = generator.map(codes)[:1, None].repeat(1, 16, 1)
+    before = generator.features(wp, 4)
+    rough = generator.reduced(torch.bfloat16)
+    features = rough.features(wp, 4)
+    assert features.dtype == torch.bfloat16 and generator.const.dtype == torch.float32
+    assert 0 < (features.float() - before).norm() < 0.04 * before.norm()
+    assert torch.equal(generator.features(wp, 4), before)
+    wp.requires_grad_()
+    exact, = torch.autograd.grad(generator.features(wp, 4).square().mean(), wp)
+    close, = torch.autograd.grad(rough.features(wp, 4).float().square().mean(), wp)
+    assert torch.cosine_similarity(exact.flatten(), close.flatten(), dim=0) > 0.98
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_inverse_haar_is_the_same_in_both_memory_layouts(channels: int) -> None:
+    x = torch.randn(2, 4 * channels, 6, 10, generator=torch.Generator().manual_seed(0))
+    last = inverse_haar(x.contiguous(memory_format=torch.channels_last))
+    assert torch.allclose(inverse_haar(x), last, atol=1e-6)
+
+
 def test_inverse_haar_of_a_constant_is_constant() -> None:
     bands = torch.zeros(1, 8, 3, 5)
     bands[:, :2] = 2.0

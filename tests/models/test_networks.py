@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from generated import Generated
 from mien.errors import ModelError
-from mien.models.image_head import BLOCKS, ImageHead
+from mien.models.image_head import ImageHead
 from mien.models.networks import Networks
-from mien.models.sets import MOBILE, model_set, shipped_file
+from mien.models.sets import MOBILE, model_set
+from mien.models.shipped import SHIPPED, shipped_file
 
 
 def test_all_networks_that_gradients_pass_are_frozen(networks: Networks) -> None:
@@ -24,9 +25,9 @@ def test_a_look_is_the_head_s_on_the_generator_s_middle(networks: Networks, gene
     with torch.inference_mode():
         wp = networks.generator.colour(generated.codes[:1, None].expand(-1, 16, -1))
         look = networks.look(wp)
-        features = networks.generator.modulated(wp, BLOCKS)
+        features = networks.generator.modulated(wp, 5)
         assert look.shape == (1, 3, 256, 256)
-        assert torch.equal(look, ImageHead.from_file(shipped_file("image_head"))(features, wp))
+        assert torch.equal(look, ImageHead.from_file(shipped_file("image_head_256"), 256)(features, wp))
 
 
 def test_a_look_resembles_the_full_output(networks: Networks, generated: Generated) -> None:
@@ -63,6 +64,6 @@ def test_a_file_that_is_not_the_network_is_named(weights: Callable[[str], Path],
         assert other.name in caught.value.message
 
 
-def test_the_head_ships_with_the_package() -> None:
-    assert shipped_file("image_head").is_file()
-    assert shipped_file("image_head").stat().st_size < 4_000_000
+def test_the_trained_networks_ship_with_the_package() -> None:
+    assert all(one.path.is_file() for one in SHIPPED.values())
+    assert sum(one.path.stat().st_size for one in SHIPPED.values()) < 60_000_000

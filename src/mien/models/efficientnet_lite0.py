@@ -27,6 +27,16 @@ BLOCKS = (
     (5, 2, 6, 192), (5, 1, 6, 192), (5, 1, 6, 192), (5, 1, 6, 192),
     (3, 1, 6, 320),
 )  # fmt: skip
+# Lite1 is deeper: one more block at strides 8, 16 and 32 each, two at 16 in all, none wider.
+LITE1_BLOCKS = (
+    (3, 1, 1, 16),
+    (3, 2, 6, 24), *((3, 1, 6, 24),) * 2,
+    (5, 2, 6, 40), *((5, 1, 6, 40),) * 2,
+    (3, 2, 6, 80), *((3, 1, 6, 80),) * 3,
+    (5, 1, 6, 112), *((5, 1, 6, 112),) * 3,
+    (5, 2, 6, 192), *((5, 1, 6, 192),) * 4,
+    (3, 1, 6, 320),
+)  # fmt: skip
 CHANNELS = tuple(out for _, _, _, out in BLOCKS)
 HEAD_CHANNELS = 1280
 TAPS = (2, 4, 10, 15)  # the last block at each of the strides 4, 8, 16, 32
@@ -46,15 +56,19 @@ class EfficientNetLite0(nn.Module):
 
     Args:
         channels_last: run in the channels-last memory layout; the figures stay the same up to rounding.
+        blocks: kernel, stride, expansion, channels out of each; Lite0's unless told. channels: of the input, a
+            multiple of 3 where several pictures are seen at once.
     """
 
-    def __init__(self, channels_last: bool = False) -> None:
+    def __init__(self, channels_last: bool = False, blocks: Sequence[tuple[int, int, int, int]] = BLOCKS,
+                 channels: int = 3) -> None:
         super().__init__()
         self.channels_last = channels_last
-        self.stem = _SameConv(3, 32, kernel=3, stride=2)
+        self.channels = channels
+        self.stem = _SameConv(channels, 32, kernel=3, stride=2)
         self.blocks = nn.ModuleList()
         width = 32
-        for kernel, stride, expansion, out in BLOCKS:
+        for kernel, stride, expansion, out in blocks:
             self.blocks.append(_Block(width, out, kernel, stride, expansion))
             width = out
         self.top = nn.Conv2d(width, HEAD_CHANNELS, 1)
@@ -76,8 +90,8 @@ class EfficientNetLite0(nn.Module):
         Raises:
             ValueError: a shape or a tap that does not exist.
         """
-        if not taps or not all(0 <= tap < len(BLOCKS) for tap in taps):
-            raise ValueError(f"taps are blocks 0..15, got {tuple(taps)}")
+        if not taps or not all(0 <= tap < len(self.blocks) for tap in taps):
+            raise ValueError(f"taps are blocks 0..{len(self.blocks) - 1}, got {tuple(taps)}")
         wanted = set(taps)
         maps: dict[int, Tensor] = {}
         x = self._enter(x)  # [B, 32, H/2, W/2]
@@ -99,12 +113,12 @@ class EfficientNetLite0(nn.Module):
         Raises:
             ValueError: another shape.
         """
-        (last,) = self.forward(x, taps=(len(BLOCKS) - 1,))  # [B, 320, H/32, W/32]
+        (last,) = self.forward(x, taps=(len(self.blocks) - 1,))  # [B, 320, H/32, W/32]
         return F.relu6(self.top(last))
 
     def _enter(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % 32 or x.shape[3] % 32 or 0 in x.shape:
-            raise ValueError(f"EfficientNet-Lite0 takes [B, 3, 32 n, 32 m], got {list(x.shape)}")
+        if x.ndim != 4 or x.shape[1] != self.channels or x.shape[2] % 32 or x.shape[3] % 32 or 0 in x.shape:
+            raise ValueError(f"EfficientNet-Lite takes [B, {self.channels}, 32 n, 32 m], got {list(x.shape)}")
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         # (x255 - 127) / 128 with x255 = 127.5 (x + 1)
@@ -116,17 +130,18 @@ class EfficientNetLite0(nn.Module):
         return self
 
     @classmethod
-    def from_file(cls, path: Path, channels_last: bool = False) -> EfficientNetLite0:
+    def from_file(cls, path: Path, channels_last: bool = False,
+                  blocks: Sequence[tuple[int, int, int, int]] = BLOCKS) -> EfficientNetLite0:
         """Load what `convert_efficientnet_lite0` made.
 
         Args:
             path: safetensors file.
-            channels_last: the memory layout to run in.
+            channels_last: the memory layout to run in. blocks: of the variant that the file holds.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
         """
-        model = cls(channels_last)
+        model = cls(channels_last, blocks)
         try:
             model.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -168,7 +183,12 @@ class _SameConv(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
 
 
-def convert_efficientnet_lite0(source: Path) -> dict[str, Tensor]:
+def convert_efficientnet_lite1(source: Path) -> dict[str, Tensor]:
+    """The same for the deeper Lite1, from which the attribute judge's training starts."""
+    return convert_efficientnet_lite0(source, LITE1_BLOCKS)
+
+
+def convert_efficientnet_lite0(source: Path, blocks: Sequence[tuple[int, int, int, int]] = BLOCKS) -> dict[str, Tensor]:
     """Turn the PyTorch checkpoint into the state dict of `EfficientNetLite0`.
 
     Batch norms are folded into the convolutions in float64; the classifier is left out.
@@ -182,16 +202,16 @@ def convert_efficientnet_lite0(source: Path) -> dict[str, Tensor]:
     try:
         stored = torch.load(source, map_location="cpu", weights_only=True)
         state = _fold(stored, "_conv_stem", "_bn0", "stem")
-        for i, (_, _, expansion, _) in enumerate(BLOCKS):
+        for i, (_, _, expansion, _) in enumerate(blocks):
             block = f"_blocks.{i}."
             if expansion != 1:
                 state |= _fold(stored, block + "_expand_conv", block + "_bn0", f"blocks.{i}.expand")
             state |= _fold(stored, block + "_depthwise_conv", block + "_bn1", f"blocks.{i}.depthwise")
             state |= _fold(stored, block + "_project_conv", block + "_bn2", f"blocks.{i}.project")
         state |= _fold(stored, "_conv_head", "_bn1", "top")
-        EfficientNetLite0().load_state_dict(state)
+        EfficientNetLite0(blocks=blocks).load_state_dict(state)
     except _UNREADABLE as error:
-        message = f"{source} is not the expected EfficientNet-Lite0 file: {error}"
+        message = f"{source} is not the expected EfficientNet-Lite file: {error}"
         raise ModelError(message, "Fetch the weights again.") from error
     return state
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from mien.models.judge import Judge
 from mien.models.networks import Detector, Networks
 from mien.models.precision import PRECISIONS
 from mien.models.published import PUBLISHED
+from mien.models.shipped import shipped_file
 from mien.models.yunet import YuNet
 
 _JUDGING = ("yunet", "dlib_resnet", "shape_predictor")
@@ -71,16 +71,15 @@ class ModelSet:
         """Load all networks, frozen.
 
         Args:
-            precision: float32 or bfloat16, of the networks that the loops ask.
+            precision: float32 or bfloat16, of the loops' networks; of the mobile set's, which are small, of the
+                look's alone.
 
         Raises:
-            ModelError: a file does not hold its network. UsageError: the mobile set computes in float32 only.
+            ModelError: a file does not hold its network.
         """
-        if self.name == "mobile" and precision != "float32":
-            raise UsageError("the mobile set computes in float32", 'leave precision out, or take models = "falco"')
         detector = self.load_detector(paths, detect_score)
         if self.name == "mobile":
-            return _load_mobile(paths, detector)
+            return _load_mobile(paths, detector, PRECISIONS[precision])
         return _load_falco(self, paths, detector, PRECISIONS[precision])
 
     def load_detector(self, paths: dict[str, Path], score: float) -> Detector:
@@ -108,8 +107,8 @@ def model_set(models: str, features: str = "auto", detector: str = "yunet") -> M
     if detector != "yunet":
         raise UsageError(f"there is no detector {detector!r}", "the detectors are yunet and s3fd")
     if models == "mobile" and features == "auto":
-        return ModelSet("mobile", "efficientnet_lite0", MOBILE, (), ("image_head",),
-                        ("mobilestylegan", "image_head", "efficientnet_lite0", "sface", "yunet"))
+        return ModelSet("mobile", "efficientnet_lite0", MOBILE, (), ("image_head_256",),
+                        ("mobilestylegan", "image_head_256", "efficientnet_lite0", "sface", "yunet"))
     if models == "falco" and features in ("auto", *FEATURES):
         chosen = "farl" if features == "auto" else features
         published = tuple(dict.fromkeys(("stylegan2_ffhq1024", "e4e", "arcface", chosen)))
@@ -120,12 +119,6 @@ def model_set(models: str, features: str = "auto", detector: str = "yunet") -> M
     raise UsageError(f"there is no model set {models!r}", "the sets are mobile and falco")
 
 
-def shipped_file(name: str) -> Path:
-    """A weights file that comes with the package."""
-    names = {"image_head": "image_head_256.safetensors"}
-    return Path(str(resources.files("mien").joinpath("weights", names[name])))
-
-
 def _judge(paths: dict[str, Path]) -> Judge:
     from mien.models.dlib_resnet import DlibResNet
     from mien.models.shape_predictor import ShapePredictor
@@ -133,20 +126,23 @@ def _judge(paths: dict[str, Path]) -> Judge:
     return Judge(DlibResNet.from_file(paths["dlib_resnet"]), ShapePredictor.from_file(paths["shape_predictor"]))
 
 
-def _load_mobile(paths: dict[str, Path], detector: Detector) -> Networks:
+def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dtype) -> Networks:
     from mien.models.efficientnet_lite0 import EfficientNetLite0
-    from mien.models.image_head import BLOCKS, ImageHead
+    from mien.models.image_head import ImageHead
     from mien.models.mobilestylegan import MobileStyleGAN
     from mien.models.sface import SFace
 
     generator = MobileStyleGAN.from_file(paths["mobilestylegan"])
-    head = ImageHead.from_file(paths["image_head"])
+    head = ImageHead.from_file(paths["image_head_256"], 256)
     features = EfficientNetLite0.from_file(paths["efficientnet_lite0"])
     recogniser = SFace.from_file(paths["sface"])
     for network in (generator, head, features, recogniser):
         network.requires_grad_(False)
-    return Networks(generator, lambda wp: head(generator.modulated(wp, BLOCKS), wp), ConvFeatures(features),
-                    recogniser, _judge(paths), detector)
+    middle = generator
+    if precision is not torch.float32:
+        middle, head = generator.reduced(precision), head.reduced(precision)
+    return Networks(generator, lambda wp: head.look(middle, wp), ConvFeatures(features), recogniser, _judge(paths),
+                    detector, precision=precision)
 
 
 def _load_falco(chosen: ModelSet, paths: dict[str, Path], detector: Detector, precision: torch.dtype) -> Networks:

@@ -1,0 +1,263 @@
+"""Train the attribute judge, or the attribute network, on CelebA-HQ's train split.
+
+    python training/photos.py --data FOLDER --work FOLDER
+    python training/attributes.py judge --work FOLDER --out src/mien/weights/attribute_judge.safetensors
+    python training/attributes.py network --work FOLDER --generated FOLDER --out FOLDER/attribute_network.safetensors
+
+Both are fine-tuned from ImageNet's weights, the first blocks frozen, on aligned faces that are turned, shifted, scaled,
+mirrored and recoloured at random; a running mean of the weights is what is kept. Goes on from its checkpoint.
+
+The network also learns a vector that tells attributes and the five points while two adversaries (Ganin and
+Lempitsky 2015, arXiv 1409.7495) find neither the person in it nor whether the face is generated; FOLDER of --generated
+is where `image_head.py pairs` left its pictures. `pairing.py` finishes the vector by projection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from checkpoints import load_checkpoint, save_checkpoint, save_half
+from image_head import HELD_OUT
+from photos import Photos, load_photos
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.models.attribute_network import (
+    ATTRIBUTES,
+    VECTOR,
+    AttributeClassifier,
+    AttributeJudge,
+    AttributeNetwork,
+)
+from mien.models.efficientnet_lite0 import HEAD_CHANNELS, EfficientNetLite0
+from mien.models.fetch import ensure
+
+FROZEN = 5  # blocks, stem included: edges and textures, as ImageNet has them
+BATCH = 32
+RATE = 6e-4
+DECAY = 0.02
+SIDE = 192  # in training; a side of 224 afterwards
+MEAN = 0.998  # of the running mean of the weights
+SMOOTH = 0.02
+
+
+def augment(image: Tensor, rng: torch.Generator, side: int) -> tuple[Tensor, Tensor]:
+    """Images [B, 3, H, W] in -1..1, each turned, scaled, shifted, mirrored, recoloured.
+
+    Returns:
+        [B, 3, side, side], and the affines [B, 2, 3] from places in these to places in the images, both -1..1.
+    """
+    b = len(image)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(b, generator=rng)
+
+    angle, scale = uniform(-0.12, 0.12), uniform(0.9, 1.06)
+    mirror = torch.where(torch.rand(b, generator=rng) < 0.5, -1.0, 1.0)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    theta = torch.stack([torch.stack([cos * mirror, -sin, uniform(-0.06, 0.06)], 1),
+                         torch.stack([sin * mirror, cos, uniform(-0.06, 0.06)], 1)], 1)
+    image = F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+    grid = F.affine_grid(theta, [b, 3, side, side], align_corners=False)
+    image = F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    contrast, light = uniform(0.8, 1.2)[:, None, None, None], uniform(-0.15, 0.15)[:, None, None, None]
+    tint = 0.06 * (2 * torch.rand(b, 3, 1, 1, generator=rng) - 1)
+    return (image * contrast + light + tint).clamp(-1, 1), theta
+
+
+def moved(points: Tensor, theta: Tensor) -> Tensor:
+    """Five points [B, 5, 2], -1..1, of images -> of the augmented ones; mirrored ones change sides."""
+    out = torch.linalg.solve(theta[:, :, :2], (points - theta[:, None, :, 2]).transpose(1, 2)).transpose(1, 2)
+    mirrored = torch.linalg.det(theta[:, :, :2]) < 0
+    return torch.where(mirrored[:, None, None], out[:, [1, 0, 2, 4, 3]], out)
+
+
+@torch.inference_mode()
+def accuracy(network: AttributeClassifier, photos: Photos, rows: np.ndarray | range) -> Tensor:
+    """Share of right answers for each of the 40 attributes."""
+    right = torch.zeros(len(ATTRIBUTES))
+    for part in np.array_split(np.asarray(rows), max(1, len(rows) // 32)):
+        right += ((network(photos.images(part)) > 0) == (photos.attributes[part] > 0)).sum(0)
+    return right / len(rows)
+
+
+def start(network: AttributeClassifier, weights: Path) -> None:
+    """ImageNet's weights; everything behind the frozen blocks learns."""
+    network.trunk.load_state_dict(EfficientNetLite0.from_file(weights, blocks=network.blocks).state_dict())
+    network.requires_grad_(True)
+    network.trunk.stem.requires_grad_(False)
+    network.trunk.blocks[:FROZEN].requires_grad_(False)
+    nn.init.zeros_(network.classify.weight)
+
+
+class Averaged:
+    """A running mean of a network's weights."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.mean = {key: value.clone() for key, value in network.state_dict().items()}
+
+    def update(self, step: int) -> None:
+        keep = min(MEAN, (1 + step) / (10 + step))
+        for key, value in self.network.state_dict().items():
+            self.mean[key].lerp_(value, 1 - keep)
+
+
+class Reversal(torch.autograd.Function):
+    """Nothing forward; backward the gradient turned round and scaled: what comes before unlearns what comes after."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * gradients[0], None
+
+
+class Judging(nn.Module):
+    """The judge's training: attributes alone."""
+
+    weights = "efficientnet_lite1"
+
+    def __init__(self, photos: Photos) -> None:
+        super().__init__()
+        self.network: AttributeClassifier = AttributeJudge()
+        self.photos = photos
+        self.labels = photos.attributes.float() * (1 - 2 * SMOOTH) + SMOOTH
+
+    def loss(self, rows: np.ndarray, rng: torch.Generator, side: int, done: float) -> tuple[Tensor, str]:
+        image, _ = augment(self.photos.images(rows), rng, side)
+        features = self.network.trunk.head(image).mean(dim=(2, 3))
+        loss = F.binary_cross_entropy_with_logits(self.network.classify(F.dropout(features, 0.3)), self.labels[rows])
+        return loss, f"{loss.item():.4f}"
+
+
+class Describing(nn.Module):
+    """The attribute network's training: attributes, points, and the vector with its adversaries."""
+
+    weights = "efficientnet_lite0"
+
+    def __init__(self, photos: Photos, generated: Path) -> None:
+        super().__init__()
+        self.network: AttributeNetwork = AttributeNetwork()
+        self.photos = photos
+        self.labels = photos.attributes.float() * (1 - 2 * SMOOTH) + SMOOTH
+        size = (generated / "pictures_256.f16").stat().st_size // (2 * 3 * 256 * 256)
+        self.generated = np.memmap(generated / "pictures_256.f16", np.float16, "r", shape=(size, 3, 256, 256))
+        people = int(photos.people.max()) + 1
+        self.told = nn.Linear(VECTOR, len(ATTRIBUTES) + 10)
+        nn.init.normal_(self.told.weight, std=0.01)
+        self.told.bias.data[-10:] = (photos.points.mean(0) / 128 - 1).flatten()
+        self.person = nn.Sequential(nn.Linear(VECTOR, 256), nn.ReLU(), nn.Linear(256, people))
+        self.origin = nn.Sequential(nn.Linear(VECTOR, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.origin_early = nn.Sequential(nn.Linear(HEAD_CHANNELS, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def loss(self, rows: np.ndarray, rng: torch.Generator, side: int, done: float) -> tuple[Tensor, str]:
+        # The first HELD_OUT generated pictures measure; every batch has a quarter of generated faces.
+        others = torch.randint(HELD_OUT, len(self.generated), (len(rows) // 4,), generator=rng).numpy()
+        quality = torch.randint(60, 95, (len(others),), generator=rng).tolist()
+        fake = torch.stack([compressed(self.generated[i], q) for i, q in zip(others, quality, strict=True)])
+        image, theta = augment(torch.cat([self.photos.images(rows), fake]), rng, side)
+        n, features = len(rows), self.network.trunk.head(image).mean(dim=(2, 3))
+        labels, points = self.labels[rows], moved(self.photos.points[rows] / 128 - 1, theta[:n]).flatten(1)
+        logits = self.network.classify(F.dropout(features[:n], 0.3))
+        main = F.binary_cross_entropy_with_logits(logits, labels)
+        vector = self.network.describe(features)
+        told = self.told(vector[:n])
+        # The points' share is small: their gradient, steeper by far, would keep the trunk from learning the rest.
+        telling = (F.binary_cross_entropy_with_logits(told[:, :-10], labels)
+                   + 0.2 * F.smooth_l1_loss(told[:, -10:], points, beta=0.05))
+        strength = min(1.0, 2 * done)
+        # The person's adversary reaches the vector's own layer only: let into the trunk, it cost 4 points of accuracy.
+        turned = Reversal.apply(self.network.describe(features.detach()), strength)
+        person = F.cross_entropy(self.person(turned[:n]), self.photos.people[rows])
+        truth = torch.cat([torch.zeros(n), torch.ones(len(others))])
+        weight = torch.cat([torch.ones(n), torch.full((len(others),), n / len(others))])
+        origin = F.binary_cross_entropy_with_logits(self.origin(turned).flatten(), truth, weight)
+        early = F.binary_cross_entropy_with_logits(
+            self.origin_early(Reversal.apply(features, 0.02 * strength)).flatten(), truth, weight)
+        size = 0.01 * (vector.square().mean() - 1).square()  # the vector's own scale would run away
+        loss = main + 0.5 * telling + 0.05 * person + 0.2 * (origin + early) + size
+        return loss, (f"{loss.item():.3f}: attributes {main.item():.3f}, told {telling.item():.3f}, "
+                      f"person {person.item():.2f}, origin {origin.item():.2f} {early.item():.2f}")
+
+
+def compressed(picture: np.ndarray, quality: int) -> Tensor:
+    """A picture [3, H, W] in -1..1 after JPEG, as photographs come: origin must not show in that they were stored."""
+    pixels = np.clip((picture.astype(np.float32).transpose(1, 2, 0) + 1) * 127.5, 0, 255).astype(np.uint8)
+    done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return torch.from_numpy(cv2.imdecode(data, cv2.IMREAD_UNCHANGED)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def train(task: Judging | Describing, photos: Photos, checkpoint: Path, epochs: float, out: Path) -> None:
+    """AdamW with a warm start and a cosine schedule; goes on from the checkpoint."""
+    network = task.network
+    start(network, ensure([task.weights])[task.weights])
+    network.classify.bias.data.copy_(torch.logit(photos.attributes[: photos.train].float().mean(0)))
+    steps = int(epochs * photos.train / BATCH)
+    optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=RATE, weight_decay=DECAY)
+    averaged = Averaged(network)
+    first = load_checkpoint(checkpoint, task, optimizer, averaged.mean)
+    began = time.monotonic()
+    for step in range(first, steps):
+        torch.manual_seed(step)  # of dropout
+        _schedule(optimizer, step, steps)
+        side = SIDE if step < 0.8 * steps else 224
+        loss, told = task.loss(_rows(photos.train, step), torch.Generator().manual_seed(step), side, step / steps)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        averaged.update(step)
+        if (step + 1) % 50 == 0:
+            print(f"step {step + 1}/{steps} {(time.monotonic() - began) / 60:.1f} min, loss {told}", flush=True)
+        if (step + 1) % 250 == 0 or step + 1 == steps:
+            save_checkpoint(checkpoint, task, optimizer, step + 1, averaged.mean)
+            averaged_network = type(network)()
+            averaged_network.load_state_dict(averaged.mean)
+            part = list(photos.val)[:: 1 if step + 1 == steps else 5]
+            values = accuracy(averaged_network.eval(), photos, np.array(part))
+            print(f"{len(part)} photographs of val: mean accuracy {values.mean():.4f}", flush=True)
+    network.load_state_dict(averaged.mean)
+    save_half(network, out)
+
+
+def _rows(count: int, step: int) -> np.ndarray:
+    """The step's photographs: every epoch another order."""
+    epoch, place = divmod(step * BATCH, count)
+    order = np.random.default_rng(epoch).permutation(count)
+    rows = order[place : place + BATCH]
+    return rows if len(rows) == BATCH else np.concatenate([rows, order[: BATCH - len(rows)]])
+
+
+def _schedule(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
+    rate = RATE * min(1, (step + 1) / 200) * (0.5 * (1 + math.cos(math.pi * step / steps)) + 0.01)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("judge", "network"))
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--generated", type=Path, help="needed for the network")
+    parser.add_argument("--epochs", type=float, default=7)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    photos = load_photos(arguments.work)
+    torch.manual_seed(1 if arguments.what == "judge" else 2)
+    task = Judging(photos) if arguments.what == "judge" else Describing(photos, arguments.generated)
+    train(task, photos, arguments.work / f"attribute_{arguments.what}.pt", arguments.epochs, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

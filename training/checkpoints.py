@@ -1,0 +1,41 @@
+"""Where a training stands, so that a killed one goes on; and its final weights, half the size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mien.files import replace_file
+
+
+def save_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int,
+                    mean: dict[str, Tensor] | None = None) -> None:
+    """Keep weights, the optimizer's state and the number of steps taken; a kill leaves the earlier one.
+
+    Args:
+        mean: a running mean of the weights, where one is kept.
+    """
+    state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "mean": mean or {}}
+    replace_file(path, lambda target: torch.save(state, target))
+
+
+def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
+                    mean: dict[str, Tensor] | None = None) -> int:
+    """Load what `save_checkpoint` kept, if anything; the number of steps taken, 0 without."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    if mean is not None:
+        mean.update(state["mean"])
+    return int(state["step"])
+
+
+def save_half(network: nn.Module, path: Path) -> None:
+    """Write final weights as float16 (safetensors)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, path)

@@ -1,0 +1,206 @@
+"""Train the encoder: an aligned face -> whitened W+ codes.
+
+    python training/encoder.py --work FOLDER --out src/mien/weights/encoder.safetensors
+
+WORK holds the photographs (`photos.py`). Every batch has real faces of CelebA-HQ's train split, which are to come back
+as pictures (pixels at three sizes, ImageNet features, late in training SFace's identity), and generated ones, whose
+codes are known besides. The generator is looked at through its 128 px head, in bfloat16. Goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from checkpoints import load_checkpoint, save_checkpoint, save_half
+from photos import Photos, load_photos
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.geometry import ellipse, view
+from mien.models.efficientnet_lite0 import EfficientNetLite0
+from mien.models.encoder import PASSES, SIZE, Encoder
+from mien.models.fetch import ensure
+from mien.models.generator import DIM
+from mien.models.image_head import ImageHead
+from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
+from mien.models.sface import SFace
+
+BATCH = 16
+RATE = 7e-4
+FEATURES = (4, 10)  # at 128 px: 16x16 and 8x8 places
+MEAN = 0.998
+
+
+class Training:
+    """Frozen networks, the photographs, and what a guess is worth."""
+
+    def __init__(self, photos: Photos, head: Path) -> None:
+        paths = ensure(["mobilestylegan", "efficientnet_lite0", "sface"])
+        self.photos = photos
+        self.generator = MobileStyleGAN.from_file(paths["mobilestylegan"]).requires_grad_(False)
+        self.fast = self.generator.reduced(torch.bfloat16)
+        self.head = ImageHead.from_file(head, SIZE).reduced(torch.bfloat16)
+        self.features = EfficientNetLite0.from_file(paths["efficientnet_lite0"], channels_last=True)
+        self.recogniser = SFace.from_file(paths["sface"])
+        self.weights = paths["efficientnet_lite0"]
+        self.face = 0.5 + 0.5 * ellipse(SIZE, grow=0.12, soft=0.15)
+        # A wrong number in a wide direction shows more; none is forgotten.
+        spread = self.generator.whiten_spread
+        self.visible = (spread / spread.mean()).clamp(0.05, 4)
+        self.compiled = torch.compile(self._look, dynamic=False)
+
+    def _look(self, codes: Tensor) -> Tensor:
+        return self.head.look(self.fast, self.fast.colour(codes))
+
+    def look(self, codes: Tensor) -> Tensor:
+        """Whitened codes [B, 16, 512] -> pictures [B, 3, 128, 128]."""
+        return torch.as_tensor(self.compiled(codes))
+
+    def generated(self, count: int, rng: torch.Generator) -> Tensor:
+        """Codes [count, 16, 512] of generated faces: nearer to the mean by chance, layers a little apart."""
+        v = self.generator.whiten(self.generator.map(torch.randn(count, DIM, generator=rng)))[:, None]
+        v = v * (0.6 + 0.4 * torch.rand(count, 1, 1, generator=rng))
+        apart = 0.35 * torch.rand(count, 1, 1, generator=rng)
+        return v + apart * torch.randn(count, N_LAYERS, DIM, generator=rng)
+
+    def batch(self, step: int, real: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pictures [B, 3, 128, 128], real ones first; weights of their pixels; views; codes of the generated ones."""
+        rng = torch.Generator().manual_seed(step)
+        rows = np.random.default_rng(step).integers(0, self.photos.train, real)
+        image = F.interpolate(self.photos.images(rows), size=(SIZE, SIZE), mode="area")
+        inside = torch.from_numpy(self.photos.inside[rows]).float()[:, None]
+        weight = F.interpolate(inside, size=(SIZE, SIZE), mode="area") * self.face
+        views = self.photos.views[rows].clone()
+        views[:, :, :2] *= 256 / SIZE
+        if torch.rand(1, generator=rng) < 0.5:
+            # A mirrored face is aligned by the mirrored view: x -> 127 - x on both sides.
+            image, weight = image.flip(3), weight.flip(3)
+            views = mirrored(views)
+        codes = self.generated(BATCH - real, rng)
+        with torch.no_grad():
+            padded = torch.cat([codes, codes.new_zeros(real, N_LAYERS, DIM)])
+            fake = self.look(padded)[: BATCH - real].clamp(-1, 1)
+        return (torch.cat([image, fake]), torch.cat([weight, self.face.expand(len(fake), -1, -1, -1)]), views, codes)
+
+    def losses(self, codes: Tensor, image: Tensor, weight: Tensor, views: Tensor, known: Tensor,
+               identity: float) -> tuple[Tensor, Tensor]:
+        """The loss of the batch's codes, and their pictures."""
+        real = len(views)
+        look = self.look(codes)
+        loss = 1.5 * pixels(look, image, weight).mean()
+        got, wanted = self.features(look, FEATURES), self.features(image, FEATURES)
+        for a, b in zip(got, wanted, strict=True):
+            w = F.interpolate(weight, size=a.shape[-2:], mode="area")
+            distance = (F.normalize(a, dim=1) - F.normalize(b.detach(), dim=1)).square().sum(dim=1, keepdim=True)
+            loss = loss + 0.35 * ((distance * w).sum(dim=(1, 2, 3)) / w.sum(dim=(1, 2, 3))).mean()
+        if len(known):
+            loss = loss + 0.25 * ((codes[real:] - known).square() * self.visible).mean()
+        if identity:
+            vectors = [self.recogniser.identify(view(one[:real], views, 112)) for one in (look, image)]
+            loss = loss + identity * (1 - (vectors[0] * vectors[1].detach()).sum(dim=1)).mean()
+        shared = codes.mean(dim=1, keepdim=True)
+        offsets = (codes - shared)[:real].square().mean()
+        loss = loss + 0.01 * offsets + 0.05 * (shared.square().mean(dim=(1, 2)) - 0.8).clamp(min=0).mean()
+        return loss, look
+
+
+def mirrored(views: Tensor) -> Tensor:
+    """Affines [B, 2, 3] from pixels of a picture to the recogniser's view -> those of the mirrored picture."""
+    flip_picture = torch.tensor([[-1.0, 0.0, SIZE - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    flip_view = torch.tensor([[-1.0, 0.0, 111.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    full = torch.cat([views, views.new_tensor([[[0.0, 0.0, 1.0]]]).expand(len(views), -1, -1)], dim=1)
+    return (flip_view @ full @ flip_picture)[:, :2]
+
+
+def pixels(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """Weighted squared difference at 128 and 16 px and absolute at 32 px: [B]."""
+    difference, total = (a - b) * weight, weight.mean(dim=(1, 2, 3))
+    fine = difference.square().mean(dim=(1, 2, 3))
+    middle = F.avg_pool2d(difference, 4).abs().mean(dim=(1, 2, 3))
+    coarse = F.avg_pool2d(difference, 8).square().mean(dim=(1, 2, 3))
+    return (2 * fine + 0.5 * middle + 2 * coarse) / total
+
+
+@torch.inference_mode()
+def measure(training: Training, encoder: Encoder, rows: np.ndarray) -> list[float]:
+    """Mean squared error at 128 px after each pass, over photographs of val."""
+    sums = [0.0] * PASSES
+    for part in np.array_split(rows, len(rows) // BATCH):
+        image = F.interpolate(training.photos.images(part), size=(SIZE, SIZE), mode="area")
+        codes = image.new_zeros(len(image), N_LAYERS, DIM)
+        for i in range(PASSES):
+            codes = codes + encoder(image, training.look(codes).clamp(-1, 1))
+            sums[i] += (training.look(codes) - image).square().mean().item() * len(part)
+    return [total / len(rows) for total in sums]
+
+
+def train(training: Training, work: Path, steps: int, out: Path) -> None:
+    """AdamW; at first one pass and mostly generated faces, then more of both."""
+    encoder = Encoder()
+    start = EfficientNetLite0.from_file(training.weights).state_dict()
+    start["stem.weight"] = torch.cat([start["stem.weight"], -0.5 * start["stem.weight"]], dim=1)
+    encoder.trunk.load_state_dict(start)
+    encoder.requires_grad_(True)
+    trunk = list(encoder.trunk.parameters())
+    others = [p for name, p in encoder.named_parameters() if not name.startswith("trunk")]
+    optimizer = torch.optim.AdamW([{"params": trunk, "scale": 0.7}, {"params": others, "scale": 1.0}], lr=RATE,
+                                  weight_decay=0.01)
+    mean = {key: value.clone() for key, value in encoder.state_dict().items()}
+    checkpoint = work / "encoder.pt"
+    first, began = load_checkpoint(checkpoint, encoder, optimizer, mean), time.monotonic()
+    kept = np.array(training.photos.val)[:: len(training.photos.val) // 64][:64]
+    for step in range(first, steps):
+        done = step / steps
+        rate = RATE * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 0.01)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        passes = 1 if done < 0.3 else 2 if done < 0.6 else PASSES
+        image, weight, views, known = training.batch(step, real=6 if done < 0.15 else 10 if done < 0.4 else 13)
+        optimizer.zero_grad()
+        codes = image.new_zeros(BATCH, N_LAYERS, DIM)
+        with torch.no_grad():
+            look = training.look(codes).clamp(-1, 1)
+        told = []
+        for i in range(passes):
+            codes = codes.detach() + encoder(image, look)
+            last = i + 1 == passes
+            loss, look = training.losses(codes, image, weight, views, known, 0.15 if last and done > 0.6 else 0.0)
+            look = look.detach().clamp(-1, 1)
+            loss.backward()
+            told.append(loss.item())
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 2.0)
+        optimizer.step()
+        keep = min(MEAN, (1 + step) / (10 + step))
+        for key, value in encoder.state_dict().items():
+            mean[key].lerp_(value, 1 - keep)
+        if (step + 1) % 25 == 0:
+            spent = (time.monotonic() - began) / 60
+            print(f"step {step + 1}/{steps} {spent:.1f} min, loss {', '.join(f'{x:.3f}' for x in told)}", flush=True)
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            save_checkpoint(checkpoint, encoder, optimizer, step + 1, mean)
+            averaged = Encoder()
+            averaged.load_state_dict(mean)
+            errors = measure(training, averaged.eval(), kept)
+            print(f"{len(kept)} of val, error by passes: {', '.join(f'{x:.4f}' for x in errors)}", flush=True)
+    encoder.load_state_dict(mean)
+    save_half(encoder, out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--head", type=Path, default=Path("src/mien/weights/image_head_128.safetensors"))
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    train(Training(load_photos(arguments.work), arguments.head), arguments.work, arguments.steps, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
