@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from checkpoints import load_checkpoint, save_checkpoint, save_half
+from checkpoints import Averaged, load_checkpoint, save_checkpoint, save_half
 from image_head import HELD_OUT
 from photos import Photos, load_photos
 from torch import Tensor, nn
@@ -44,7 +44,6 @@ BATCH = 32
 RATE = 6e-4
 DECAY = 0.02
 SIDE = 192  # in training; a side of 224 afterwards
-MEAN = 0.998  # of the running mean of the weights
 SMOOTH = 0.02
 
 
@@ -80,12 +79,10 @@ def moved(points: Tensor, theta: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def accuracy(network: AttributeClassifier, photos: Photos, rows: np.ndarray | range) -> Tensor:
-    """Share of right answers for each of the 40 attributes."""
-    right = torch.zeros(len(ATTRIBUTES))
-    for part in np.array_split(np.asarray(rows), max(1, len(rows) // 32)):
-        right += ((network(photos.images(part)) > 0) == (photos.attributes[part] > 0)).sum(0)
-    return right / len(rows)
+def right_answers(network: AttributeClassifier, photos: Photos, rows: np.ndarray) -> Tensor:
+    """[N, 40] bool: whether each attribute of each photograph is told rightly."""
+    told = torch.cat([network(photos.images(part)) > 0 for part in np.array_split(rows, max(1, len(rows) // 32))])
+    return told == (photos.attributes[rows] > 0)
 
 
 def start(network: AttributeClassifier, weights: Path) -> None:
@@ -95,19 +92,6 @@ def start(network: AttributeClassifier, weights: Path) -> None:
     network.trunk.stem.requires_grad_(False)
     network.trunk.blocks[:FROZEN].requires_grad_(False)
     nn.init.zeros_(network.classify.weight)
-
-
-class Averaged:
-    """A running mean of a network's weights."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-        self.mean = {key: value.clone() for key, value in network.state_dict().items()}
-
-    def update(self, step: int) -> None:
-        keep = min(MEAN, (1 + step) / (10 + step))
-        for key, value in self.network.state_dict().items():
-            self.mean[key].lerp_(value, 1 - keep)
 
 
 class Reversal(torch.autograd.Function):
@@ -225,7 +209,7 @@ def train(task: Judging | Describing, photos: Photos, checkpoint: Path, epochs: 
             averaged_network = type(network)()
             averaged_network.load_state_dict(averaged.mean)
             part = list(photos.val)[:: 1 if step + 1 == steps else 5]
-            values = accuracy(averaged_network.eval(), photos, np.array(part))
+            values = right_answers(averaged_network.eval(), photos, np.array(part)).float()
             print(f"{len(part)} photographs of val: mean accuracy {values.mean():.4f}", flush=True)
     network.load_state_dict(averaged.mean)
     save_half(network, out)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from mien.files import replace_file
 
+MEAN = 0.998  # what a running mean of weights keeps at a step
+
 
 def save_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int,
                     mean: dict[str, Tensor] | None = None) -> None:
@@ -39,3 +41,16 @@ def save_half(network: nn.Module, path: Path) -> None:
     """Write final weights as float16 (safetensors)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, path)
+
+
+class Averaged:
+    """A running mean of a network's weights."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.mean = {key: value.clone() for key, value in network.state_dict().items()}
+
+    def update(self, step: int) -> None:
+        keep = min(MEAN, (1 + step) / (10 + step))
+        for key, value in self.network.state_dict().items():
+            self.mean[key].lerp_(value, 1 - keep)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from checkpoints import load_checkpoint, save_checkpoint, save_half
+from checkpoints import Averaged, load_checkpoint, save_checkpoint, save_half
 from photos import Photos, load_photos
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,7 +33,6 @@ from mien.models.sface import SFace
 BATCH = 16
 RATE = 7e-4
 FEATURES = (4, 10)  # at 128 px: 16x16 and 8x8 places
-MEAN = 0.998
 
 
 class Training:
@@ -150,9 +149,9 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
     others = [p for name, p in encoder.named_parameters() if not name.startswith("trunk")]
     optimizer = torch.optim.AdamW([{"params": trunk, "scale": 0.7}, {"params": others, "scale": 1.0}], lr=RATE,
                                   weight_decay=0.01)
-    mean = {key: value.clone() for key, value in encoder.state_dict().items()}
+    averaged = Averaged(encoder)
     checkpoint = work / "encoder.pt"
-    first, began = load_checkpoint(checkpoint, encoder, optimizer, mean), time.monotonic()
+    first, began = load_checkpoint(checkpoint, encoder, optimizer, averaged.mean), time.monotonic()
     kept = np.array(training.photos.val)[:: len(training.photos.val) // 64][:64]
     for step in range(first, steps):
         done = step / steps
@@ -175,19 +174,17 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
             told.append(loss.item())
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 2.0)
         optimizer.step()
-        keep = min(MEAN, (1 + step) / (10 + step))
-        for key, value in encoder.state_dict().items():
-            mean[key].lerp_(value, 1 - keep)
+        averaged.update(step)
         if (step + 1) % 25 == 0:
             spent = (time.monotonic() - began) / 60
             print(f"step {step + 1}/{steps} {spent:.1f} min, loss {', '.join(f'{x:.3f}' for x in told)}", flush=True)
         if (step + 1) % 100 == 0 or step + 1 == steps:
-            save_checkpoint(checkpoint, encoder, optimizer, step + 1, mean)
-            averaged = Encoder()
-            averaged.load_state_dict(mean)
-            errors = measure(training, averaged.eval(), kept)
+            save_checkpoint(checkpoint, encoder, optimizer, step + 1, averaged.mean)
+            judged = Encoder()
+            judged.load_state_dict(averaged.mean)
+            errors = measure(training, judged.eval(), kept)
             print(f"{len(kept)} of val, error by passes: {', '.join(f'{x:.4f}' for x in errors)}", flush=True)
-    encoder.load_state_dict(mean)
+    encoder.load_state_dict(averaged.mean)
     save_half(encoder, out)
 
 

@@ -18,7 +18,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from attributes import accuracy
+from attributes import right_answers
 from image_head import HELD_OUT, KINDS, Pairs, psnr
 from photos import Photos, load_photos
 from probes import attribute_probe, fit_probe, generated_pictures, pairs_of, person_auc
@@ -106,18 +106,16 @@ def attributes(work: Path, network_file: Path | None) -> None:
     for name, one, wanted in (("attribute network", network, 89), ("attribute judge", judge, 88.5)):
         if one is None:
             continue
-        values = accuracy(one, photos, rows)
-        lines.append(f"| {name} | {100 * values.mean():.2f} % | {100 * _balanced(one, photos, rows):.2f} % | "
-                     f"{wanted} % |")
+        right = right_answers(one, photos, rows)
+        balanced = _balanced(right, photos.attributes[rows] > 0)
+        lines.append(f"| {name} | {100 * right.float().mean():.2f} % | {100 * balanced:.2f} % | {wanted} % |")
     if network:
         lines += ["", *_pairing(network, photos, rows)]
     put_section("Attribute networks", "\n".join(lines), OUT)
 
 
-def _balanced(network: AttributeJudge | AttributeNetwork, photos: Photos, rows: np.ndarray) -> float:
-    told = torch.cat([network(photos.images(part)) > 0 for part in np.array_split(rows, len(rows) // 32)])
-    truth = photos.attributes[rows] > 0
-    rates = [(told[:, i] == truth[:, i])[truth[:, i] == side].float().mean()
+def _balanced(right: Tensor, truth: Tensor) -> float:
+    rates = [right[:, i][truth[:, i] == side].float().mean()
              for i in range(len(ATTRIBUTES)) for side in (True, False)]
     return float(torch.stack(rates).nanmean())
 

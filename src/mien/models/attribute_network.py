@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.errors import ModelError
 from mien.models.efficientnet_lite0 import BLOCKS, HEAD_CHANNELS, LITE1_BLOCKS, EfficientNetLite0
+from mien.models.loading import load_into
+from mien.models.shipped import HINT
 
 # In the order of CelebA's files (Liu et al. 2015, arXiv 1411.7766).
 ATTRIBUTES = (
@@ -52,12 +51,7 @@ class AttributeClassifier(nn.Module):
         Raises:
             ModelError: the file does not hold this network.
         """
-        try:
-            network = cls()
-            network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{path} does not hold an attribute network: {error}") from error
-        return network.eval().requires_grad_(False)
+        return load_into(cls(), path, "an attribute network", HINT).eval().requires_grad_(False)
 
     def pooled(self, image: Tensor) -> Tensor:
         """Aligned faces -> features [B, 1280]."""

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.errors import ModelError
 from mien.models.efficientnet_lite0 import EfficientNetLite0
 from mien.models.generator import DIM
+from mien.models.loading import load_into
 from mien.models.mobilestylegan import N_LAYERS
+from mien.models.shipped import HINT
 
 SIZE = 128  # of the pictures that it compares
 PASSES = 3
@@ -54,12 +53,7 @@ class Encoder(nn.Module):
         Raises:
             ModelError: the file does not hold the encoder.
         """
-        try:
-            network = cls()
-            network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{path} does not hold the encoder: {error}") from error
-        return network.eval().requires_grad_(False)
+        return load_into(cls(), path, "the encoder", HINT).eval().requires_grad_(False)
 
     def forward(self, image: Tensor, look: Tensor) -> Tensor:
         """The change of the codes [B, 16, 512]."""

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Self, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.errors import ModelError
 from mien.models.generator import DIM
+from mien.models.loading import load_into
 from mien.models.mobilestylegan import N_LAYERS, Block, MobileStyleGAN, inverse_haar
+from mien.models.shipped import HINT
 
 SCALE = 1 / 40  # brings the features to about one
 
@@ -107,12 +106,7 @@ class ImageHead(nn.Module):
         Raises:
             ModelError: the file does not hold an image head of this size.
         """
-        try:
-            head = cls(size)
-            head.load_state_dict({key: value.float() for key, value in load_file(path).items()})
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{path} does not hold the image head: {error}") from error
-        return head.eval().requires_grad_(False)
+        return load_into(cls(size), path, "the image head", HINT).eval().requires_grad_(False)
 
     def reduced(self, precision: torch.dtype) -> Self:
         """A copy that computes in this precision, all but the styles."""

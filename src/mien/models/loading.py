@@ -14,8 +14,8 @@ from mien.errors import ModelError
 M = TypeVar("M", bound=nn.Module)
 
 
-def load_into(network: M, path: Path, name: str) -> M:
-    """Fill a network, all tensors required and no others.
+def load_into(network: M, path: Path, name: str, hint: str = "run: mien models import FILE") -> M:
+    """Fill a network, all tensors required and no others; its precision is kept, whatever the file's.
 
     Raises:
         ModelError: the file cannot be read or holds something else.
@@ -23,6 +23,5 @@ def load_into(network: M, path: Path, name: str) -> M:
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path} does not hold {name}: {str(error).splitlines()[0]}",
-                         "run: mien models import FILE") from error
+        raise ModelError(f"{path} does not hold {name}: {str(error).splitlines()[0]}", hint) from error
     return network

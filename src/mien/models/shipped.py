@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+HINT = "install mien again: its own networks come with it"
 _CELEBA_HQ = ("Trained by this project on CelebA-HQ (Karras et al. 2018; its attributes, and CelebA's identities, "
               "Liu et al. 2015), which is given out for non-commercial research only: take the weights for the same.")
 _GENERATED = ("Trained by this project on what MobileStyleGAN generates, and on codes of CelebA-HQ photographs, which "
