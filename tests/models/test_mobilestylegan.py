@@ -106,6 +106,15 @@ def test_inverse_haar_is_the_same_in_both_memory_layouts(channels: int) -> None:
     assert torch.allclose(inverse_haar(x), last, atol=1e-6)
 
 
+def test_inverse_haar_keeps_bands_and_channels_apart() -> None:
+    x = torch.randn(1, 8, 1, 1, generator=torch.Generator().manual_seed(0))
+    (a, b), (lh_a, lh_b), (hl_a, hl_b), (hh_a, hh_b) = x.flatten().view(4, 2).tolist()
+    out = inverse_haar(x)
+    for got, low, lh, hl, hh in ((out[0, 0], a, lh_a, hl_a, hh_a), (out[0, 1], b, lh_b, hl_b, hh_b)):
+        wanted = [[low + lh + hl + hh, low + lh - hl - hh], [low - lh + hl - hh, low - lh - hl + hh]]
+        assert torch.allclose(got, 0.5 * torch.tensor(wanted), atol=1e-6)
+
+
 def test_inverse_haar_of_a_constant_is_constant() -> None:
     bands = torch.zeros(1, 8, 3, 5)
     bands[:, :2] = 2.0

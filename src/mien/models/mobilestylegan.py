@@ -28,14 +28,13 @@ BLOCKS = 7  # 8x8 .. 512x512; to_img doubles once more
 def inverse_haar(x: Tensor) -> Tensor:
     """Inverse Haar wavelet transform, [B, 4C, H, W] -> [B, C, 2H, 2W].
 
-    The first C channels are the low band; the rest are grouped per channel as LH, HL, HH.
+    The channels are in four bands of C: low, LH, HL, HH.
     """
     b, c4, h, w = x.shape
     c = c4 // 4
     if c > 1 and x.is_contiguous(memory_format=torch.channels_last):
         return _inverse_haar_last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    low, high = torch.split(x, [c, 3 * c], dim=1)
-    lh, hl, hh = high.reshape(b, c, 3, h, w).unbind(2)
+    low, lh, hl, hh = x.chunk(4, dim=1)
     s, d, t, u = low + lh, low - lh, hl + hh, hl - hh
     top = torch.stack((s + t, s - t), dim=-1)  # [B, C, H, W, 2]
     bottom = torch.stack((d + u, d - u), dim=-1)
@@ -45,13 +44,30 @@ def inverse_haar(x: Tensor) -> Tensor:
 def _inverse_haar_last(x: Tensor) -> Tensor:
     """The same on [B, H, W, 4C] -> [B, 2H, 2W, C], without leaving that layout."""
     b, h, w, c4 = x.shape
-    c = c4 // 4
-    low, high = torch.split(x, [c, 3 * c], dim=3)
-    lh, hl, hh = high.reshape(b, h, w, c, 3).unbind(4)
+    low, lh, hl, hh = x.chunk(4, dim=3)
     s, d, t, u = low + lh, low - lh, hl + hh, hl - hh
-    top = torch.stack((s + t, s - t), dim=3)  # [B, H, W, 2, C]
-    bottom = torch.stack((d + u, d - u), dim=3)
-    return 0.5 * torch.stack((top, bottom), dim=2).reshape(b, 2 * h, 2 * w, c)
+    top = torch.cat((s + t, s - t), dim=3)  # [B, H, W, 2C]: two neighbours of a row
+    bottom = torch.cat((d + u, d - u), dim=3)
+    return 0.5 * torch.stack((top, bottom), dim=2).reshape(b, 2 * h, 2 * w, c4 // 4)
+
+
+def in_bands(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with the channels before every wavelet in four bands.
+
+    The file has the three high ones of a channel side by side, which would cost strided reads at every step.
+    """
+    state = dict(state)
+    before = ["conv1", *(f"blocks.{i}.conv2" for i in range(BLOCKS - 1)), "to_img"]
+    for i, name in enumerate(before):
+        channels = state[f"{name}.weight"].shape[0]
+        high = torch.arange(channels // 4, channels).view(-1, 3).T.flatten()
+        order = torch.cat([torch.arange(channels // 4), high])
+        state[f"{name}.weight"] = state[f"{name}.weight"][order]
+        state[f"{name}.bias"] = state[f"{name}.bias"][:, order]
+        if i < BLOCKS:  # the picture itself is not scaled by a style
+            for key in (f"blocks.{i}.up.affine", f"blocks.{i}.up.affine_bias"):
+                state[key] = state[key][order]
+    return state
 
 
 class Styled(nn.Module):
@@ -129,7 +145,7 @@ class MobileStyleGAN(Generator):
             ModelError: the file lacks a tensor of this network.
         """
         try:
-            return cls(load_file(path))
+            return cls(in_bands(load_file(path)))
         except (KeyError, OSError, SafetensorError) as error:
             raise ModelError(f"{path} does not hold MobileStyleGAN: {error}",
                              "run: mien models check") from error
