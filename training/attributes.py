@@ -29,6 +29,7 @@ from photos import Photos, load_photos
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.memory import keep_freed_memory
 from mien.models.attribute_network import (
     ATTRIBUTES,
     VECTOR,
@@ -237,6 +238,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=7)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    keep_freed_memory()
     photos = load_photos(arguments.work)
     torch.manual_seed(1 if arguments.what == "judge" else 2)
     task = Judging(photos) if arguments.what == "judge" else Describing(photos, arguments.generated)

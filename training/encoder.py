@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.geometry import ellipse, view
+from mien.memory import keep_freed_memory
 from mien.models.efficientnet_lite0 import EfficientNetLite0
 from mien.models.encoder import PASSES, SIZE, Encoder
 from mien.models.fetch import ensure
@@ -52,6 +53,8 @@ class Training:
         spread = self.generator.whiten_spread
         self.visible = (spread / spread.mean()).clamp(0.05, 4)
         self.compiled = torch.compile(self._look, dynamic=False)
+        with torch.no_grad():
+            self.first = self.look(torch.zeros(1, N_LAYERS, DIM)).clamp(-1, 1)  # what every guess begins from
 
     def _look(self, codes: Tensor) -> Tensor:
         return self.head.look(self.fast, self.fast.colour(codes))
@@ -82,8 +85,7 @@ class Training:
             views = mirrored(views)
         codes = self.generated(BATCH - real, rng)
         with torch.no_grad():
-            padded = torch.cat([codes, codes.new_zeros(real, N_LAYERS, DIM)])
-            fake = self.look(padded)[: BATCH - real].clamp(-1, 1)
+            fake = self.look(codes).clamp(-1, 1)
         return (torch.cat([image, fake]), torch.cat([weight, self.face.expand(len(fake), -1, -1, -1)]), views, codes)
 
     def losses(self, codes: Tensor, image: Tensor, weight: Tensor, views: Tensor, known: Tensor,
@@ -131,10 +133,12 @@ def measure(training: Training, encoder: Encoder, rows: np.ndarray) -> list[floa
     sums = [0.0] * PASSES
     for part in np.array_split(rows, len(rows) // BATCH):
         image = F.interpolate(training.photos.images(part), size=(SIZE, SIZE), mode="area")
-        codes = image.new_zeros(len(image), N_LAYERS, DIM)
+        codes, look = image.new_zeros(len(image), N_LAYERS, DIM), training.first.expand(len(image), -1, -1, -1)
         for i in range(PASSES):
-            codes = codes + encoder(image, training.look(codes).clamp(-1, 1))
-            sums[i] += (training.look(codes) - image).square().mean().item() * len(part)
+            codes = codes + encoder(image, look)
+            look = training.look(codes)
+            sums[i] += (look - image).square().mean().item() * len(part)
+            look = look.clamp(-1, 1)
     return [total / len(rows) for total in sums]
 
 
@@ -158,22 +162,21 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
         rate = RATE * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 0.01)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
-        passes = 1 if done < 0.3 else 2 if done < 0.6 else PASSES
+        passes = 1 if done < 0.2 else 2 if done < 0.4 else PASSES
         image, weight, views, known = training.batch(step, real=6 if done < 0.15 else 10 if done < 0.4 else 13)
-        optimizer.zero_grad()
-        codes = image.new_zeros(BATCH, N_LAYERS, DIM)
-        with torch.no_grad():
-            look = training.look(codes).clamp(-1, 1)
+        codes, look = image.new_zeros(BATCH, N_LAYERS, DIM), training.first.expand(BATCH, -1, -1, -1)
         told = []
         for i in range(passes):
+            # Every pass is an update of its own: thrice as many for the price of one batch.
             codes = codes.detach() + encoder(image, look)
             last = i + 1 == passes
             loss, look = training.losses(codes, image, weight, views, known, 0.15 if last and done > 0.6 else 0.0)
             look = look.detach().clamp(-1, 1)
+            optimizer.zero_grad()
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(encoder.parameters(), 2.0)
+            optimizer.step()
             told.append(loss.item())
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 2.0)
-        optimizer.step()
         averaged.update(step)
         if (step + 1) % 25 == 0:
             spent = (time.monotonic() - began) / 60
@@ -192,9 +195,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--head", type=Path, default=Path("src/mien/weights/image_head_128.safetensors"))
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2200)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    keep_freed_memory()
     torch.manual_seed(0)
     train(Training(load_photos(arguments.work), arguments.head), arguments.work, arguments.steps, arguments.out)
 

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.memory import keep_freed_memory
 from mien.models.fetch import ensure
 from mien.models.generator import DIM
 from mien.models.image_head import SHAPES, ImageHead
@@ -159,6 +160,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6500)
     parser.add_argument("--out", type=Path, help="needed to train")
     arguments = parser.parse_args()
+    keep_freed_memory()
     torch.manual_seed(0)
     arguments.work.mkdir(parents=True, exist_ok=True)
     generator = MobileStyleGAN.from_file(ensure(["mobilestylegan"])["mobilestylegan"])

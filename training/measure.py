@@ -25,6 +25,7 @@ from probes import attribute_probe, fit_probe, generated_pictures, pairs_of, per
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mien.memory import keep_freed_memory
 from mien.models.attribute_network import ATTRIBUTES, AttributeJudge, AttributeNetwork
 from mien.models.efficientnet_lite0 import EfficientNetLite0
 from mien.models.features import ConvFeatures
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--inverted", type=Path, help="needed for heads")
     parser.add_argument("--network", type=Path, help="the attribute network, for attributes")
     arguments = parser.parse_args()
+    keep_freed_memory()
     if arguments.what == "heads":
         heads(arguments.work, arguments.inverted)
     else:

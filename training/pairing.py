@@ -22,6 +22,7 @@ from photos import load_photos
 from probes import fit_probe, generated_pictures, person_auc, vectors_of
 from torch import Tensor
 
+from mien.memory import keep_freed_memory
 from mien.models.attribute_network import VECTOR, AttributeNetwork
 
 DIRECTIONS = 12  # of origin, at most
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    keep_freed_memory()
     photos = load_photos(arguments.work)
     network = AttributeNetwork.from_file(arguments.raw)
     rows = np.arange(photos.train)

@@ -13,6 +13,7 @@ import typer
 from mien import options
 from mien.datasets.commands import datasets_app
 from mien.errors import MienError
+from mien.memory import keep_freed_memory
 from mien.models.commands import models_app
 from mien.pool_commands import pool_app
 from mien.stage_commands import register
@@ -166,6 +167,7 @@ def main() -> None:
     """The `mien` program: errors become one sentence, a hint and an exit code, never a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    keep_freed_memory()
     try:
         app()
     except MienError as error:
