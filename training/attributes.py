@@ -2,14 +2,13 @@
 
     python training/photos.py --data FOLDER --work FOLDER
     python training/attributes.py judge --work FOLDER --out src/mien/weights/attribute_judge.safetensors
-    python training/attributes.py network --work FOLDER --generated FOLDER --out FOLDER/attribute_network.safetensors
+    python training/attributes.py network --work FOLDER --epochs 4 --out FOLDER/attribute_network.safetensors
 
 Both are fine-tuned from ImageNet's weights, the first blocks frozen, on aligned faces that are turned, shifted, scaled,
 mirrored and recoloured at random; a running mean of the weights is what is kept. Goes on from its checkpoint.
 
-The network also learns a vector that tells attributes and the five points while two adversaries (Ganin and
-Lempitsky 2015, arXiv 1409.7495) find neither the person in it nor whether the face is generated; FOLDER of --generated
-is where `image_head.py pairs` left its pictures. `pairing.py` finishes the vector by projection.
+The network tells the five points besides, so that its features know the head's pose. `pairing.py` then gives it its
+pairing vector.
 """
 
 from __future__ import annotations
@@ -18,21 +17,16 @@ import argparse
 import math
 import time
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from checkpoints import Averaged, load_checkpoint, save_checkpoint, save_half
-from image_head import HELD_OUT
 from photos import Photos, load_photos
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.memory import keep_freed_memory
 from mien.models.attribute_network import (
-    ATTRIBUTES,
-    VECTOR,
     AttributeClassifier,
     AttributeJudge,
     AttributeNetwork,
@@ -95,99 +89,40 @@ def start(network: AttributeClassifier, weights: Path) -> None:
     nn.init.zeros_(network.classify.weight)
 
 
-class Reversal(torch.autograd.Function):
-    """Nothing forward; backward the gradient turned round and scaled: what comes before unlearns what comes after."""
+class Training(nn.Module):
+    """A network, what it learns, and the photographs.
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale
-        return x.view_as(x)
+    Args:
+        points: share of the loss on the five points. It is small: their gradient, steeper by far, would keep the
+            network from learning the rest.
+    """
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return -ctx.scale * gradients[0], None
-
-
-class Judging(nn.Module):
-    """The judge's training: attributes alone."""
-
-    weights = "efficientnet_lite1"
-
-    def __init__(self, photos: Photos) -> None:
+    def __init__(self, photos: Photos, network: AttributeClassifier, points: float) -> None:
         super().__init__()
-        self.network: AttributeClassifier = AttributeJudge()
-        self.photos = photos
+        self.network, self.photos, self.share = network, photos, points
         self.labels = photos.attributes.float() * (1 - 2 * SMOOTH) + SMOOTH
+        if points:
+            self.points = nn.Linear(HEAD_CHANNELS, 10)
+            nn.init.normal_(self.points.weight, std=0.01)
+            self.points.bias.data = (photos.points.mean(0) / 128 - 1).flatten()
 
-    def loss(self, rows: np.ndarray, rng: torch.Generator, side: int, done: float) -> tuple[Tensor, str]:
-        image, _ = augment(self.photos.images(rows), rng, side)
+    def loss(self, rows: np.ndarray, rng: torch.Generator, side: int) -> tuple[Tensor, str]:
+        """The loss on these photographs, and its parts in words."""
+        image, theta = augment(self.photos.images(rows), rng, side)
         features = self.network.trunk.head(image).mean(dim=(2, 3))
         loss = F.binary_cross_entropy_with_logits(self.network.classify(F.dropout(features, 0.3)), self.labels[rows])
-        return loss, f"{loss.item():.4f}"
+        told = f"{loss.item():.4f}"
+        if self.share:
+            wanted = moved(self.photos.points[rows] / 128 - 1, theta).flatten(1)
+            points = F.smooth_l1_loss(self.points(features), wanted, beta=0.05)
+            loss, told = loss + self.share * points, f"{told}, points {points.item():.4f}"
+        return loss, told
 
 
-class Describing(nn.Module):
-    """The attribute network's training: attributes, points, and the vector with its adversaries."""
-
-    weights = "efficientnet_lite0"
-
-    def __init__(self, photos: Photos, generated: Path) -> None:
-        super().__init__()
-        self.network: AttributeNetwork = AttributeNetwork()
-        self.photos = photos
-        self.labels = photos.attributes.float() * (1 - 2 * SMOOTH) + SMOOTH
-        size = (generated / "pictures_256.f16").stat().st_size // (2 * 3 * 256 * 256)
-        self.generated = np.memmap(generated / "pictures_256.f16", np.float16, "r", shape=(size, 3, 256, 256))
-        people = int(photos.people.max()) + 1
-        self.told = nn.Linear(VECTOR, len(ATTRIBUTES) + 10)
-        nn.init.normal_(self.told.weight, std=0.01)
-        self.told.bias.data[-10:] = (photos.points.mean(0) / 128 - 1).flatten()
-        self.person = nn.Sequential(nn.Linear(VECTOR, 256), nn.ReLU(), nn.Linear(256, people))
-        self.origin = nn.Sequential(nn.Linear(VECTOR, 64), nn.ReLU(), nn.Linear(64, 1))
-        self.origin_early = nn.Sequential(nn.Linear(HEAD_CHANNELS, 64), nn.ReLU(), nn.Linear(64, 1))
-
-    def loss(self, rows: np.ndarray, rng: torch.Generator, side: int, done: float) -> tuple[Tensor, str]:
-        # The first HELD_OUT generated pictures measure; every batch has a quarter of generated faces.
-        others = torch.randint(HELD_OUT, len(self.generated), (len(rows) // 4,), generator=rng).numpy()
-        quality = torch.randint(60, 95, (len(others),), generator=rng).tolist()
-        fake = torch.stack([compressed(self.generated[i], q) for i, q in zip(others, quality, strict=True)])
-        image, theta = augment(torch.cat([self.photos.images(rows), fake]), rng, side)
-        n, features = len(rows), self.network.trunk.head(image).mean(dim=(2, 3))
-        labels, points = self.labels[rows], moved(self.photos.points[rows] / 128 - 1, theta[:n]).flatten(1)
-        logits = self.network.classify(F.dropout(features[:n], 0.3))
-        main = F.binary_cross_entropy_with_logits(logits, labels)
-        vector = self.network.describe(features)
-        told = self.told(vector[:n])
-        # The points' share is small: their gradient, steeper by far, would keep the trunk from learning the rest.
-        telling = (F.binary_cross_entropy_with_logits(told[:, :-10], labels)
-                   + 0.2 * F.smooth_l1_loss(told[:, -10:], points, beta=0.05))
-        strength = min(1.0, 2 * done)
-        # The person's adversary reaches the vector's own layer only: let into the trunk, it cost 4 points of accuracy.
-        turned = Reversal.apply(self.network.describe(features.detach()), strength)
-        person = F.cross_entropy(self.person(turned[:n]), self.photos.people[rows])
-        truth = torch.cat([torch.zeros(n), torch.ones(len(others))])
-        weight = torch.cat([torch.ones(n), torch.full((len(others),), n / len(others))])
-        origin = F.binary_cross_entropy_with_logits(self.origin(turned).flatten(), truth, weight)
-        early = F.binary_cross_entropy_with_logits(
-            self.origin_early(Reversal.apply(features, 0.02 * strength)).flatten(), truth, weight)
-        size = 0.01 * (vector.square().mean() - 1).square()  # the vector's own scale would run away
-        loss = main + 0.5 * telling + 0.05 * person + 0.2 * (origin + early) + size
-        return loss, (f"{loss.item():.3f}: attributes {main.item():.3f}, told {telling.item():.3f}, "
-                      f"person {person.item():.2f}, origin {origin.item():.2f} {early.item():.2f}")
-
-
-def compressed(picture: np.ndarray, quality: int) -> Tensor:
-    """A picture [3, H, W] in -1..1 after JPEG, as photographs come: origin must not show in that they were stored."""
-    pixels = np.clip((picture.astype(np.float32).transpose(1, 2, 0) + 1) * 127.5, 0, 255).astype(np.uint8)
-    done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert done
-    return torch.from_numpy(cv2.imdecode(data, cv2.IMREAD_UNCHANGED)).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def train(task: Judging | Describing, photos: Photos, checkpoint: Path, epochs: float, out: Path) -> None:
+def train(task: Training, photos: Photos, weights: str, checkpoint: Path, epochs: float, out: Path) -> None:
     """AdamW with a warm start and a cosine schedule; goes on from the checkpoint."""
     network = task.network
-    start(network, ensure([task.weights])[task.weights])
+    start(network, ensure([weights])[weights])
     network.classify.bias.data.copy_(torch.logit(photos.attributes[: photos.train].float().mean(0)))
     steps = int(epochs * photos.train / BATCH)
     optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=RATE, weight_decay=DECAY)
@@ -198,7 +133,7 @@ def train(task: Judging | Describing, photos: Photos, checkpoint: Path, epochs: 
         torch.manual_seed(step)  # of dropout
         _schedule(optimizer, step, steps)
         side = SIDE if step < 0.8 * steps else 224
-        loss, told = task.loss(_rows(photos.train, step), torch.Generator().manual_seed(step), side, step / steps)
+        loss, told = task.loss(_rows(photos.train, step), torch.Generator().manual_seed(step), side)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -234,15 +169,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("judge", "network"))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--generated", type=Path, help="needed for the network")
     parser.add_argument("--epochs", type=float, default=7)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     keep_freed_memory()
     photos = load_photos(arguments.work)
     torch.manual_seed(1 if arguments.what == "judge" else 2)
-    task = Judging(photos) if arguments.what == "judge" else Describing(photos, arguments.generated)
-    train(task, photos, arguments.work / f"attribute_{arguments.what}.pt", arguments.epochs, arguments.out)
+    if arguments.what == "judge":
+        task, weights = Training(photos, AttributeJudge(), points=0), "efficientnet_lite1"
+    else:
+        task, weights = Training(photos, AttributeNetwork(), points=0.1), "efficientnet_lite0"
+    train(task, photos, weights, arguments.work / f"attribute_{arguments.what}.pt", arguments.epochs, arguments.out)
 
 
 if __name__ == "__main__":

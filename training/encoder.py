@@ -3,7 +3,7 @@
     python training/encoder.py --work FOLDER --out src/mien/weights/encoder.safetensors
 
 WORK holds the photographs (`photos.py`). Every batch has real faces of CelebA-HQ's train split, which are to come back
-as pictures (pixels at three sizes, ImageNet features, late in training SFace's identity), and generated ones, whose
+as pictures (pixels at three sizes, the attribute network's features, later SFace's identity), and generated ones, whose
 codes are known besides. The generator is looked at through its 128 px head, in bfloat16. Goes on from its checkpoint.
 """
 
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from mien.geometry import ellipse, view
 from mien.memory import keep_freed_memory
+from mien.models.attribute_network import AttributeNetwork
 from mien.models.efficientnet_lite0 import EfficientNetLite0
 from mien.models.encoder import PASSES, SIZE, Encoder
 from mien.models.fetch import ensure
@@ -30,10 +31,11 @@ from mien.models.generator import DIM
 from mien.models.image_head import ImageHead
 from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
 from mien.models.sface import SFace
+from mien.models.shipped import shipped_file
 
 BATCH = 16
 RATE = 7e-4
-FEATURES = (4, 10)  # at 128 px: 16x16 and 8x8 places
+FEATURES = (2, 4, 10)  # at 128 px: 32x32, 16x16 and 8x8 places
 
 
 class Training:
@@ -45,7 +47,7 @@ class Training:
         self.generator = MobileStyleGAN.from_file(paths["mobilestylegan"]).requires_grad_(False)
         self.fast = self.generator.reduced(torch.bfloat16)
         self.head = ImageHead.from_file(head, SIZE).reduced(torch.bfloat16)
-        self.features = EfficientNetLite0.from_file(paths["efficientnet_lite0"], channels_last=True)
+        self.features = AttributeNetwork.from_file(shipped_file("attribute_network")).trunk
         self.recogniser = SFace.from_file(paths["sface"])
         self.weights = paths["efficientnet_lite0"]
         self.face = 0.5 + 0.5 * ellipse(SIZE, grow=0.12, soft=0.15)
@@ -162,7 +164,7 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
         rate = RATE * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 0.01)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
-        passes = 1 if done < 0.2 else 2 if done < 0.4 else PASSES
+        passes = 1 if done < 0.2 else 2 if done < 0.85 else PASSES
         image, weight, views, known = training.batch(step, real=6 if done < 0.15 else 10 if done < 0.4 else 13)
         codes, look = image.new_zeros(BATCH, N_LAYERS, DIM), training.first.expand(BATCH, -1, -1, -1)
         told = []
@@ -170,7 +172,7 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
             # Every pass is an update of its own: thrice as many for the price of one batch.
             codes = codes.detach() + encoder(image, look)
             last = i + 1 == passes
-            loss, look = training.losses(codes, image, weight, views, known, 0.15 if last and done > 0.6 else 0.0)
+            loss, look = training.losses(codes, image, weight, views, known, 0.15 if last and done > 0.3 else 0.0)
             look = look.detach().clamp(-1, 1)
             optimizer.zero_grad()
             loss.backward()
@@ -195,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--head", type=Path, default=Path("src/mien/weights/image_head_128.safetensors"))
-    parser.add_argument("--steps", type=int, default=2200)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     keep_freed_memory()

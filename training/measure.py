@@ -1,7 +1,7 @@
 """Measure the trained networks and write the figures to training/RESULTS.md.
 
     python training/measure.py heads --work FOLDER --inverted FOLDER/inverted.safetensors
-    python training/measure.py attributes --work FOLDER --network FILE
+    python training/measure.py attributes --work FOLDER
 
 FOLDER of --work holds what the trainings left: the photographs (`photos.py`) and, in head/, the pairs of features and
 pictures (`image_head.py pairs`). Photographs are CelebA-HQ's val split, which took no part in any training.
@@ -92,11 +92,11 @@ def _timed(generator: MobileStyleGAN, look: Look) -> list[float]:
 
 
 @torch.inference_mode()
-def attributes(work: Path, network_file: Path | None) -> None:
+def attributes(work: Path) -> None:
     """Accuracy of both networks; what the pairing vector tells of person, origin and attributes."""
     photos = load_photos(work)
     judge = AttributeJudge.from_file(shipped_file("attribute_judge"))
-    network = AttributeNetwork.from_file(network_file) if network_file else None
+    network = AttributeNetwork.from_file(shipped_file("attribute_network"))
     rows = np.array(photos.val)
     labels = photos.attributes[: photos.train].float().mean(0)
     constant = ((photos.attributes[rows] > 0) == (labels > 0.5)).float().mean()
@@ -105,13 +105,10 @@ def attributes(work: Path, network_file: Path | None) -> None:
              "| network | mean accuracy over 40 attributes | balanced | wanted |", "|---|---|---|---|",
              f"| always the commoner answer | {100 * constant:.2f} % | 50 % | |"]
     for name, one, wanted in (("attribute network", network, 89), ("attribute judge", judge, 88.5)):
-        if one is None:
-            continue
         right = right_answers(one, photos, rows)
         balanced = _balanced(right, photos.attributes[rows] > 0)
         lines.append(f"| {name} | {100 * right.float().mean():.2f} % | {100 * balanced:.2f} % | {wanted} % |")
-    if network:
-        lines += ["", *_pairing(network, photos, rows)]
+    lines += ["", *_pairing(network, photos, rows)]
     put_section("Attribute networks", "\n".join(lines), OUT)
 
 
@@ -139,8 +136,9 @@ def _pairing(network: AttributeNetwork, photos: Photos, rows: np.ndarray) -> lis
     lines = [f"Who: area under the curve of one person's photographs ({len(same)} pairs) against strangers' "
              f"({len(other)}), by distance; among strangers of one sex, age group and paleness too. Origin: of a "
              "linear probe and of a small network that tell real photographs from generated faces, trained on half of "
-             f"{len(rows)} and 1,000, measured on the other half. Attributes: how much of them ridge regression reads; "
-             "and how many of the 40 are equal in the nearest of 3,000 photographs of other people.", "",
+             f"{len(rows)} and 1,000, measured on the other half (other people). Attributes: how much of them ridge "
+             "regression reads; and how many of the 40 are equal in the nearest of 3,000 photographs of other people.",
+             "",
              "| vector | who (wanted: 0.75) | among like strangers | origin: linear (wanted: 0.6) | origin: network | "
              "attributes read | attributes of the nearest |", "|---|---|---|---|---|---|---|"]
     for name, values in table.items():
@@ -153,8 +151,11 @@ def _pairing(network: AttributeNetwork, photos: Photos, rows: np.ndarray) -> lis
 
 def _row(known: Tensor, known_labels: Tensor, real: Tensor, fake: Tensor, people: Tensor, groups: Tensor,
          truth: Tensor) -> tuple[float, float, float, float, float, float]:
-    a = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))]
-    halves = (a[: len(a) // 2], fake[: len(fake) // 2], a[len(a) // 2 :], fake[len(fake) // 2 :])
+    # Other people in the other half: else a probe knows these few by their attributes.
+    everybody = people.unique()
+    order = torch.randperm(len(everybody), generator=torch.Generator().manual_seed(0))
+    first = torch.isin(people, everybody[order[: len(everybody) // 2]])
+    halves = (real[first], fake[: len(fake) // 2], real[~first], fake[len(fake) // 2 :])
     with torch.inference_mode(False):
         halves = tuple(half.clone() for half in halves)
         linear, network = fit_probe(*halves)[1], fit_probe(*halves, hidden=32)[1]
@@ -173,13 +174,12 @@ def main() -> None:
     parser.add_argument("what", choices=("heads", "attributes"))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--inverted", type=Path, help="needed for heads")
-    parser.add_argument("--network", type=Path, help="the attribute network, for attributes")
     arguments = parser.parse_args()
     keep_freed_memory()
     if arguments.what == "heads":
         heads(arguments.work, arguments.inverted)
     else:
-        attributes(arguments.work, arguments.network)
+        attributes(arguments.work)
 
 
 if __name__ == "__main__":

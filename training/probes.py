@@ -32,7 +32,7 @@ def generated_pictures(count: int, seed: int) -> Iterator[Tensor]:
     head = ImageHead.from_file(shipped_file("image_head_256"), 256)
     z = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
     for part in torch.split(z, 8):
-        w = generator.truncate(generator.map(part), TRUNCATION)
+        w = generator.colour(TRUNCATION * generator.whiten(generator.map(part)))
         picture = head.look(generator, w[:, None].expand(-1, generator.n_layers, -1))
         yield to_pixels(picture).permute(0, 3, 1, 2) / 127.5 - 1  # rounded, as photographs are
 

@@ -10,15 +10,16 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mien.errors import ModelError
-from mien.models.attribute_network import ATTRIBUTES, AttributeClassifier, AttributeJudge
+from mien.models.attribute_network import ATTRIBUTES, AttributeClassifier, AttributeJudge, AttributeNetwork
 from mien.models.shipped import shipped_file
 from mien.models.yunet import YuNet
 from mien.stages.align import align
 
 
-@pytest.fixture(scope="module")
-def network() -> AttributeClassifier:
-    return AttributeJudge.from_file(shipped_file("attribute_judge"))
+@pytest.fixture(scope="module", params=["attribute_judge", "attribute_network"])
+def network(request: pytest.FixtureRequest) -> AttributeClassifier:
+    kinds = {"attribute_judge": AttributeJudge, "attribute_network": AttributeNetwork}
+    return kinds[request.param].from_file(shipped_file(request.param))
 
 
 @pytest.fixture(scope="module")
