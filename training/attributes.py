@@ -14,7 +14,6 @@ pairing vector.
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from checkpoints import Averaged, load_checkpoint, save_checkpoint, save_half
 from photos import Photos, load_photos
+from schedule import warmed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -131,7 +131,8 @@ def train(task: Training, photos: Photos, weights: str, checkpoint: Path, epochs
     began = time.monotonic()
     for step in range(first, steps):
         torch.manual_seed(step)  # of dropout
-        _schedule(optimizer, step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * warmed(step, steps, 200)
         side = SIDE if step < 0.8 * steps else 224
         loss, told = task.loss(_rows(photos.train, step), torch.Generator().manual_seed(step), side)
         optimizer.zero_grad()
@@ -142,10 +143,8 @@ def train(task: Training, photos: Photos, weights: str, checkpoint: Path, epochs
             print(f"step {step + 1}/{steps} {(time.monotonic() - began) / 60:.1f} min, loss {told}", flush=True)
         if (step + 1) % 250 == 0 or step + 1 == steps:
             save_checkpoint(checkpoint, task, optimizer, step + 1, averaged.mean)
-            averaged_network = type(network)()
-            averaged_network.load_state_dict(averaged.mean)
             part = list(photos.val)[:: 1 if step + 1 == steps else 5]
-            values = right_answers(averaged_network.eval(), photos, np.array(part)).float()
+            values = right_answers(averaged.copy(), photos, np.array(part)).float()
             print(f"{len(part)} photographs of val: mean accuracy {values.mean():.4f}", flush=True)
     network.load_state_dict(averaged.mean)
     save_half(network, out)
@@ -157,12 +156,6 @@ def _rows(count: int, step: int) -> np.ndarray:
     order = np.random.default_rng(epoch).permutation(count)
     rows = order[place : place + BATCH]
     return rows if len(rows) == BATCH else np.concatenate([rows, order[: BATCH - len(rows)]])
-
-
-def _schedule(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
-    rate = RATE * min(1, (step + 1) / 200) * (0.5 * (1 + math.cos(math.pi * step / steps)) + 0.01)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def main() -> None:

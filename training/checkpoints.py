@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from mien.files import replace_file
 
+Network = TypeVar("Network", bound=nn.Module)
 MEAN = 0.998  # what a running mean of weights keeps at a step
 
 
@@ -43,10 +45,10 @@ def save_half(network: nn.Module, path: Path) -> None:
     save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, path)
 
 
-class Averaged:
+class Averaged(Generic[Network]):
     """A running mean of a network's weights."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
         self.mean = {key: value.clone() for key, value in network.state_dict().items()}
 
@@ -54,3 +56,9 @@ class Averaged:
         keep = min(MEAN, (1 + step) / (10 + step))
         for key, value in self.network.state_dict().items():
             self.mean[key].lerp_(value, 1 - keep)
+
+    def copy(self) -> Network:
+        """A network of its own with the mean weights, to be judged while the training goes on."""
+        other = type(self.network)()
+        other.load_state_dict(self.mean)
+        return other.eval()

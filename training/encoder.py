@@ -10,7 +10,6 @@ codes are known besides. The generator is looked at through its 128 px head, in 
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from checkpoints import Averaged, load_checkpoint, save_checkpoint, save_half
 from photos import Photos, load_photos
+from schedule import warmed
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -161,7 +161,7 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
     kept = np.array(training.photos.val)[:: len(training.photos.val) // 64][:64]
     for step in range(first, steps):
         done = step / steps
-        rate = RATE * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 0.01)
+        rate = RATE * warmed(step, steps, 100)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         passes = 1 if done < 0.2 else 2 if done < 0.85 else PASSES
@@ -185,9 +185,7 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
             print(f"step {step + 1}/{steps} {spent:.1f} min, loss {', '.join(f'{x:.3f}' for x in told)}", flush=True)
         if (step + 1) % 100 == 0 or step + 1 == steps:
             save_checkpoint(checkpoint, encoder, optimizer, step + 1, averaged.mean)
-            judged = Encoder()
-            judged.load_state_dict(averaged.mean)
-            errors = measure(training, judged.eval(), kept)
+            errors = measure(training, averaged.copy(), kept)
             print(f"{len(kept)} of val, error by passes: {', '.join(f'{x:.4f}' for x in errors)}", flush=True)
     encoder.load_state_dict(averaged.mean)
     save_half(encoder, out)

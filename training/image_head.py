@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from checkpoints import load_checkpoint, save_checkpoint, save_half
 from safetensors.torch import load_file
+from schedule import falling
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -125,9 +126,8 @@ def train(head: ImageHead, pairs: Pairs, steps: int, out: Path) -> None:
     head.to(memory_format=torch.channels_last)
     for step in range(first, steps):
         rng = np.random.default_rng(step)
-        falling = 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
-            group["lr"] = group["scale"] * (RATE * min(1, step / 200) * falling + 1e-5)
+            group["lr"] = group["scale"] * (RATE * min(1, step / 200) * falling(step, steps) + 1e-5)
         rows = rng.integers(HELD_OUT, available, BATCH)
         y, x = rng.integers(0, side - crop + 1, 2)
         part = torch.from_numpy(np.stack([features[i, :, y : y + crop, x : x + crop] for i in rows])).float()

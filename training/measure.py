@@ -21,7 +21,7 @@ import torch
 from attributes import right_answers
 from image_head import HELD_OUT, KINDS, Pairs, psnr
 from photos import Photos, load_photos
-from probes import attribute_probe, fit_probe, generated_pictures, pairs_of, person_auc
+from probes import attribute_probe, generated_pictures, pairs_of, person_auc, probe_auc
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -158,7 +158,7 @@ def _row(known: Tensor, known_labels: Tensor, real: Tensor, fake: Tensor, people
     halves = (real[first], fake[: len(fake) // 2], real[~first], fake[len(fake) // 2 :])
     with torch.inference_mode(False):
         halves = tuple(half.clone() for half in halves)
-        linear, network = fit_probe(*halves)[1], fit_probe(*halves, hidden=32)[1]
+        linear, network = probe_auc(*halves), probe_auc(*halves, hidden=32)
     read = ((attribute_probe(known, known_labels, real) > 0.5) == (truth > 0)).float().mean()
     nearest = torch.cdist(real, known).argmin(1)
     shared = (known_labels[nearest] == truth).float().mean()

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mien.datasets.layouts import open_dataset
 from mien.errors import MienError, PhotoError
+from mien.geometry import to_tensor
 from mien.losses import view_matrix
 from mien.models.fetch import ensure
 from mien.models.yunet import YuNet
@@ -63,8 +64,7 @@ class Photos:
 
     def images(self, rows: npt.ArrayLike) -> Tensor:
         """[B, 3, 256, 256] in -1..1."""
-        picked = torch.from_numpy(self.pixels[np.asarray(rows)])
-        return picked.permute(0, 3, 1, 2).float() / 127.5 - 1
+        return to_tensor(self.pixels[np.asarray(rows)])
 
 
 def load_photos(work: Path) -> Photos:
@@ -101,7 +101,7 @@ def prepare_photos(data: Path, work: Path) -> None:
         found: list[Face] = detector.detect(photo.pixels)
         if not found:
             continue
-        face = max(found, key=lambda one: one.box[2] * one.box[3])
+        face = max(found, key=lambda one: one.area)
         crop = align(photo.pixels, face)
         pixels[len(points)], inside[len(points)] = crop.pixels, crop.inside
         points.append(map_points(from_photo(crop.quad, SIZE), face.points))

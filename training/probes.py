@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.geometry import to_pixels
-from mien.models.attribute_network import AttributeNetwork
+from mien.geometry import to_pixels, to_tensor
 from mien.models.fetch import ensure
 from mien.models.generator import DIM
 from mien.models.image_head import ImageHead
@@ -17,12 +16,6 @@ from mien.models.mobilestylegan import MobileStyleGAN
 from mien.models.shipped import shipped_file
 
 TRUNCATION = 0.7  # of the pool's faces
-
-
-@torch.inference_mode()
-def vectors_of(network: AttributeNetwork, batches: Iterable[Tensor]) -> Tensor:
-    """Pairing vectors [N, D] of images that come in batches."""
-    return torch.cat([network.describe(network.pooled(batch)) for batch in batches])
 
 
 @torch.inference_mode()
@@ -34,7 +27,7 @@ def generated_pictures(count: int, seed: int) -> Iterator[Tensor]:
     for part in torch.split(z, 8):
         w = generator.colour(TRUNCATION * generator.whiten(generator.map(part)))
         picture = head.look(generator, w[:, None].expand(-1, generator.n_layers, -1))
-        yield to_pixels(picture).permute(0, 3, 1, 2) / 127.5 - 1  # rounded, as photographs are
+        yield to_tensor(to_pixels(picture))  # rounded, as photographs are
 
 
 def area(positive: Tensor, negative: Tensor) -> float:
@@ -72,12 +65,11 @@ def person_auc(x: Tensor, people: Tensor, groups: Tensor | None = None) -> float
     return area(*(-(x[pairs[:, 0]] - x[pairs[:, 1]]).square().sum(1) for pairs in (same, other)))
 
 
-def fit_probe(a: Tensor, b: Tensor, test_a: Tensor | None = None, test_b: Tensor | None = None,
-              hidden: int = 0) -> tuple[Tensor, float]:
-    """Logistic regression (or a small network) that tells rows of a from rows of b, both counting the same.
+def probe_auc(a: Tensor, b: Tensor, test_a: Tensor, test_b: Tensor, hidden: int = 0) -> float:
+    """Area under the curve on the test rows of a probe that learnt to tell rows of a from rows of b.
 
-    Returns:
-        its direction [D] (of logistic regression), and its area under the curve on the test rows or its own.
+    Args:
+        hidden: units of a small network; logistic regression without. Rows of a and of b count the same in all.
     """
     torch.manual_seed(0)
     x = torch.cat([a, b])
@@ -94,10 +86,8 @@ def fit_probe(a: Tensor, b: Tensor, test_a: Tensor | None = None, test_b: Tensor
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        scores = [probe((rows - mean) / deviation).flatten() for rows in (a if test_a is None else test_a,
-                                                                        b if test_b is None else test_b)]
-    direction = torch.zeros(dim) if hidden else probe.weight.detach()[0] / deviation
-    return direction, area(scores[1], scores[0])
+        scores = [probe((rows - mean) / deviation).flatten() for rows in (test_a, test_b)]
+    return area(scores[1], scores[0])
 
 
 def attribute_probe(x: Tensor, labels: Tensor, test: Tensor, ridge: float = 1e-2) -> Tensor:

@@ -65,7 +65,7 @@ def load_consent(networks: Networks, folder: Path) -> Consent:
             raise UsageError(f"--keep-person: {name}: {error.message}") from error
         if not faces:
             raise UsageError(f"--keep-person: no face in {name}", "give another photo of this person")
-        largest = max(faces, key=lambda face: face.box[2] * face.box[3])
+        largest = max(faces, key=lambda face: face.area)
         vectors = _vectors(networks, photo, [largest])
         names.append(PurePosixPath(name).name)
         judged.append(vectors[0][0])

@@ -76,6 +76,11 @@ class Face:
     points: Floats
     score: float
 
+    @property
+    def area(self) -> float:
+        """Of the box, in square pixels."""
+        return self.box[2] * self.box[3]
+
 
 @dataclass(frozen=True)
 class Crop:

@@ -127,7 +127,7 @@ def _align(path: Path, stem: str, tray: Tray, known: list[str], kit: Kit, again:
     tray.create(stem)
     if again:
         tray.clear(stem)
-    chosen = set(sorted(range(len(faces)), key=lambda i: -faces[i].box[2] * faces[i].box[3])[: 1 if largest else None])
+    chosen = set(sorted(range(len(faces)), key=lambda i: -faces[i].area)[: 1 if largest else None])
     made = 0
     for i, face in enumerate(faces):
         if i in chosen and min(face.box[2:]) < kit.recipe.detect.min_size:

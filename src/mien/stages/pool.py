@@ -233,7 +233,7 @@ def _identities(networks: Networks, image: Tensor) -> Tensor:
     for i, pixels in enumerate(to_pixels(image).numpy()):
         found = networks.detector.detect(pixels)
         if found:
-            largest = max(found, key=lambda face: face.box[2] * face.box[3])
+            largest = max(found, key=lambda face: face.area)
             out[i] = identity_of(networks, image[i : i + 1], view_matrix(largest.points))[0]
     return out
 
