@@ -1,7 +1,7 @@
 """Which of CelebA's 40 attributes a face has, and what it looks like apart from who it is: the project's own networks.
 
 Two, trained apart by `training/attributes.py`. The attribute network (on EfficientNet-Lite0) is for anonymising:
-its maps for the attribute loss and its vector for pairing faces. The attribute judge (on EfficientNet-Lite1) only judges.
+its maps for the attribute loss, its vector for pairing faces. The attribute judge (on EfficientNet-Lite1) only judges.
 """
 
 from __future__ import annotations
