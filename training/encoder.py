@@ -3,8 +3,9 @@
     python training/encoder.py --work FOLDER --out src/mien/weights/encoder.safetensors
 
 WORK holds the photographs (`photos.py`). Every batch has real faces of CelebA-HQ's train split, which are to come back
-as pictures (pixels at three sizes, the attribute network's features, later SFace's identity), and generated ones, whose
-codes are known besides. The generator is looked at through its 128 px head, in bfloat16. Goes on from its checkpoint.
+as pictures (pixels at three sizes, the attribute network's features, the five points that these tell, later SFace's
+identity), and generated ones, whose codes are known besides. The generator is looked at through its 128 px head, in
+bfloat16. Goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from mien.models.shipped import shipped_file
 BATCH = 16
 RATE = 7e-4
 FEATURES = (2, 4, 10)  # at 128 px: 32x32, 16x16 and 8x8 places
+POINTED = 4000  # photographs that teach where the five points are
 
 
 class Training:
@@ -51,12 +53,27 @@ class Training:
         self.recogniser = SFace.from_file(paths["sface"])
         self.weights = paths["efficientnet_lite0"]
         self.face = 0.5 + 0.5 * ellipse(SIZE, grow=0.12, soft=0.15)
+        self.points = self._points()
         # A wrong number in a wide direction shows more; none is forgotten.
         spread = self.generator.whiten_spread
         self.visible = (spread / spread.mean()).clamp(0.05, 4)
         self.compiled = torch.compile(self._look, dynamic=False)
         with torch.no_grad():
             self.first = self.look(torch.zeros(1, N_LAYERS, DIM)).clamp(-1, 1)  # what every guess begins from
+
+    def _points(self) -> Tensor:
+        """From features to the five points' coordinates: [N, 10], by ridge regression on photographs of train."""
+        features, rows = [], np.arange(min(POINTED, self.photos.train))
+        with torch.no_grad():
+            for part in np.array_split(rows, max(len(rows) // BATCH, 1)):
+                image = F.interpolate(self.photos.images(part), size=(SIZE, SIZE), mode="area")
+                features.append(_flat([F.normalize(one, dim=1) for one in self.features(image, FEATURES)]))
+        x, y = torch.cat(features), self.photos.points[rows]
+        y = (y / (y[:, 0] - y[:, 1]).norm(dim=1).mean()).flatten(1)
+        x, y = x - x.mean(dim=0), y - y.mean(dim=0)
+        inner = x @ x.T
+        inner += 0.1 * inner.diagonal().mean() * torch.eye(len(rows))
+        return x.T @ torch.linalg.solve(inner, y)
 
     def _look(self, codes: Tensor) -> Tensor:
         return self.head.look(self.fast, self.fast.colour(codes))
@@ -96,11 +113,14 @@ class Training:
         real = len(views)
         look = self.look(codes)
         loss = 1.5 * pixels(look, image, weight).mean()
-        got, wanted = self.features(look, FEATURES), self.features(image, FEATURES)
+        got, wanted = ([F.normalize(f, dim=1) for f in self.features(one, FEATURES)] for one in (look, image))
         for a, b in zip(got, wanted, strict=True):
             w = F.interpolate(weight, size=a.shape[-2:], mode="area")
-            distance = (F.normalize(a, dim=1) - F.normalize(b.detach(), dim=1)).square().sum(dim=1, keepdim=True)
+            distance = (a - b).square().sum(dim=1, keepdim=True)
             loss = loss + 0.35 * ((distance * w).sum(dim=(1, 2, 3)) / w.sum(dim=(1, 2, 3))).mean()
+        # In eye distances: what a detector will be asked, told by features that every place of the face has a say in.
+        moved = ((_flat(got) - _flat(wanted)) @ self.points).view(-1, 5, 2)
+        loss = loss + 1.5 * moved.norm(dim=2).mean()
         if len(known):
             loss = loss + 0.25 * ((codes[real:] - known).square() * self.visible).mean()
         if identity:
@@ -110,6 +130,11 @@ class Training:
         offsets = (codes - shared)[:real].square().mean()
         loss = loss + 0.01 * offsets + 0.05 * (shared.square().mean(dim=(1, 2)) - 0.8).clamp(min=0).mean()
         return loss, look
+
+
+def _flat(features: list[Tensor]) -> Tensor:
+    """Maps of `FEATURES` -> [B, N]: those that tell places well."""
+    return torch.cat([one.flatten(1) for one in features[1:]], dim=1)
 
 
 def mirrored(views: Tensor) -> Tensor:
@@ -164,12 +189,12 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
         rate = RATE * warmed(step, steps, 100)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
-        passes = 1 if done < 0.2 else 2 if done < 0.85 else PASSES
+        passes = 1 if done < 0.2 else 2 if done < 0.93 else PASSES
         image, weight, views, known = training.batch(step, real=6 if done < 0.15 else 10 if done < 0.4 else 13)
         codes, look = image.new_zeros(BATCH, N_LAYERS, DIM), training.first.expand(BATCH, -1, -1, -1)
         told = []
         for i in range(passes):
-            # Every pass is an update of its own: thrice as many for the price of one batch.
+            # Every pass is an update of its own: two or three for the price of one batch.
             codes = codes.detach() + encoder(image, look)
             last = i + 1 == passes
             loss, look = training.losses(codes, image, weight, views, known, 0.15 if last and done > 0.3 else 0.0)

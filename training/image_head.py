@@ -160,6 +160,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6500)
     parser.add_argument("--out", type=Path, help="needed to train")
     arguments = parser.parse_args()
+    if arguments.what == "train" and arguments.out is None:
+        parser.error("train needs --out")
     keep_freed_memory()
     torch.manual_seed(0)
     arguments.work.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
     python training/measure.py heads --work FOLDER --inverted FOLDER/inverted.safetensors
     python training/measure.py attributes --work FOLDER
+    python training/measure.py encoder --work FOLDER
 
 FOLDER of --work holds what the trainings left: the photographs (`photos.py`) and, in head/, the pairs of features and
 pictures (`image_head.py pairs`). Photographs are CelebA-HQ's val split, which took no part in any training.
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from attributes import right_answers
 from image_head import HELD_OUT, KINDS, Pairs, psnr
+from inversions import section
 from photos import Photos, load_photos
 from probes import attribute_probe, generated_pictures, pairs_of, person_auc, probe_auc
 from safetensors.torch import load_file
@@ -126,7 +128,7 @@ def _pairing(network: AttributeNetwork, photos: Photos, rows: np.ndarray) -> lis
     groups = truth[:, MALE] * 4 + truth[:, YOUNG] * 2 + truth[:, PALE]
     table = {}
     for name, embed in (("pairing vector", lambda batch: network.describe(network.pooled(batch))),
-                        ("ImageNet's features in its place", lambda batch: maps.pairing(maps(batch)))):
+                        ("ImageNet's features in its place", lambda batch: maps.pairing(*maps.observe(batch)))):
         known, real, fake = (torch.cat([embed(batch) for batch in batches]) for batches in (
             _batches(photos, train), _batches(photos, rows), pictures))
         table[name] = _row(known, photos.attributes[train], real, fake, people, groups, truth)
@@ -171,13 +173,17 @@ def _batches(photos: Photos, rows: np.ndarray) -> list[Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("heads", "attributes"))
+    parser.add_argument("what", choices=("heads", "attributes", "encoder"))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--inverted", type=Path, help="needed for heads")
+    parser.add_argument("--every", type=int, default=1, help="for encoder: refine one photograph in so many")
     arguments = parser.parse_args()
     keep_freed_memory()
     if arguments.what == "heads":
         heads(arguments.work, arguments.inverted)
+    elif arguments.what == "encoder":
+        found = section(load_photos(arguments.work), arguments.work, arguments.every)
+        put_section("Encoder", f"`python training/measure.py encoder`. {stamp()} {found}", OUT)
     else:
         attributes(arguments.work)
 

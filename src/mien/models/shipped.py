@@ -41,9 +41,12 @@ SHIPPED = {one.name: one for one in (
     Shipped("image_head_256", "look at the picture while optimising", "non-commercial research", _GENERATED,
             "features [B, 256, 128, 128] of the generator and W+ -> RGB [B, 3, 256, 256] in about -1..1",
             "training/image_head.py train --size 256", "mobilestylegan"),
-    Shipped("image_head_128", "a smaller look, for the encoder", "non-commercial research", _GENERATED,
+    Shipped("image_head_128", "a smaller look, for encoder and inversion", "non-commercial research", _GENERATED,
             "features [B, 512, 64, 64] of the generator and W+ -> RGB [B, 3, 128, 128] in about -1..1",
             "training/image_head.py train --size 128", "mobilestylegan"),
+    Shipped("encoder", "where inversion starts from", "non-commercial research", _CELEBA_HQ,
+            "RGB [B, 3, 128, 128] in -1..1, aligned as FFHQ, and the look of the present codes -> their change "
+            "[B, 16, 512], whitened", "training/encoder.py", "efficientnet_lite0"),
     Shipped("attribute_network", "attribute features and pairing", "non-commercial research", _CELEBA_HQ,
             "RGB [B, 3, 224, 224] in -1..1, aligned as FFHQ -> maps at 56, 28, 14 and 7 px, 40 logits, a vector of 64",
             "training/attributes.py network, training/pairing.py", "efficientnet_lite0"),

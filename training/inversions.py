@@ -1,0 +1,210 @@
+"""How well real faces are found again in the generator: by the encoder alone, and after a refinement.
+
+`measure.py encoder` finds the codes of CelebA-HQ's val photographs (they are kept in WORK, so that a killed run goes
+on) and compares the pictures of these codes with the photographs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from photos import Photos
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.files import replace_file
+from mien.geometry import ellipse, to_pixels
+from mien.losses import targets
+from mien.models.attribute_network import AttributeJudge
+from mien.models.centerface import CenterFace
+from mien.models.fetch import ensure
+from mien.models.generator import DIM
+from mien.models.networks import Detector, Networks
+from mien.models.precision import fastest
+from mien.models.sets import model_set
+from mien.models.shipped import shipped_file
+from mien.recipe import Recipe
+from mien.records import Floats, Pixels
+from mien.stages.invert import invert
+
+REFINEMENT = 30  # steps
+PART = 8
+SIZES = (224, 256, 288, 320, 384)  # px, at which the five points are looked for: one look alone is 4 % off by itself
+SWAPPED = [3, 4, 5, 6, 7]  # layers, as the paper edits
+EVERY = 10  # photographs one of which is compared at the generator's full output too
+Look = Callable[[Tensor], Tensor]  # W+ -> pictures [B, 3, 256, 256]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one way of inverting does to N photographs.
+
+    Attributes:
+        error: [N] mean squared error of the whole aligned picture in -1..1, mirrored borders too. inside: [N] of what
+            lies within the photograph. face: [N] within the face's ellipse. points: [N] mean distance of the five
+            points in eye distances, NaN where no face is found. attributes: [N] how many of 40 the judge tells as the
+            labels do. natural: [N] 0 or 1, whether the second detector sees a face with the middle layers swapped.
+    """
+
+    error: Floats
+    inside: Floats
+    face: Floats
+    points: Floats
+    attributes: Floats
+    natural: Floats
+
+
+def find_codes(photos: Photos, rows: np.ndarray, work: Path, steps: int) -> tuple[Tensor, float]:
+    """Whitened codes [N, 16, 512] of photographs after so many steps, kept in WORK; and the seconds a face."""
+    chosen = model_set("mobile")
+    networks = chosen.load(chosen.gather(), precision=fastest())
+    how = Recipe().invert.model_copy(update={"steps": steps})
+    decided = f"{how.model_dump_json()}{fastest()}{sorted(chosen.hashes().items())}"
+    folder = work / f"codes_{steps}_{hashlib.sha256(decided.encode()).hexdigest()[:8]}"
+    folder.mkdir(exist_ok=True)
+    parts = []
+    for first in range(0, len(rows), PART):
+        some = rows[first : first + PART]
+        path = folder / f"{some[0]:05d}_{some[-1]:05d}_{len(some)}.safetensors"
+        if not path.exists():
+            faces = targets(networks, photos.images(some),
+                            torch.from_numpy(photos.inside[some].copy()).float()[:, None], photos.views[some])
+            started = time.perf_counter()
+            codes = invert(networks, faces, how).codes
+            spent = torch.tensor((time.perf_counter() - started) / len(some))
+            tensors = {"codes": codes.contiguous(), "seconds": spent}
+            replace_file(path, lambda target, tensors=tensors: save_file(tensors, target))
+        parts.append(load_file(path))
+        print(f"{steps} steps: {min(first + PART, len(rows))} of {len(rows)}", flush=True)
+    return torch.cat([part["codes"] for part in parts]), float(torch.stack([p["seconds"] for p in parts]).median())
+
+
+@torch.inference_mode()
+def compare(networks: Networks, look: Look, photos: Photos, rows: np.ndarray, codes: Tensor) -> Found:
+    """Pictures of the codes against the photographs of these rows."""
+    judge = AttributeJudge.from_file(shipped_file("attribute_judge"))
+    second = CenterFace(ensure(["centerface"])["centerface"])
+    rng = torch.Generator().manual_seed(0)
+    mask, recipe = ellipse(256)[0, 0], Recipe()
+    values: dict[str, list[float]] = {name: [] for name in Found.__dataclass_fields__}
+    for i, row in enumerate(rows):
+        photo, code = photos.images([row]), codes[i : i + 1]
+        picture = look(networks.generator.colour(code)).clamp(-1, 1)
+        stranger = networks.generator.whiten(networks.generator.map(torch.randn(1, DIM, generator=rng)))
+        swapped = code.clone()
+        swapped[:, SWAPPED] = recipe.pool.truncation * stranger[:, None]
+        other = look(networks.generator.colour(swapped))
+        wrong = (picture - photo).square().mean(dim=1)
+        inside = torch.from_numpy(photos.inside[row].copy()).float()
+        values["error"].append(float(wrong.mean()))
+        values["inside"].append(float((wrong * inside).sum() / inside.sum()))
+        values["face"].append(float((wrong * mask).sum() / mask.sum()))
+        values["points"].append(points_apart(networks.detector, photo, picture))
+        right = (judge(picture) > 0) == (photos.attributes[row] > 0)
+        values["attributes"].append(float(right.float().mean()))
+        values["natural"].append(float(len(second.detect(to_pixels(other)[0].numpy())) > 0))
+    return Found(**{name: np.array(numbers, np.float32) for name, numbers in values.items()})
+
+
+def points_apart(detector: Detector, photo: Tensor, picture: Tensor) -> float:
+    """Mean distance of the five points in two pictures [1, 3, S, S], in eye distances; NaN if one shows no face."""
+    a, b = (steady_points(detector, to_pixels(one)[0].numpy()) for one in (photo, picture))
+    if a is None or b is None:
+        return float("nan")
+    return float(np.linalg.norm(a - b, axis=1).mean() / np.linalg.norm(a[0] - a[1]))
+
+
+def steady_points(detector: Detector, picture: Pixels, sizes: tuple[int, ...] = SIZES) -> Floats | None:
+    """The five points [5, 2] of the largest face, the mean of what is found at several sizes and mirrored."""
+    found, side = [], len(picture)
+    for size in sizes:
+        way = cv2.INTER_AREA if size < side else cv2.INTER_CUBIC
+        for mirrored in (False, True):
+            shown = cv2.resize(picture[:, ::-1] if mirrored else picture, (size, size), interpolation=way)
+            face = max(detector.detect(shown), key=lambda one: one.area, default=None)
+            if face is None:
+                continue
+            points = face.points.copy()
+            if mirrored:
+                points[:, 0] = size - 1 - points[:, 0]
+                points = points[[1, 0, 2, 4, 3]]
+            found.append((points + 0.5) * side / size - 0.5)
+    return np.mean(found, axis=0) if found else None
+
+
+@torch.inference_mode()
+def unsteady(networks: Networks, photos: Photos, rows: np.ndarray) -> float:
+    """How far apart the points of one and the same photograph are found at two sets of sizes, in eye distances."""
+    apart = []
+    for row in rows:
+        picture = to_pixels(photos.images([row]))[0].numpy()
+        a, b = (steady_points(networks.detector, picture, sizes) for sizes in (SIZES[::2], SIZES[1::2]))
+        if a is not None and b is not None:
+            apart.append(np.linalg.norm(a - b, axis=1).mean() / np.linalg.norm(a[0] - a[1]))
+    return float(np.mean(apart))
+
+
+@torch.inference_mode()
+def judged_right(photos: Photos, rows: np.ndarray) -> float:
+    """Share of the attributes that the judge tells as the labels do, on the photographs themselves."""
+    judge = AttributeJudge.from_file(shipped_file("attribute_judge"))
+    right = [(judge(photos.images([row])) > 0) == (photos.attributes[row] > 0) for row in rows]
+    return float(torch.cat(right).float().mean())
+
+
+def full_look(networks: Networks) -> Look:
+    """The generator's full output, shrunk."""
+    return lambda wp: F.interpolate(networks.generator(wp), size=(256, 256), mode="area")
+
+
+def section(photos: Photos, work: Path, every: int) -> str:
+    """The results' section: both ways of inverting, by the cheap look and by the full output.
+
+    Args:
+        every: one photograph in so many is refined; the encoder alone is measured on all.
+    """
+    rows = np.array(photos.val)
+    chosen = model_set("mobile")
+    networks = chosen.load(chosen.gather())
+    baseline = judged_right(photos, rows)
+    some = slice(None, None, EVERY)
+    lines = [f"{len(rows)} photographs of val, aligned, 256 px; every {EVERY}th of those compared at the generator's "
+             "full output too. Error: mean squared, pictures in -1..1, the whole aligned crop with what is mirrored "
+             f"beyond the photograph's edge. The judge tells {100 * baseline:.2f} % of the attributes right on the "
+             "photographs themselves. Points: YuNet's, the mean of five sizes and their mirror images; two such means "
+             f"of one photograph are {100 * unsteady(networks, photos, rows[some]):.2f} % apart. Swapped: layers 3 to "
+             "7 are those of a random face, and the second detector sees a face.", "",
+             "| codes | pictures | error: mean (median, 95th percentile) | within the photograph | within the face | "
+             "five points, of the eye distance: mean (95th percentile) | attributes right (against the photographs') | "
+             "swapped: a face | seconds a face |", "|---|---|---|---|---|---|---|---|---|"]
+    ways = [("encoder alone", 0, rows)]
+    if every > 1:
+        ways.append((f"encoder alone, every {every}th", 0, rows[::every]))
+    ways.append((f"and {REFINEMENT} steps" + (f", every {every}th" if every > 1 else ""), REFINEMENT, rows[::every]))
+    for name, steps, taken in ways:
+        codes, seconds = find_codes(photos, taken, work, steps)
+        for look_name, look, which in (("256 px look", networks.look, slice(None)),
+                                       ("full output", full_look(networks), some)):
+            found = compare(networks, look, photos, taken[which], codes[which])
+            known = judged_right(photos, taken[which])
+            lines.append(_row(name, f"{look_name}, {len(found.error)}", found, known, seconds))
+    wanted = ["0.06 alone, 0.03 refined", "", "", "4 %", "4 points alone, 2 refined", "99 %", ""]
+    return "\n".join([*lines, f"| wanted | | {' | '.join(wanted)} |"])
+
+
+def _row(name: str, pictures: str, found: Found, baseline: float, seconds: float) -> str:
+    error, points = found.error, found.points[np.isfinite(found.points)]
+    missing = len(found.points) - len(points)
+    right = 100 * found.attributes.mean()
+    return (f"| {name} | {pictures} | {error.mean():.4f} ({np.median(error):.4f}, {np.percentile(error, 95):.4f}) | "
+            f"{found.inside.mean():.4f} | {found.face.mean():.4f} | {100 * points.mean():.2f} % "
+            f"({100 * np.percentile(points, 95):.2f} %{f'; {missing} without a face' if missing else ''}) | "
+            f"{right:.2f} % ({right - 100 * baseline:+.2f}) | {100 * found.natural.mean():.1f} % | {seconds:.2f} |")
