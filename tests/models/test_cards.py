@@ -61,7 +61,8 @@ def test_non_commercial_origins_are_not_hidden() -> None:
     generator = CARDS["mobilestylegan"]
     assert "non-commercial" in generator.licence
     assert "FFHQ" in generator.terms and "CC BY-NC-SA" in generator.terms
-    assert "300-W" in CARDS["dlib_resnet"].terms
+    contours = CARDS["shape_predictor_68"]
+    assert "300-W" in contours.terms and "non-commercial" in contours.licence
 
 
 def test_a_fingerprint_follows_the_bytes_and_not_the_wording() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.models.dlib_resnet import DlibResNet
-from mien.models.judge import Judge
+from mien.models.judge import Judge, find_landmarks
 from mien.models.shape_predictor import ShapePredictor
 from mien.records import Floats, Pixels
 
@@ -52,6 +52,16 @@ def test_landmarks_lie_where_they_should(judge: Judge, photo: Pixels) -> None:
     np.testing.assert_allclose((outer_right + inner_right) / 2, right, atol=4)
     assert outer_left[0] < inner_left[0] < nose[0] < inner_right[0] < outer_right[0]
     assert 0 < nose[1] - tip[1] < 15
+
+
+def test_sixty_eight_points_lie_where_they_should(weights: Callable[[str], Path], photo: Pixels) -> None:
+    """In 300-W's order: 36 to 41 and 42 to 47 are the eyes, 30 the tip of the nose, 48 and 54 the mouth's corners."""
+    found = find_landmarks(ShapePredictor.from_file(weights("shape_predictor_68")), photo, POINTS[0])
+    assert found.shape == (68, 2)
+    left, right, tip, mouth_left, mouth_right = POINTS[0]
+    for points, wanted in ((found[36:42].mean(0), left), (found[42:48].mean(0), right), (found[30], tip),
+                           (found[48], mouth_left), (found[54], mouth_right)):
+        assert np.linalg.norm(points - wanted) < 0.2 * np.linalg.norm(right - left)
 
 
 def test_embeds_as_float32(embedding: Floats) -> None:

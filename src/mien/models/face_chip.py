@@ -30,7 +30,13 @@ MEAN_POINTS = np.array(
         (0.4901123135679, 0.6277975316475),
     ]
 )
-CHIP_POINTS = (MEAN_POINTS + CHIP_PADDING) / (1 + 2 * CHIP_PADDING) * CHIP_SIZE
+
+
+def _in_chip(size: int, padding: float) -> Points:
+    return np.asarray((MEAN_POINTS + padding) / (1 + 2 * padding) * size)
+
+
+CHIP_POINTS = _in_chip(CHIP_SIZE, CHIP_PADDING)
 
 
 def fit_similarity(
@@ -69,24 +75,25 @@ def as_points(z: npt.NDArray[np.complex128]) -> Points:
     return np.stack([z.real, z.imag], axis=-1)
 
 
-def face_chip(photo: Pixels, points: Points) -> Pixels:
-    """Cut out a face upright, the way dlib's recogniser was trained.
+def face_chip(photo: Pixels, points: Points, size: int = CHIP_SIZE, padding: float = CHIP_PADDING) -> Pixels:
+    """Cut out a face upright, the way dlib's networks were trained; as it stands, its recogniser.
 
     Args:
         photo: [H, W, 3] uint8 RGB.
         points: [5, 2] (x, y) in pixels of the photo, in the order of dlib's predictor: outer and inner corner
             of the eye on the image's right, outer and inner corner of the eye on its left, base of the nose.
+        padding: of the chip around the face on each side, in sizes of the face.
 
     Returns:
-        [150, 150, 3] uint8 RGB, black outside the photo.
+        [size, size, 3] uint8 RGB, black outside the photo.
 
     Raises:
         ValueError: for points that no face can have: not finite, all in one place, or out of all bounds.
     """
-    factor, offset = fit_similarity(CHIP_POINTS, points)
-    centre = factor * (CHIP_SIZE / 2) * (1 + 1j) + offset
+    factor, offset = fit_similarity(_in_chip(size, padding), points)
+    centre = factor * (size / 2) * (1 + 1j) + offset
     # dlib's rectangles count pixels, from the middle of the first to the middle of the last is one less
-    return extract_square(photo, centre, factor, abs(factor) * CHIP_SIZE - 1, CHIP_SIZE)
+    return extract_square(photo, centre, factor, abs(factor) * size - 1, size)
 
 
 def extract_square(photo: Pixels, centre: complex, direction: complex, side: float, size: int) -> Pixels:

@@ -75,11 +75,7 @@ class Judge:
         Raises:
             ValueError: for points that no face can have.
         """
-        factor, offset = fit_similarity(CROP_POINTS, points)
-        middle = (CROP_SIZE - 1) / 2 * (1 + 1j)
-        side = abs(factor) * (CROP_SIZE - 1)
-        crop = extract_square(photo, factor * middle + offset, factor, side, CROP_SIZE)
-        return as_points(factor * as_complex(self._predictor(crop, CROP_BOX)) + offset)
+        return find_landmarks(self._predictor, photo, points)
 
     @staticmethod
     def distance(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
@@ -98,3 +94,19 @@ class Judge:
         if not np.isfinite(distance).all():
             raise ValueError("an embedding that is not finite cannot be judged")
         return distance
+
+
+def find_landmarks(predictor: ShapePredictor, photo: Pixels, points: npt.NDArray[np.floating]) -> Points:
+    """Where a predictor of P points sees them in a face turned upright by its five points [5, 2], as `Judge.landmarks`.
+
+    Returns:
+        [P, 2] float64 (x, y) in pixels of the photo.
+
+    Raises:
+        ValueError: for points that no face can have.
+    """
+    factor, offset = fit_similarity(CROP_POINTS, points)
+    middle = (CROP_SIZE - 1) / 2 * (1 + 1j)
+    side = abs(factor) * (CROP_SIZE - 1)
+    crop = extract_square(photo, factor * middle + offset, factor, side, CROP_SIZE)
+    return as_points(factor * as_complex(predictor(crop, CROP_BOX)) + offset)

@@ -1,4 +1,4 @@
-"""Histograms as plain geometry, which the page's template draws as inline SVG."""
+"""Histograms and comparisons as plain geometry, which the pages' templates draw as inline SVG."""
 
 from __future__ import annotations
 
@@ -114,3 +114,63 @@ def _round_step(least: float) -> float:
 
 def _places(step: float) -> int:
     return max(0, -math.floor(math.log10(step) + 1e-9))
+
+
+@dataclass(frozen=True)
+class Span:
+    """One row of a `Comparison`: a dot at `x`, its interval from `low` to `high` (equal to `x` where there is none)."""
+
+    label: str
+    y: float
+    x: float
+    low: float
+    high: float
+    text: str
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One figure of several sets, drawn: rows of dots with their intervals over one axis from 0.
+
+    Attributes:
+        ticks: (x, label). height: of the drawing. bottom: y of the axis.
+    """
+
+    rows: list[Span]
+    ticks: list[tuple[float, str]]
+    height: float
+    bottom: float
+
+
+SPAN_LEFT, SPAN_RIGHT, ROW = 128.0, 286.0, 17.0  # labels to the left, numbers to the right
+
+
+def comparison(rows: Sequence[tuple[str, float, float, float, str]], chosen: str) -> Comparison | None:
+    """Draw rows of (label, value, low, high, number as text); NaN for an unknown end.
+
+    Args:
+        chosen: the label of the row that is asked about.
+
+    Returns:
+        The drawing, or None without rows.
+    """
+    finite = [row for row in rows if math.isfinite(row[1])]
+    if not finite:
+        return None
+    ends = [value for row in finite for value in row[1:4] if math.isfinite(value)]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    high = high if high - low > 1e-6 else low + 1.0  # of nothing but noughts
+    step = _round_step((high - low) / 4)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    scale = (SPAN_RIGHT - SPAN_LEFT) / max((last - first) * step, 1e-9)
+
+    def across(value: float, otherwise: float) -> float:
+        return SPAN_LEFT + ((value if math.isfinite(value) else otherwise) - first * step) * scale
+
+    drawn = [Span(label, 14 + i * ROW, across(x, x), across(a, x), across(b, x), text, label == chosen)
+             for i, (label, x, a, b, text) in enumerate(finite)]
+    bottom = 10 + len(drawn) * ROW
+    places = _places(step)
+    ticks = [(across(k * step, 0.0), f"{k * step:.{places}f}") for k in range(first, last + 1)]
+    return Comparison(drawn, ticks, bottom + 20, bottom)

@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from mien.errors import UsageError
 from mien.files import replace_file
@@ -20,6 +16,7 @@ from mien.records import Outcome, Status
 from mien.report.charts import histogram
 from mien.report.pairs import Pair, choose, likeness, read_pairs
 from mien.report.reread import read_run
+from mien.report.templating import template
 from mien.report.verdict import count, judge_distances, public_reason, reasons, skip_reason, verdict
 from mien.run import Summary
 from mien.store import write_errors
@@ -47,7 +44,7 @@ def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path |
     pairs = []
     if originals is not None and results is not None:
         pairs = read_pairs(choose(summary.outcomes), originals, results, summary.outputs)
-    html = _template().render(_content(summary, recipe, pairs), private=originals is not None)
+    html = template("run").render(_content(summary, recipe, pairs), private=originals is not None)
 
     def write(file: Path) -> None:
         file.touch(mode=0o644 if originals is None else 0o600)
@@ -89,15 +86,6 @@ def _check_private(path: Path, originals: Path, results: Path | None) -> None:
     if results.resolve() in path.resolve().parents:
         raise UsageError(f"{path} lies inside {results}, which is published: originals may not be there",
                          "choose a file in another folder")
-
-
-@cache
-def _template() -> Template:
-    text = resources.files("mien.report").joinpath("template.html.j2").read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True)
-    environment.filters["printable"] = printable
-    return environment.from_string(text)
 
 
 def _content(summary: Summary, recipe: Recipe, pairs: Sequence[Pair]) -> dict[str, Any]:

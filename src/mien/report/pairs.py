@@ -80,7 +80,7 @@ def _of_photo(file: str, rows: list[Outcome], originals: Path, results: Path,
             raise PhotoError(f"{printable(output)}: not of the original's size")
     except PhotoError as error:
         return [Pair(row, problem=error.message) for row in rows]
-    return [Pair(row, _picture(before, row), _picture(after, row)) for row in rows]
+    return [Pair(row, cut_out(before, row.box), cut_out(after, row.box)) for row in rows]
 
 
 def _real_name(root: Path, file: str) -> str:
@@ -93,8 +93,9 @@ def _real_name(root: Path, file: str) -> str:
     return os.fsdecode(escaped)
 
 
-def _picture(photo: Pixels, outcome: Outcome) -> str:
-    x, y, width, height = np.nan_to_num(outcome.box, posinf=0.0, neginf=0.0)
+def cut_out(photo: Pixels, box: tuple[float, float, float, float]) -> str:
+    """A face (x, y, width, height) and some of what is around it, small, as a data URI."""
+    x, y, width, height = np.nan_to_num(box, posinf=0.0, neginf=0.0)
     half = max(width, height, 2.0) * AROUND / 2
     rows = _span(y + height / 2, half, photo.shape[0])
     columns = _span(x + width / 2, half, photo.shape[1])

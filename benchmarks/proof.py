@@ -1,0 +1,220 @@
+"""The proof measured on CelebA-HQ: bounds, recipes, attackers, and classifiers trained on anonymised photographs.
+
+    python benchmarks/proof.py make default --data FOLDER --work FOLDER    # resumable: run it again to go on
+    python benchmarks/proof.py make inversion --data FOLDER --work FOLDER  # different sets may be made side by side
+    python benchmarks/proof.py make all --data FOLDER --work FOLDER        # one after the other
+    python benchmarks/proof.py write --data FOLDER --work FOLDER           # looks, counts and writes RESULTS.md
+
+FOLDER of --data holds CelebA-HQ/ with identities, attributes and splits. Bounds: all photographs of val. Recipes:
+whole people of val with three photographs and more, in a seeded order, --count photographs. Training: --count-train
+photographs of train by recipe fast, tested on val. What lies in --work is of real people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from results import put_section, stamp
+
+from mien.evaluation.bounds import GENERATED, SIMPLE, generated_set, simple_set
+from mien.evaluation.counterparts import Counterparts, find_counterparts, sample
+from mien.evaluation.evaluate import BOUNDS, TITLES, Question, evaluate
+from mien.evaluation.instruments import open_detector
+from mien.evaluation.metrics import METRICS
+from mien.evaluation.recipe_sets import make_recipe_set
+from mien.evaluation.result import Figure, Group, Result
+from mien.evaluation.retraining import compare_training
+from mien.evaluation.table import attack_table, shown, title_of, training_table
+from mien.recipe import Recipe
+from mien.setup import prepare
+
+RECIPES = ("default", "fast", "falco-mobile")
+TRAINING = "training"
+SOURCE = "CelebA-HQ"
+LEAST = 3  # photographs of a person
+PROCESSES = 2
+STRICT, RANK, LINKED = ("verified_own_original_far1e-3", "rank1_own_original_all_originals", "auc_new_to_new")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data and sets lie, and how many photographs are anonymised."""
+
+    data: Path
+    work: Path
+    count: int
+    count_train: int
+
+    @property
+    def src(self) -> Path:
+        return self.data / SOURCE
+
+    @property
+    def sets(self) -> Path:
+        """Shared by all questions, so that no set is made twice."""
+        return self.work / "sets"
+
+    def of(self, question: str) -> Path:
+        """The work folder of one question."""
+        folder = self.work / question
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (folder / "sets").exists():
+            self.sets.mkdir(exist_ok=True, mode=0o700)
+            (folder / "sets").symlink_to(self.sets.resolve())
+        return folder
+
+    def val(self) -> Counterparts:
+        return find_counterparts(self.src, self.src, "celebahq", "val")
+
+    def of_many(self) -> Counterparts:
+        """The photographs that recipes anonymise."""
+        return sample(self.val(), self.count, 0, LEAST)
+
+    def train(self) -> Counterparts:
+        return sample(find_counterparts(self.src, self.src, "celebahq", "train"), self.count_train, 0)
+
+
+def make(what: str, place: Place) -> list[Path]:
+    """Make one set, or what is missing of it."""
+    place.of("bounds")
+    show = partial(_show, what)
+    if what in SIMPLE:
+        pairs = place.val()
+        return simple_set(what, pairs.root, pairs.names, place.sets, open_detector(), show)
+    if what in GENERATED:
+        pairs, recipe = place.val(), Recipe().settled()
+        return generated_set(what, pairs.root, pairs.names, place.sets, prepare(recipe), recipe, show)
+    pairs = place.train() if what == TRAINING else place.of_many()
+    recipe = Recipe.load("fast" if what == TRAINING else what).settled()
+    return make_recipe_set(recipe, pairs.root, pairs.names, place.sets, prepare(recipe), show)
+
+
+def write(place: Place) -> None:
+    """Everything from finished sets, and how long that takes."""
+    made = {what: make(what, place) for what in (*BOUNDS, *RECIPES, TRAINING)}
+    started = time.perf_counter()
+    default, train = _folder(made["default"], place.of_many()), _folder(made[TRAINING], place.train())
+    bounds = evaluate(Question(place.src, place.src, place.of("bounds"), "celebahq", "val", processes=PROCESSES), _show)
+    recipes = evaluate(Question(place.src, default, place.of("recipes"), "celebahq", "val", sample=place.count,
+                                least=LEAST, recipes=tuple(Recipe.load(one) for one in RECIPES[1:]),
+                                attacks=("layers", "parrot", "reversal"), processes=PROCESSES), _show)
+    looked = time.perf_counter() - started
+    learned = compare_training(sample(find_counterparts(place.src, train, "celebahq", "train"), None, 0), place.val(),
+                               0, _show)
+    minutes = (time.perf_counter() - started) / 60
+    bounds.write(place.work / "bounds.json")
+    recipes.write(place.work / "recipes.json")
+    learned.write(place.work / "training.json")
+    parts = [f"`python benchmarks/proof.py write`. {stamp()} From finished sets {minutes:.0f} minutes, {PROCESSES} "
+             f"processes, of which evaluation with attacks {looked / 60:.0f}.",
+             _wanted(recipes, learned.difference, minutes),
+             f"### Bounds: {bounds.faces} photographs of {bounds.people} people of val", _table(bounds),
+             f"### Recipes: {recipes.faces} photographs of {recipes.people} people of val with at least {LEAST}",
+             _table(recipes), "### Attackers who know the method, and half of the people"]
+    for attack in recipes.attacks.values():
+        parts.append(_markdown(attack_table(attack)))
+    parts += ["### Trained on anonymised photographs (recipe fast), tested on real ones",
+              _markdown(training_table(learned)), "### Parts of the data, default recipe", _slices(recipes)]
+    put_section("The proof", "\n\n".join(parts))
+
+
+def _folder(files: Sequence[Path], pairs: Counterparts) -> Path:
+    """Of a set's files."""
+    return files[0].parents[len(Path(pairs.names[0]).parts) - 1]
+
+
+def _show(what: str, done: int, total: int) -> None:
+    if done % 100 < 8 or done == total:
+        print(f"{what}: {done}/{total}", flush=True)
+
+
+def _wanted(result: Result, learned: Figure, minutes: float) -> str:
+    """The bars."""
+    own, falco, random = (result.sets[name].figures for name in (result.set, "recipe falco-mobile", "random"))
+    dlib, theirs = own["privacy/dlib"], falco["privacy/dlib"]
+    name = "attributes_accuracy"
+    least, most = random["utility"][name].value, result.sets["originals"].figures["utility"][name].value
+
+    def share(groups: dict[str, Group]) -> float:
+        return (groups["utility"][name].value - least) / (most - least)
+
+    def against(metric: str) -> str:
+        return f"{shown(dlib[metric], '%')}, {shown(theirs[metric], '%')}"
+
+    rows = [
+        ("verified as their original by dlib, FAR 1e-3", shown(dlib[STRICT], "%", True), "at most 1 %"),
+        ("own original nearest of all", shown(dlib[RANK], "%", True), "at most 1 %"),
+        ("two new faces of one person, AUC", shown(dlib[LINKED], "%", True), "at most 60 %"),
+        ("attributes, between a random face (0) and the original (1)", f"{share(own):.0%}", "at least 75 %"),
+        ("trained on anonymised, less trained on originals", shown(learned, "%", True), "at least -3 %"),
+        ("default, falco-mobile: verified", against(STRICT), "less"),
+        ("default, falco-mobile: own original nearest", against(RANK), "less"),
+        ("default, falco-mobile: linked", against(LINKED), "less"),
+        ("default, falco-mobile: attributes", f"{share(own):.0%}, {share(falco):.0%}", "more"),
+        ("minutes from finished sets", f"{minutes:.0f}", "at most 30"),
+    ]
+    return "\n".join(["| figure | measured | wanted |", "|---|---|---|",
+                      *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _table(result: Result) -> str:
+    """All figures of all sets."""
+    # The bounds' question was asked of the originals themselves.
+    columns = [name for name in dict.fromkeys(("originals", result.set, *result.sets)) if name != SOURCE]
+    lines = [f"| | {' | '.join(TITLES.get(name, 'default' if name == result.set else name) for name in columns)} |",
+             f"|---{'|---' * len(columns)}|"]
+    for kind in result.sets[columns[0]].figures:
+        lines.append(f"| **{title_of(result, kind)}** |{' |' * len(columns)}")
+        for metric, about in METRICS.items():
+            found = [result.sets[name].figures.get(kind, {}).get(metric) for name in columns]
+            if any(found):
+                cells = [shown(one, about.unit, interval=name == result.set)
+                         for name, one in zip(columns, found, strict=True)]
+                lines.append(f"| {about.title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _slices(result: Result) -> str:
+    metrics = [("privacy/dlib", STRICT), ("privacy/dlib", RANK), ("privacy/dlib", LINKED),
+               ("utility", "attributes_accuracy"), ("utility", "age_difference")]
+    lines = [f"| part | faces | {' | '.join(METRICS[name].title for _, name in metrics)} |",
+             f"|---|---{'|---' * len(metrics)}|"]
+    for name, part in result.sets[result.set].slices.items():
+        cells = [shown(part.figures.get(kind, {}).get(metric), METRICS[metric].unit) for kind, metric in metrics]
+        lines.append(f"| {name}{' (few)' if part.small else ''} | {part.faces} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _markdown(table: object) -> str:
+    """A rich table as Markdown."""
+    columns = [(str(one.header), list(one.cells)) for one in table.columns]  # type: ignore[attr-defined]
+    lines = [f"| {' | '.join(head for head, _ in columns)} |", f"|---{'|---' * (len(columns) - 1)}|"]
+    lines += [f"| {' | '.join(map(str, row))} |" for row in zip(*(cells for _, cells in columns), strict=True)]
+    return f"{table.title}\n\n" + "\n".join(lines)  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=("make", "write"))
+    parser.add_argument("what", nargs="?", default="all", choices=("all", *BOUNDS, *RECIPES, TRAINING))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--count-train", type=int, default=1000)
+    args = parser.parse_args()
+    place = Place(args.data, args.work, args.count, args.count_train)
+    if args.task == "write":
+        write(place)
+    else:
+        for what in (*BOUNDS, *RECIPES, TRAINING) if args.what == "all" else (args.what,):
+            make(what, place)
+
+
+if __name__ == "__main__":
+    main()

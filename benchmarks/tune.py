@@ -1,0 +1,201 @@
+"""Recipes tried on the same train photographs, for choosing the default one; inversions are made once.
+
+    python benchmarks/tune.py --data FOLDER --work FOLDER default default/optimise.steps=12 falco-mobile [--write]
+
+Each argument is a recipe with settings after slashes. FOLDER of --data holds CelebA-HQ/. Each person of the train split
+that has three photographs and more gives three, in a seeded order, until --people of them. Every face goes through the
+whole pipeline, retries included, and is looked at by the instruments of `mien evaluate`; only encoding is left out.
+What is kept in --work holds vectors of real people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from results import put_section, stamp
+
+from mien.datasets.layouts import open_dataset
+from mien.evaluation.instruments import open_instruments
+from mien.evaluation.metrics import Figures, figures, reference
+from mien.evaluation.observation import Instruments, Numbers, largest, observe
+from mien.evaluation.observed import Observed
+from mien.losses import Faces
+from mien.models.attribute_network import ATTRIBUTES
+from mien.pipeline import Pipeline, Subject, Work
+from mien.recipe import Recipe
+from mien.records import Face, Photo
+from mien.setup import Ready, prepare
+from mien.stages.blend import Patch, blend
+from mien.stages.read import read_photo
+from mien.stages.render import render
+
+PHOTOS = 3  # a person
+JUDGES = ["dlib", "sface"]
+SHOWN = ("verified_own_original_far1e-3", "rank1_own_original_all_originals", "auc_new_to_new", "auc_new_to_new_alike",
+         "collisions_new_to_new")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Photographs with their largest faces, whose they are, and CelebA's labels [N, 40]."""
+
+    photos: list[Photo]
+    faces: list[Face]
+    people: np.ndarray
+    labels: np.ndarray
+
+
+class Tried(Pipeline):
+    """The pipeline, its inversions kept in a folder."""
+
+    def __init__(self, ready: Ready, recipe: Recipe, folder: Path) -> None:
+        super().__init__(ready.networks, ready.pool, recipe)
+        self.folder = folder / hashlib.sha256(recipe.invert.model_dump_json().encode()).hexdigest()[:8]
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _invert(self, subjects: list[Subject], faces: Faces) -> None:
+        n_layers = self.networks.generator.n_layers
+        if len(self.recipe.optimise.changed(n_layers)) == n_layers:  # a guess alone, which costs nothing
+            super()._invert(subjects, faces)
+            return
+        files = [self.folder / f"{subject.outcome.file}.pt" for subject in subjects]
+        if not all(file.exists() for file in files):
+            super()._invert(subjects, faces)
+            for subject, file in zip(subjects, files, strict=True):
+                torch.save(subject.inverted, file)
+        for i, (subject, file) in enumerate(zip(subjects, files, strict=True)):
+            subject.inverted, subject.identity = torch.load(file), faces.identity[i]
+
+
+def sampled(data: Path, people: int, instruments: Instruments, split: str) -> Sample:
+    """Photos of `people` people."""
+    dataset = open_dataset(data / "CelebA-HQ", "celebahq", split)
+    of: dict[str, list[str]] = {}
+    for name in dataset.names():
+        of.setdefault(dataset.people[name], []).append(name)
+    many = sorted(who for who, names in of.items() if len(names) >= PHOTOS)
+    photos, faces, whose, labels = [], [], [], []
+    for number, who in enumerate(np.random.default_rng(1).permutation(many)[:people]):
+        for name in sorted(of[str(who)])[:PHOTOS]:
+            photo = read_photo(dataset.root / name, Path(name).name)
+            face = largest(instruments.detector, photo.pixels)
+            if face is not None:
+                photos.append(photo)
+                faces.append(face)
+                whose.append(number)
+                labels.append(np.asarray(dataset.attributes[name]) > 0)
+    assert tuple(dataset.attribute_names) == ATTRIBUTES
+    return Sample(photos, faces, np.array(whose, np.int64), np.stack(labels).astype(np.int8))
+
+
+def attempt(sample: Sample, recipe: Recipe, ready: Ready, folder: Path) -> tuple[list[Work], dict[str, float]]:
+    """Anonymise them all, a few photos at a time, and seconds a stage."""
+    pipeline = Tried(ready, recipe, folder)
+    works = [pipeline.prepare(photo, [face]) for photo, face in zip(sample.photos, sample.faces, strict=True)]
+    for i in range(0, len(works), recipe.batch):
+        pipeline.run(works[i : i + recipe.batch])
+        print(f"{min(i + recipe.batch, len(works))}/{len(works)}", end="\r", flush=True)
+    return works, pipeline.seconds
+
+
+def rendered(sample: Sample, ready: Ready) -> list[Work]:
+    """A random face of the pool in every one's place."""
+    pipeline = Pipeline(ready.networks, ready.pool, Recipe())
+    works = [pipeline.prepare(photo, [face]) for photo, face in zip(sample.photos, sample.faces, strict=True)]
+    drawn = np.random.default_rng(2).integers(len(ready.pool.codes), size=len(works))
+    for work, index in zip(works, drawn, strict=True):
+        codes = ready.pool.codes[index].expand(1, ready.networks.generator.n_layers, -1)
+        work.pixels, work.changed = blend(work.photo.pixels, [Patch(work.subjects[0].crop,
+                                                                    render(ready.networks, codes)[0])])
+    return works
+
+
+def looked_at(sample: Sample, works: list[Work] | None, instruments: Instruments, file: Path) -> Observed:
+    """What the instruments see; kept."""
+    if not file.exists():
+        rows: list[Numbers] = []
+        for i, (photo, face) in enumerate(zip(sample.photos, sample.faces, strict=True)):
+            pixels = photo.pixels if works is None else works[i].pixels
+            assert pixels is not None
+            rows.append(observe(instruments, pixels, face, photo.pixels))
+        np.savez(file, **{name: np.stack([row[name] for row in rows]) for name in rows[0]})
+    with np.load(file) as held:
+        return Observed(np.arange(len(sample.photos)), {name: held[name] for name in held.files}, [])
+
+
+COLUMNS = ("recipe", "verified, FAR 1e-3", "own original nearest", "two new faces linked (AUC)", "among people alike",
+           "different people alike", "the same AUC by SFace", "attributes, random to original", "five points", "age",
+           "found by the second detector", "anonymised", "attempts", "s a face without inversion")
+
+
+def line(name: str, found: dict[str, Figures], ends: tuple[float, float], held: dict[str, Any]) -> str:
+    """One row of the table; `ends`: attributes of the random face and of the original."""
+    dlib, sface, utility = found["privacy/dlib"], found["privacy/sface"], found["utility"]
+    place = (utility["attributes_accuracy"].value - ends[0]) / (ends[1] - ends[0])
+    cells = [name, *(f"{100 * dlib[key].value:.1f} %" for key in SHOWN),
+             f"{100 * sface['auc_new_to_new'].value:.1f} %", f"{place:.0%}",
+             f"{100 * utility['points5_difference'].value:.1f} %", f"{utility['age_difference'].value:.1f} years",
+             f"{100 * utility['found_centerface'].value:.1f} %"]
+    if held:  # by a recipe
+        cells += [f"{held['anonymised']:.1%}", f"{held['attempts']:.2f}", f"{sum(held['seconds'].values()):.1f}"]
+    return f"| {' | '.join([*cells, *[''] * (len(COLUMNS) - len(cells))])} |"
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", nargs="*", help="recipe/table.field=value/...")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--people", type=int, default=30)
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    args = parser.parse_args()
+    folder = args.work / f"{args.split}-{args.people}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    instruments = open_instruments(JUDGES)
+    sample = sampled(args.data, args.people, instruments, args.split)
+    print(f"{len(sample.photos)} photos of {args.people} people of {args.split}")
+    original = reference(looked_at(sample, None, instruments, folder / "originals.npz"), sample.people, sample.labels,
+                         True, JUDGES)
+    ready = prepare(Recipe())
+    kept = folder / "random.npz"
+    random = looked_at(sample, None if kept.exists() else rendered(sample, ready), instruments, kept)
+    bounds = {name: figures(original, one, JUDGES) for name, one in (("originals", original.seen),
+                                                                     ("random generated face", random))}
+    ends = tuple(one["utility"]["attributes_accuracy"].value for one in reversed(bounds.values()))
+    rows = [line(name, one, ends, {}) for name, one in bounds.items()]
+    for variant in args.variants:
+        base, *settings = variant.split("/")
+        recipe = Recipe.load(base).with_settings(settings).settled()
+        file = folder / f"{base}-{recipe.hash}.npz"
+        note = file.with_suffix(".json")
+        works = None
+        if not file.exists():
+            works, seconds = attempt(sample, recipe, prepare(recipe), folder / "inverted")
+            outcomes = [work.outcomes[0] for work in works]
+            note.write_text(json.dumps({
+                "anonymised": float(np.mean([one.status == "anonymised" for one in outcomes])),
+                "attempts": float(np.mean([one.attempts for one in outcomes])),
+                "seconds": {stage: round(x / len(works), 2) for stage, x in seconds.items()}}))
+        seen = looked_at(sample, works, instruments, file)
+        rows.append(line(f"`{variant}`", figures(original, seen, JUDGES), ends, json.loads(note.read_text())))
+        print(rows[-1], flush=True)
+    head = f"| {' | '.join(COLUMNS)} |\n|---{'|---' * (len(COLUMNS) - 1)}|"
+    table = "\n".join([head, *rows])
+    if args.write:
+        about = f"{len(sample.photos)} photographs of {args.people} people of {args.split}, three each; judged by dlib."
+        put_section("Recipes tried on train photographs", f"`python benchmarks/tune.py`. {stamp()} {about}\n\n{table}")
+    else:
+        print(table)
+
+
+if __name__ == "__main__":
+    main()

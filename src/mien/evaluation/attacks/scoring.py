@@ -1,0 +1,57 @@
+"""How far an attacker gets: new faces of people he is after, searched among all originals of these people."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.evaluation.estimates import Estimate, estimate
+from mien.evaluation.metrics import Figures, Metric, rate_name
+from mien.evaluation.privacy import FALSE_MATCHES, RANKS, Gallery, People, finding, others
+from mien.evaluation.spread import Spread, rows, strangers
+
+ATTACK_METRICS: dict[str, Metric] = {
+    **{f"rank{k}_own_original_victims": Metric(
+        "own original is the nearest" if k == 1 else f"own original is among the nearest {k}",
+        "searched among the originals of the people the attacker is after; the person's other photographs do not "
+        "compete", "less") for k in RANKS},
+    **{f"rank{k}_other_photo_victims": Metric(
+        "another photograph of the person is the nearest" if k == 1 else
+        f"another photograph of the person is among the nearest {k}", "searched likewise, the own original left out",
+        "less") for k in RANKS},
+    **{f"verified_own_original_cross_far{rate_name(rate)}": Metric(
+        f"verified as the original, cross FAR {rate_name(rate)}",
+        f"at the threshold at which {rate:.1%} of the pairs of a new face and a stranger's original pass", "less")
+        for rate in FALSE_MATCHES},
+    "auc_own_original_cross": Metric("own original against strangers' (AUC)", "50 %: no better than guessing", "less"),
+    "auc_other_photo_cross": Metric("another photograph of the person against strangers' (AUC)",
+                                    "50 %: no better than guessing", "less"),
+}
+
+
+def score(new: Tensor, originals: Tensor, people: People) -> Figures:
+    """Figures in `ATTACK_METRICS` of vectors [N, D], row by row the same photograph; near is alike."""
+    who = torch.from_numpy(people)
+    impostors = strangers(new, originals, who, who)
+    found = finding(new, Gallery(originals, people), np.arange(len(people)),
+                    {rate: impostors.threshold(rate) for rate in FALSE_MATCHES})
+    own = (new - originals).norm(dim=1).numpy()
+    out: Figures = {f"rank{k}_own_original_victims": x for k, x in found.ranked.items()}
+    out |= {f"rank{k}_other_photo_victims": x for k, x in found.ranked_others.items()}
+    out |= {f"verified_own_original_cross_far{rate_name(rate)}": x for rate, x in found.verified.items()}
+    out["auc_own_original_cross"] = estimate(1 - impostors.share_below(own), people)
+    out["auc_other_photo_cross"] = _others(new, originals, people, impostors)
+    return {name: one for name, one in out.items() if one.count and np.isfinite(one.value)}
+
+
+def _others(new: Tensor, originals: Tensor, people: People, impostors: Spread) -> Estimate:
+    """Area under the curve of the person's other photographs."""
+    nearer, whose = [], []
+    who = torch.from_numpy(people)
+    for some, between in rows(new, originals):
+        here = torch.arange(len(new))[some]
+        kin = others(who[here], who, here)
+        nearer.append(1 - impostors.share_below(between[kin].numpy()))
+        whose.append(who[here, None].expand_as(kin)[kin].numpy())
+    return estimate(np.concatenate(nearer), np.concatenate(whose))

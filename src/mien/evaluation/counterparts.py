@@ -1,0 +1,113 @@
+"""Which photograph of one set belongs to which of another, and who is on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from mien.datasets.dataset import Dataset
+from mien.datasets.layouts import open_dataset
+from mien.errors import UsageError
+from mien.evaluation.privacy import People
+from mien.photo_files import PHOTO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Counterparts:
+    """Photographs that both sets have, row by row.
+
+    Attributes:
+        names: of the originals, relative to `root`. new: the files in the other set.
+        people: who is on each; a photograph without a known person has one of its own. known: whether any is known.
+        labels: [N, 40] 0 or 1, or None. published: folder of the other set. missing: originals that it lacks.
+    """
+
+    root: Path
+    names: list[str]
+    new: list[Path]
+    people: People
+    known: bool
+    labels: np.ndarray | None
+    published: Path
+    missing: list[str] = field(default_factory=list)
+
+
+def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | None = None) -> Counterparts:
+    """Match two folders of photographs by path, or by path without the file's ending.
+
+    Raises:
+        UsageError: they have no photograph in common, or it is not clear which belongs to which.
+    """
+    dataset = open_dataset(src, layout, subset)
+    there = _by_stem(dst)
+    names, new, missing = [], [], []
+    for name in dataset.names():
+        same = [path for path in (dst / name, dst / f"{name}.png") if path.is_file()]
+        alike = same or there.get(_stem(name), [])
+        if len(alike) > 1 and not same:
+            raise UsageError(f"{dst} has several photographs that {name} may have become: "
+                             f"{', '.join(path.name for path in alike)}", "only one of them may be there")
+        if alike:
+            names.append(name)
+            new.append(alike[0])
+        else:
+            missing.append(name)
+    if not names:
+        shown = f" ({missing[0]}, ...)" if missing else ""
+        raise UsageError(f"{dst} has none of the {len(missing)} photographs of {src}{shown}",
+                         "the two folders must hold the same photographs under the same names")
+    known = bool(dataset.people)
+    return Counterparts(dataset.root, names, new, _people(dataset, names), known, _labels(dataset, names), dst, missing)
+
+
+def sample(pairs: Counterparts, count: int | None, seed: int, least: int = 1) -> Counterparts:
+    """At most `count` photographs: whole people of at least `least` each, in random order, until no other one fits.
+
+    Where the first person alone has more, that person's first `count`.
+
+    Raises:
+        UsageError: nobody has so many photographs.
+    """
+    people, photos = np.unique(pairs.people, return_counts=True)
+    if least > photos.max():
+        raise UsageError(f"nobody is on {least} photographs", f"the most of one person are {photos.max()}")
+    count = len(pairs.names) if count is None else count
+    if least <= 1 and len(pairs.names) <= count:
+        return pairs
+    taken: list[int] = []
+    drawn = np.random.default_rng(seed).permutation(people[photos >= least])
+    for person in drawn:
+        own = np.flatnonzero(pairs.people == person).tolist()
+        if len(taken) + len(own) <= count:
+            taken += own
+    rows = np.sort(np.array(taken or np.flatnonzero(pairs.people == drawn[0])[:count]))
+    return replace(pairs, names=[pairs.names[i] for i in rows], new=[pairs.new[i] for i in rows],
+                   people=pairs.people[rows], labels=None if pairs.labels is None else pairs.labels[rows])
+
+
+def _people(dataset: Dataset, names: list[str]) -> People:
+    whose = [dataset.people.get(name, f"\0{name}") for name in names]
+    return np.unique(np.array(whose, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
+
+
+def _labels(dataset: Dataset, names: list[str]) -> np.ndarray | None:
+    from mien.models.attribute_network import ATTRIBUTES
+
+    if tuple(dataset.attribute_names) != ATTRIBUTES or not all(name in dataset.attributes for name in names):
+        return None
+    return np.stack([np.asarray(dataset.attributes[name]) > 0 for name in names]).astype(np.int8)
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file():
+            found.setdefault(_stem(path.relative_to(folder).as_posix()), []).append(path)
+    return found
+
+
+def _stem(name: str) -> str:
+    head, _, last = name.rpartition("/")
+    return f"{head}/{last.rpartition('.')[0] or last}"

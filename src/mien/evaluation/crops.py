@@ -1,0 +1,93 @@
+"""The aligned faces of two sets, for those who learn from them: the same square of both photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mien.errors import PhotoError
+from mien.evaluation.counterparts import Counterparts
+from mien.evaluation.observation import largest
+from mien.geometry import to_tensor, view
+from mien.losses import VIEW, view_matrix
+from mien.models.networks import Detector
+from mien.records import Floats, Pixels
+from mien.stages.align import SIZE, align, from_photo, map_points
+from mien.stages.read import read_photo
+from mien.stages.verify import find_again
+
+
+@dataclass(frozen=True)
+class Crops:
+    """N aligned faces.
+
+    Attributes:
+        pixels: [N, 256, 256, 3] uint8 RGB. points: [N, 5, 2] in crop pixels.
+    """
+
+    pixels: Pixels
+    points: Floats
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def at(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Crops:
+        """Some of them."""
+        return Crops(self.pixels[which], self.points[which])
+
+    def images(self) -> Tensor:
+        """[N, 3, 256, 256] in -1..1."""
+        return to_tensor(self.pixels)
+
+    def views(self) -> Tensor:
+        """[N, 3, 112, 112] in -1..1, as recognisers take them."""
+        return torch.cat([view(to_tensor(self.pixels[i]), view_matrix(self.points[i]), VIEW)
+                          for i in range(len(self))])
+
+
+def crops_of(pairs: Counterparts, detector: Detector, progress: Callable[[int, int], None] = lambda done, total: None
+             ) -> tuple[Crops, Crops, npt.NDArray[np.int64]]:
+    """Cut the largest face out of every original, and what is in its place out of the new photograph.
+
+    Returns:
+        originals, new faces, and which rows of the pairs they are: photographs that cannot be compared are left out.
+    """
+    old, new, rows = [], [], []
+    for i, (name, path) in enumerate(zip(pairs.names, pairs.new, strict=True)):
+        found = _cut(pairs.root / name, path, detector)
+        if found:
+            old.append(found[0])
+            new.append(found[1])
+            rows.append(i)
+        progress(i + 1, len(pairs.names))
+    return _stacked(old), _stacked(new), np.array(rows, np.int64)
+
+
+Cut = tuple[Pixels, Floats]
+
+
+def _cut(before: Path, after: Path, detector: Detector) -> tuple[Cut, Cut] | None:
+    try:
+        original, photo = read_photo(before, before.name).pixels, read_photo(after, after.name).pixels
+        face = largest(detector, original)
+    except PhotoError:
+        return None
+    if face is None or photo.shape != original.shape:
+        return None
+    now = find_again(detector, photo, [face])[0] or face
+    crops = align(original, face), align(photo, face)  # the same square of both
+    first, second = ((crop.pixels, map_points(from_photo(crop.quad, len(crop.pixels)), one.points))
+                     for crop, one in zip(crops, (face, now), strict=True))
+    return first, second
+
+
+def _stacked(cuts: Sequence[Cut]) -> Crops:
+    if not cuts:
+        return Crops(np.zeros((0, SIZE, SIZE, 3), np.uint8), np.zeros((0, 5, 2), np.float32))
+    return Crops(np.stack([pixels for pixels, _ in cuts]), np.stack([points for _, points in cuts]))

@@ -1,0 +1,78 @@
+"""A figure with what it rests on: its value, how sure it is, and of how many faces and people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+DRAWS = 1000
+CHUNK = 50
+Better = Literal["less", "more"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over faces or pairs, with a 95 % interval over people.
+
+    Attributes:
+        low, high: NaN where there are fewer than two people.
+        count: faces or pairs. people: whom they show.
+        least, most: means of the lowest and of the highest tenth; NaN for a share of yes and no, where a tenth says
+            nothing, and for a figure of the whole set.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+    people: int
+    least: float = float("nan")
+    most: float = float("nan")
+
+    @classmethod
+    def missing(cls) -> Estimate:
+        """Of nothing: no faces, or none that the question can be asked of."""
+        return cls(float("nan"), float("nan"), float("nan"), 0, 0)
+
+
+def estimate(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False, seed: int = 0) -> Estimate:
+    """The mean of values [N] with the percentile bootstrap over people: photographs of one person are not independent.
+
+    Args:
+        people: [N] whose each value is.
+        share: values are 0 or 1. Where all are the same the bootstrap knows no doubt; then the interval is Clopper's
+            and Pearson's, counting people (with 30 people and no success the share may still be 12 %).
+    """
+    x, (_, who) = np.asarray(values, np.float64), np.unique(np.asarray(people), return_inverse=True)
+    if not len(x):
+        return Estimate.missing()
+    sums, counts = np.bincount(who, x), np.bincount(who).astype(np.float64)
+    n, value = len(sums), float(x.mean())
+    tails = (float("nan"), float("nan")) if share else _tenths(x)
+    if n < 2:
+        return Estimate(value, float("nan"), float("nan"), len(x), n, *tails)
+    if share and value in (0.0, 1.0):
+        least = 0.025 ** (1 / n)
+        low, high = (0.0, 1 - least) if value == 0 else (least, 1.0)
+        return Estimate(value, low, high, len(x), n)
+    rng, means = np.random.default_rng(seed), []
+    for _ in range(DRAWS // CHUNK):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=CHUNK).astype(np.float64)  # how often each person
+        means.append(drawn @ sums / (drawn @ counts))
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
+    return Estimate(value, float(low), float(high), len(x), n, *tails)
+
+
+def estimate_known(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False) -> Estimate:
+    """The same, of those values [N] that are no NaN."""
+    x = np.asarray(values, np.float64)
+    there = np.isfinite(x)
+    return estimate(x[there], np.asarray(people)[there], share)
+
+
+def _tenths(x: npt.NDArray[np.float64]) -> tuple[float, float]:
+    order, some = np.sort(x), -(-len(x) // 10)
+    return float(order[:some].mean()), float(order[-some:].mean())

@@ -1,0 +1,180 @@
+"""The order of an evaluation: match, make the bounds, look at every set, count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import lru_cache, partial, reduce
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from mien.errors import UsageError
+from mien.evaluation.attacks.attack import ATTACKS, carry_out
+from mien.evaluation.bounds import GENERATED, SIMPLE, generated_set, simple_set
+from mien.evaluation.counterparts import Counterparts, find_counterparts, sample
+from mien.evaluation.instruments import open_detector
+from mien.evaluation.judges import open_judges
+from mien.evaluation.metrics import METRICS, Reference, figures, rate_name, reference
+from mien.evaluation.observed import Observed, observe_set
+from mien.evaluation.recipe_sets import make_recipe_set
+from mien.evaluation.result import Figure, Groups, JudgeRecord, Result, SetResult, Slice
+from mien.evaluation.slices import SMALL, groups
+from mien.photo_files import printable
+from mien.recipe import Recipe
+from mien.run import check_folders
+from mien.setup import Ready, prepare
+
+TITLES = {"originals": "originals", "inversion": "inversion alone", "nearest": "nearest generated face",
+          "random": "random generated face", "blur": "Gaussian blur", "pixelation": "pixelation",
+          "blackout": "blackout"}
+BOUNDS = (*GENERATED, *SIMPLE)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be evaluated.
+
+    Attributes:
+        judges: the first that was not in the loss counts in the verdict. bounds: of `BOUNDS`. work: private folder.
+        recipe: of the generated bounds. recipes: anonymised by these too. attacks: of `attacks.attack.ATTACKS`.
+        sample: at most so many photographs, whole people drawn at random; None: all. least: only people with so many.
+    """
+
+    src: Path
+    dst: Path
+    work: Path
+    layout: str = "auto"
+    subset: str | None = None
+    judges: tuple[str, ...] = ("dlib", "sface")
+    bounds: tuple[str, ...] = BOUNDS
+    recipe: Recipe = field(default_factory=Recipe)
+    recipes: tuple[Recipe, ...] = ()
+    attacks: tuple[str, ...] = ()
+    sample: int | None = None
+    least: int = 1
+    seed: int = 0
+    processes: int = 1
+
+
+def evaluate(question: Question, progress: Progress = lambda what, done, total: None,
+             ready: Callable[[Recipe], Ready] = prepare) -> Result:
+    """Answer it.
+
+    Args:
+        ready: gives networks and pool, asked only for generated bounds and recipes.
+
+    Raises:
+        UsageError: folders without common photographs or faces, an unknown judge or bound.
+        FetchError, ModelError: weights cannot be had.
+    """
+    unknown = set(question.bounds) - set(BOUNDS)
+    if unknown:
+        raise UsageError(f"there is no bound {min(unknown)!r}", f"the bounds are {', '.join(BOUNDS)}")
+    unknown = set(question.attacks) - set(ATTACKS)
+    if unknown:
+        raise UsageError(f"there is no attack {min(unknown)!r}", f"the attacks are {', '.join(ATTACKS)}")
+    loss = {judge.name: judge.in_loss for judge in open_judges(list(question.judges))}
+    if question.src.resolve() != question.dst.resolve():
+        check_folders(question.src, question.dst, question.work)
+    pairs = find_counterparts(question.src, question.dst, question.layout, question.subset)
+    chosen = sample(pairs, question.sample, question.seed, question.least)
+    seen = _look(question, chosen, progress, ready)
+    common = reduce(np.intersect1d, (one.rows for one in seen.values()))
+    if not len(common):
+        raise UsageError(f"no face of {question.src} can be compared with {question.dst}",
+                         "; ".join(sorted({one.reason for one in seen[asked(question.dst)].skipped})[:3]))
+    rows = {name: one.only(common) for name, one in seen.items()}
+    labels = None if chosen.labels is None else chosen.labels[common]
+    judges = list(question.judges)
+    known = chosen.known and len(np.unique(chosen.people[common])) > 1
+    original = reference(rows["originals"], chosen.people[common], labels, known, judges)
+    sets = {name: SetResult(title=TITLES.get(name, name), figures=_named(original, one, judges),
+                            slices=_slices(original, one, judges)) for name, one in rows.items()}
+    return Result(
+        mien=version("mien"), date=datetime.now(UTC).date().isoformat(), source=printable(question.src.resolve().name),
+        set=asked(question.dst), faces=len(common), people=len(np.unique(original.people)) if chosen.known else 0,
+        truth="labels" if labels is not None else "the attribute judge on the originals", sample=question.sample,
+        seed=question.seed,
+        judges={name: JudgeRecord(in_loss=loss[name], thresholds={
+            rate_name(rate): limit for rate, limit in original.limits.get(name, {}).items()}) for name in judges},
+        sets=sets, attacks=carry_out(question.attacks, chosen, question.work / "attacks", question.seed, progress),
+        missing=len(pairs.missing),
+        skipped=dict(Counter(one.reason for one in seen[asked(question.dst)].skipped)),
+        notes=_notes(chosen, known, labels is not None, len(common)),
+    )
+
+
+def asked(dst: Path) -> str:
+    """The set's name in the result: its folder's, unless a bound is called so."""
+    name = printable(dst.resolve().name)
+    return f"{name} (asked)" if name in TITLES or name.startswith("recipe ") else name
+
+
+def originals_and_new(question: Question) -> tuple[Counterparts, Observed, Observed]:
+    """What has been seen of the originals and of the set asked about: (photographs, both row by row the same)."""
+    pairs = find_counterparts(question.src, question.dst, question.layout, question.subset)
+    chosen = sample(pairs, question.sample, question.seed, question.least)
+    seen = _look(replace(question, bounds=(), recipes=()), chosen, lambda what, done, total: None, prepare)
+    before, after = seen["originals"], seen[asked(question.dst)]
+    common = np.intersect1d(before.rows, after.rows)
+    return chosen, before.only(common), after.only(common)
+
+
+def _look(question: Question, pairs: Counterparts, progress: Progress,
+          ready: Callable[[Recipe], Ready]) -> dict[str, Observed]:
+    """Every set, the originals first, then what was asked about, then its bounds."""
+    question.work.mkdir(parents=True, exist_ok=True)
+    question.work.chmod(0o700)  # it holds vectors of real people
+    ready = lru_cache(maxsize=1)(ready)
+    originals = [pairs.root / name for name in pairs.names]
+    sets: dict[str, Sequence[Path]] = {"originals": originals, asked(question.dst): pairs.new}
+    folder = question.work / "sets"
+    for kind in question.bounds:
+        tell = partial(progress, f"making {TITLES[kind]}")
+        if kind in SIMPLE:
+            sets[kind] = simple_set(kind, pairs.root, pairs.names, folder, open_detector(), tell)
+        else:
+            sets[kind] = generated_set(kind, pairs.root, pairs.names, folder, ready(question.recipe), question.recipe,
+                                       tell)
+    for recipe in question.recipes:
+        settled, name = recipe.settled(), f"recipe {recipe.name}"
+        sets[name] = make_recipe_set(settled, pairs.root, pairs.names, folder, ready(settled),
+                                     partial(progress, f"anonymising: {name}"))
+    return {name: observe_set(originals, files, question.judges, question.work / "seen" / name, question.processes,
+                              partial(progress, f"looking at {TITLES.get(name, name)}"))
+            for name, files in sets.items()}
+
+
+def _named(original: Reference, seen: Observed, judges: list[str]) -> Groups:
+    return {group: {name: Figure.of(one, METRICS[name].better) for name, one in found.items()}
+            for group, found in figures(original, seen, judges).items()}
+
+
+def _slices(original: Reference, seen: Observed, judges: list[str]) -> dict[str, Slice]:
+    # Distances of so small sets say little and take long.
+    original, seen, out = replace(original, seen=original.seen.without("features")), seen.without("features"), {}
+    for name, rows in groups(original).items():
+        found = _named(original.at(rows), seen.at(rows), judges)
+        out[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures=found)
+    return out
+
+
+def _notes(pairs: Counterparts, known: bool, labels: bool, faces: int) -> list[str]:
+    notes = []
+    if not pairs.known:
+        notes.append("Nobody is named: without people no threshold can be calibrated, so nothing is said about "
+                     "privacy. Name them: mien datasets check DIR shows what is known.")
+    elif not known:
+        notes.append("Only one person is named: a threshold needs pairs of different people, so nothing is said about "
+                     "privacy.")
+    if not labels:
+        notes.append("There are no labels of CelebA's 40 attributes: what the attribute judge sees in the originals "
+                     "takes their place.")
+    if faces < SMALL:
+        notes.append(f"{faces} faces: every figure is no more than a hint.")
+    return notes

@@ -1,0 +1,45 @@
+"""Loads the networks that judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mien.evaluation.judges import open_judges
+from mien.evaluation.observation import Instruments
+from mien.models.age_gender import AgeGender
+from mien.models.attribute_network import AttributeJudge
+from mien.models.centerface import CenterFace
+from mien.models.efficientnet_lite0 import EfficientNetLite0
+from mien.models.fetch import ensure
+from mien.models.sets import load_judge
+from mien.models.shape_predictor import ShapePredictor
+from mien.models.shipped import shipped_file
+from mien.models.yunet import YuNet
+
+WEIGHTS = ("yunet", "centerface", "efficientnet_lite0", "age", "gender", "dlib_resnet", "shape_predictor",
+           "shape_predictor_68")
+SCORE = 0.6  # from which YuNet's finding is a face, as in anonymising
+
+
+def open_detector() -> YuNet:
+    """Who finds the originals' faces."""
+    return YuNet(ensure(["yunet"])["yunet"], score_threshold=SCORE)
+
+
+def open_instruments(judges: Sequence[str]) -> Instruments:
+    """Fetch what is missing and load everything.
+
+    Raises:
+        UsageError: there is no such judge. FetchError, ModelError: weights cannot be had.
+    """
+    paths = ensure(WEIGHTS)
+    return Instruments(
+        open_judges(list(judges)),
+        open_detector(),
+        CenterFace(paths["centerface"]),
+        AttributeJudge.from_file(shipped_file("attribute_judge")),
+        EfficientNetLite0.from_file(paths["efficientnet_lite0"]),
+        load_judge(paths),
+        ShapePredictor.from_file(paths["shape_predictor_68"]),
+        AgeGender(paths["age"], paths["gender"]),
+    )

@@ -1,0 +1,108 @@
+"""Do the new pictures look like photographs, and is all that should stay still there?"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mien.records import Pixels
+
+SUBSETS = 50  # of the kernel distance
+SUBSET = 500  # pictures in one
+ROWS = 2048  # features converted at a time
+SAME = 2  # grey levels: what saving a picture anew may change
+Area = npt.NDArray[np.bool_]
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Fréchet distance of normal distributions fitted to features [N, D] and [M, D] (Heusel et al. 2017, 1706.08500).
+
+    It falls with the number of pictures: compare sets of one size only. NaN for fewer than two pictures.
+    """
+    if min(len(a), len(b)) < 2:
+        return float("nan")
+    (x, mean_x), (y, mean_y) = (_root(one) for one in (a, b))
+    # Cx = x'x and Cy = y'y: the roots of the eigenvalues of Cx Cy are the singular values of x y'.
+    shared = torch.linalg.svdvals(x @ y.T).sum()
+    return float((mean_x - mean_y).square().sum() + x.square().sum() + y.square().sum() - 2 * shared)
+
+
+def kernel_distance(a: Tensor, b: Tensor, seed: int = 0) -> tuple[float, float]:
+    """Squared maximum mean discrepancy, cubic kernel, unbiased (Bińkowski et al. 2018, arXiv 1801.01401).
+
+    Args:
+        a, b: features [N, D] and [M, D].
+
+    Returns:
+        mean and standard deviation over random subsets of at most 500 pictures, the latter NaN where that is all of
+        them; both NaN for fewer than two.
+    """
+    size = min(SUBSET, len(a), len(b))
+    if size < 2:
+        return float("nan"), float("nan")
+    whole = size == len(a) == len(b)
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(1 if whole else SUBSETS):
+        x, y = (one[torch.from_numpy(rng.choice(len(one), size, replace=False))].double() for one in (a, b))
+        inner = [(p @ q.T / x.shape[1] + 1) ** 3 for p, q in ((x, x), (y, y), (x, y))]
+        own = sum(float(k.sum() - k.diagonal().sum()) / (size * (size - 1)) for k in inner[:2])
+        found.append(own - 2 * float(inner[2].mean()))
+    return float(np.mean(found)), float("nan") if whole else float(np.std(found))
+
+
+def outside_difference(original: Pixels, new: Pixels, face: Area) -> float:
+    """Share of the pixels beyond the face's region that are not what they were, saving the file anew aside.
+
+    Args:
+        original, new: [H, W, 3] uint8 RGB. face: [H, W], true where a method may change pixels.
+    """
+    beyond = ~face
+    if not beyond.any():
+        return float("nan")
+    changed = np.abs(original.astype(np.int16) - new).max(axis=2) > SAME
+    return float(changed[beyond].mean())
+
+
+def seam(original: Pixels, new: Pixels) -> float:
+    """How much steeper grey levels change along the border of what was changed than they did there before.
+
+    Returns:
+        0 for a border that cannot be seen, 1 for twice the steepness; NaN when nothing or everything was changed.
+    """
+    changed = (np.abs(original.astype(np.int16) - new).max(axis=2) > SAME).astype(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
+    whole = cv2.morphologyEx(cv2.morphologyEx(changed, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)),
+                             cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    border = cv2.dilate(whole, kernel) != cv2.erode(whole, kernel)
+    if not border.any():
+        return float("nan")
+    before, after = (_steepness(one)[border].mean() for one in (original, new))
+    return float(after / max(float(before), 1.0) - 1)
+
+
+def sharpness(picture: Pixels, face: Area) -> float:
+    """Variance of the Laplacian of grey levels on the face: [H, W, 3] uint8 RGB, [H, W]."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F)[face].var())
+
+
+def _steepness(picture: Pixels) -> npt.NDArray[np.float32]:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)))
+
+
+def _root(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix whose transpose times itself is the covariance of x [N, D], and the mean [D].
+
+    A few rows at a time, so that a large x may lie in a file.
+    """
+    mean = torch.stack([part.double().sum(dim=0) for part in torch.split(x, ROWS)]).sum(dim=0) / len(x)
+    root = x.new_zeros(0, x.shape[1], dtype=torch.float64)
+    for part in torch.split(x, ROWS):
+        root = torch.cat([root, (part.double() - mean) / (len(x) - 1) ** 0.5])
+        if len(root) > root.shape[1]:
+            root = torch.linalg.qr(root, mode="r").R
+    return root, mean

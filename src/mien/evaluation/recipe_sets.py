@@ -1,0 +1,38 @@
+"""The originals anonymised by a recipe, to hold another set against: a run of its own, kept and gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mien.datasets.dataset import Dataset
+from mien.recipe import Recipe
+from mien.run import Event, Request, Run
+from mien.setup import Ready
+
+
+def make_recipe_set(recipe: Recipe, root: Path, names: Sequence[str], folder: Path, ready: Ready,
+                    progress: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
+    """Anonymise what is not anonymised yet.
+
+    Args:
+        recipe: settled. root, names: the originals. folder: where sets are kept. ready: the recipe's own.
+
+    Returns:
+        The file of every photograph; of one that cannot be read it is not there.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    decided = json.dumps([recipe.hash, ready.weights, list(names)], sort_keys=True)
+    target = folder / f"recipe-{recipe.name}-{hashlib.sha256(decided.encode()).hexdigest()[:8]}"
+    request = Request(root, target, target.with_name(f"{target.name}.work"), recipe,
+                      Dataset("folder", root, list(names)), weights=ready.weights)
+
+    def tell(event: Event) -> None:
+        progress(event.photos, event.total)
+
+    outputs = Run(request, ready.networks, ready.pool).execute(tell).outputs
+    return [target / outputs.get(name, name) for name in names]

@@ -1,0 +1,127 @@
+"""Are anonymised photographs as good to learn from? A classifier trained on them, and one trained on the originals.
+
+Both are EfficientNet-Lite0 with ImageNet's weights, fine-tuned to tell CelebA's 40 attributes, with one budget, one
+seed and the same order of the photographs; both are tested on real photographs of other people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.errors import UsageError
+from mien.evaluation.counterparts import Counterparts
+from mien.evaluation.crops import Crops, crops_of
+from mien.evaluation.estimates import estimate
+from mien.evaluation.instruments import open_detector
+from mien.evaluation.result import Figure
+from mien.evaluation.utility import balanced
+from mien.files import replace_file
+from mien.models.attribute_network import ATTRIBUTES, AttributeClassifier
+from mien.models.efficientnet_lite0 import EfficientNetLite0
+from mien.models.fetch import ensure
+
+EPOCHS = 8
+BATCH = 32
+RATE = 6e-4
+SIDE = 192  # px
+FROZEN = 5  # blocks: edges and textures
+Progress = Callable[[str, int, int], None]
+
+
+class Retraining(BaseModel):
+    """Accuracy over 40 attributes on real photographs that nobody was trained on.
+
+    Attributes:
+        originals, anonymised: of the classifiers trained on each. difference: anonymised less originals, face by face.
+        constant: always the commoner answer of the training photographs. balanced: of the three, in this order, the
+            mean over attributes of the mean over having and lacking it. trained, tested: photographs.
+    """
+
+    originals: Figure
+    anonymised: Figure
+    difference: Figure
+    constant: Figure
+    balanced: tuple[float, float, float]
+    trained: int
+    tested: int
+    seed: int
+
+    def write(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        replace_file(path, partial(Path.write_text, data=self.model_dump_json(indent=1), encoding="utf-8"))
+
+
+def compare_training(pairs: Counterparts, test: Counterparts, seed: int = 0,
+                     progress: Progress = lambda what, done, total: None) -> Retraining:
+    """Train twice, test twice.
+
+    Args:
+        pairs: originals and anonymised photographs to train on. test: real photographs, against themselves.
+
+    Raises:
+        UsageError: attributes are not known, or no face is found. FetchError, ModelError: weights cannot be had.
+    """
+    if pairs.labels is None or test.labels is None:
+        raise UsageError("training needs CelebA's 40 attributes for every photograph",
+                         "mien datasets check DIR shows what is known")
+    detector = open_detector()
+    old, new, rows = crops_of(pairs, detector, partial(progress, "cutting out faces to train on"))
+    real, _, tested = crops_of(test, detector, partial(progress, "cutting out faces to test on"))
+    if len(old) < BATCH or not len(real):
+        raise UsageError(f"{len(old)} faces to train on and {len(real)} to test on are too few",
+                         f"at least {BATCH} and 1 are needed")
+    labels, truth = torch.from_numpy(pairs.labels[rows]).float(), test.labels[tested] > 0
+    told = [_tell(_train(crops, labels, seed, partial(progress, f"training on the {what}")), real)
+            for what, crops in (("originals", old), ("anonymised", new))]
+    told.append(np.broadcast_to(labels.mean(dim=0).numpy() > 0.5, truth.shape))
+    right = [(one == truth).mean(axis=1) for one in told]
+    people = test.people[tested]
+    figures = [Figure.of(estimate(one, people), "more") for one in (*right, right[1] - right[0])]
+    return Retraining(originals=figures[0], anonymised=figures[1], constant=figures[2], difference=figures[3],
+                      balanced=(balanced(told[0], truth), balanced(told[1], truth), balanced(told[2], truth)),
+                      trained=len(old), tested=len(real), seed=seed)
+
+
+def _train(crops: Crops, labels: Tensor, seed: int, progress: Callable[[int, int], None]) -> AttributeClassifier:
+    network = AttributeClassifier()
+    network.trunk.load_state_dict(EfficientNetLite0.from_file(ensure(["efficientnet_lite0"])["efficientnet_lite0"]
+                                                              ).state_dict())
+    network.trunk.stem.requires_grad_(False)
+    network.trunk.blocks[:FROZEN].requires_grad_(False)
+    torch.nn.init.zeros_(network.classify.weight)
+    with torch.no_grad():
+        network.classify.bias.copy_(torch.logit(labels.mean(dim=0), eps=1e-3))
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=RATE, weight_decay=0.02)
+    steps = EPOCHS * len(crops) // BATCH
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    for step in range(steps):
+        rows = rng.permutation(len(crops))[:BATCH]
+        image = F.interpolate(crops.at(rows).images(), size=(SIDE, SIDE), mode="area")
+        image = image.flip(3) if rng.integers(2) else image
+        features = network.trunk.head(image).mean(dim=(2, 3))
+        loss = F.binary_cross_entropy_with_logits(network.classify(F.dropout(features, 0.3)), labels[rows])
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / 20, 2 * (1 - step / steps))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        progress(step + 1, steps)
+    return network.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def _tell(network: AttributeClassifier, crops: Crops) -> np.ndarray:
+    """[N, 40] bool."""
+    parts = [network(crops.at(np.arange(first, min(first + BATCH, len(crops)))).images()) > 0
+             for first in range(0, len(crops), BATCH)]
+    assert parts[0].shape[1] == len(ATTRIBUTES)
+    return torch.cat(parts).numpy()

@@ -1,0 +1,118 @@
+"""Is the data still good? Attributes, age, gender, points and pose of the new faces against the originals'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mien.evaluation.estimates import Estimate, estimate, estimate_known
+from mien.evaluation.observed import Observed
+from mien.evaluation.privacy import People
+from mien.models.attribute_network import ATTRIBUTES
+
+# What is told by the face itself; everything else is hair, what is worn, or the whole picture.
+INNER = (
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Bags_Under_Eyes", "Big_Lips", "Big_Nose", "Bushy_Eyebrows", "Eyeglasses",
+    "Goatee", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard",
+    "Oval_Face", "Pointy_Nose", "Rosy_Cheeks", "Smiling", "Wearing_Lipstick", "Young",
+)  # fmt: skip
+# A generic face's five points, head upright, x to the image's right, y down, z away; in millimetres.
+MODEL = np.array([(-32, -32, 26), (32, -32, 26), (0, 0, 0), (-25, 31, 24), (25, 31, 24)], np.float64)
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Utility:
+    """Figures of N faces against the originals'.
+
+    Attributes:
+        attributes: share of the 40 attributes told as the labels say (without labels: as in the originals).
+        balanced: the mean over attributes of the mean over having and lacking it; so with inner, outer (accuracy).
+        age: years apart. gender: share told as in the originals.
+        points, points68: mean distance of the five and of the 68 points, of the eye distance. turn, nod: degrees apart.
+        found, found_second: share of faces that the detectors find, of those that they find in the originals.
+    """
+
+    attributes: Estimate
+    inner: Estimate
+    outer: Estimate
+    balanced: float
+    age: Estimate
+    gender: Estimate
+    points: Estimate
+    points68: Estimate
+    turn: Estimate
+    nod: Estimate
+    found: Estimate
+    found_second: Estimate
+
+
+def utility(original: Observed, new: Observed, people: People, labels: npt.NDArray[np.int8] | None) -> Utility:
+    """Compare two sets row by row.
+
+    Args:
+        labels: [N, 40] 0 or 1; without them what the judge sees in the originals takes their place.
+    """
+    a, b = original.columns, new.columns
+    truth = labels.astype(bool) if labels is not None else a["attributes"] > 0
+    right = (b["attributes"] > 0) == truth
+    inner = np.isin(ATTRIBUTES, INNER)
+    apart, apart68 = (np.linalg.norm(a[name] - b[name], axis=2).mean(axis=1) for name in ("points", "points68"))
+    poses = [np.array([pose(points) for points in one["points"]]) for one in (a, b)]
+    return Utility(
+        estimate(right.mean(axis=1), people),
+        estimate(right[:, inner].mean(axis=1), people),
+        estimate(right[:, ~inner].mean(axis=1), people),
+        balanced(b["attributes"] > 0, truth),
+        estimate_known(np.abs(a["age"] - b["age"]), people),
+        estimate_known(np.where(np.isnan(a["man"] + b["man"]), np.nan, (a["man"] > 0.5) == (b["man"] > 0.5)), people,
+                       share=True),
+        estimate_known(apart, people),
+        estimate_known(apart68, people),
+        estimate_known(np.abs(poses[0][:, 0] - poses[1][:, 0]), people),
+        estimate_known(np.abs(poses[0][:, 1] - poses[1][:, 1]), people),
+        _where(a["found"] > 0, b["found"], people),
+        _where(a["found_second"] > 0, b["found_second"], people),
+    )
+
+
+def balanced(told: Flags, truth: Flags) -> float:
+    """Mean over attributes of the mean accuracy on faces with it and on faces without it: [N, A] each.
+
+    Attributes that all faces have or lack are left out; NaN if no other is left.
+    """
+    has, lacks = truth.sum(axis=0), (~truth).sum(axis=0)
+    mixed = (has > 0) & (lacks > 0)
+    if not mixed.any():
+        return float("nan")
+    found = (told & truth).sum(axis=0)[mixed] / has[mixed]
+    spared = (~told & ~truth).sum(axis=0)[mixed] / lacks[mixed]
+    return float(((found + spared) / 2).mean())
+
+
+def pose(points: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """(turn, nod) in degrees of a head from five points [5, 2]: to the image's right and down are positive.
+
+    From a generic face under a distant camera; good for comparing a face with itself. NaN where points are not known.
+    """
+    if not np.isfinite(points).all():
+        return float("nan"), float("nan")
+    scale = 64 / max(float(np.linalg.norm(points[0] - points[1])), 1e-6)
+    image = points.astype(np.float64) * scale
+    image -= image[2]
+    focal = 2000.0
+    camera = np.array([[focal, 0, 0], [0, focal, 0], [0, 0, 1]])
+    start = np.zeros(3), np.array([0.0, 0.0, focal])
+    _, rotation, _ = cv2.solvePnP(MODEL, image, camera, None, start[0].copy(), start[1].copy(), True,
+                                  cv2.SOLVEPNP_ITERATIVE)
+    matrix = cv2.Rodrigues(rotation)[0]
+    forward = matrix @ np.array([0.0, 0.0, -1.0])  # where the nose points, towards the camera for a frontal face
+    turn, nod = np.arctan2(forward[0], -forward[2]), np.arcsin(np.clip(forward[1], -1, 1))
+    return float(np.degrees(turn)), float(np.degrees(nod))
+
+
+def _where(which: Flags, values: npt.NDArray[np.floating], people: People) -> Estimate:
+    return estimate(values[which], people[which], share=True)

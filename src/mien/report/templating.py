@@ -1,0 +1,22 @@
+"""The pages' templates: HTML that holds everything it shows, needs no network and runs no script."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from mien.photo_files import printable
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(loader=PackageLoader("mien.report"), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    environment.filters["printable"] = printable
+    return environment
+
+
+def template(name: str) -> Template:
+    """One of the files in `templates`, without its ending."""
+    return _environment().get_template(f"{name}.html.j2")

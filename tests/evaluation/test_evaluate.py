@@ -1,0 +1,206 @@
+"""Whole evaluations, on generated people in LFW's layout, by the real judges."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mien
+import tiny
+from mien.errors import UsageError
+from mien.evaluation.bounds import generated_set, simple_set
+from mien.evaluation.counterparts import find_counterparts, sample
+from mien.evaluation.evaluate import Question, evaluate
+from mien.evaluation.instruments import open_detector
+from mien.evaluation.observed import observe_set
+from mien.evaluation.result import Result
+from mien.evaluation.table import tables
+from mien.models.mobilestylegan import MobileStyleGAN
+from mien.recipe import Recipe
+from mien.setup import Ready
+from tiny import save
+
+PEOPLE, PHOTOS = 4, 2
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Path]) -> Path:
+    """Four people, two photographs of each: the second darker and smaller in its frame."""
+    folder = tmp_path_factory.mktemp("lfw")
+    generator = MobileStyleGAN.from_file(weights("mobilestylegan"))
+    for number, picture in enumerate(tiny.portraits(generator, list(range(701, 701 + PEOPLE)))):
+        name = f"Person_{number}"
+        (folder / name).mkdir()
+        save(folder / name / f"{name}_0001.png", picture)
+        save(folder / name / f"{name}_0002.png", np.pad(picture // 2 + 20, ((12, 12), (12, 12), (0, 0)), mode="edge"))
+    return folder
+
+
+def copied(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target))
+
+
+def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
+    """Originals verify as themselves, a black patch is no face; the result is read again as it was written."""
+    dst = copied(source, tmp_path / "same")
+    result = evaluate(Question(source, dst, tmp_path / "work", layout="lfw", bounds=("blackout",)))
+    assert (result.faces, result.people) == (PEOPLE * PHOTOS, PEOPLE)
+    for name in ("originals", "same"):
+        privacy = result.sets[name].figures["privacy/dlib"]
+        assert privacy["verified_own_original_far1e-3"].value == 1
+        assert privacy["rank1_own_original_all_originals"].value == 1
+        assert privacy["rank1_other_photo_all_originals"].value == 1
+        assert privacy["auc_new_to_new"].value > 0.95
+        utility = result.sets[name].figures["utility"]
+        assert utility["attributes_accuracy"].value == 1 and utility["age_difference"].value == 0
+    black = result.sets["blackout"].figures
+    assert black["privacy/dlib"]["verified_own_original_far1e-3"].value == 0
+    assert black["utility"]["found_yunet"].value == 0 and black["utility"]["found_centerface"].value == 0
+    assert black["utility"]["attributes_accuracy"].value < 0.95
+    assert result.judges["sface"].in_loss and not result.judges["dlib"].in_loss
+    assert sum(part.faces for part in result.sets["same"].slices.values() if part.small) > 0
+    result.write(tmp_path / "same.json")
+    assert Result.read(tmp_path / "same.json") == result
+    assert [str(table.title) for table in tables(result)] == [
+        "privacy, judged by dlib", "privacy, judged by sface (in the loss: no fair judge)", "utility", "quality"]
+
+
+def test_what_cannot_be_compared_is_said(source: Path, tmp_path: Path) -> None:
+    dst = copied(source, tmp_path / "dst")
+    (dst / "Person_0" / "Person_0_0001.png").unlink()
+    save(dst / "Person_1" / "Person_1_0001.png", np.zeros((40, 60, 3), np.uint8))
+    (dst / "Person_2" / "Person_2_0001.png").write_bytes(b"no picture")
+    result = evaluate(Question(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",)))
+    assert result.missing == 1 and result.faces == PEOPLE * PHOTOS - 3
+    assert any("60x40 for 256x256" in reason for reason in result.skipped) and len(result.skipped) == 2
+
+
+def test_without_people_nothing_is_said_about_privacy(source: Path, tmp_path: Path) -> None:
+    result = evaluate(Question(source / "Person_0", source / "Person_0", tmp_path / "work", layout="folder", bounds=()))
+    assert set(result.sets["Person_0"].figures) == {"utility", "quality"}
+    assert any("Nobody is named" in note for note in result.notes)
+
+
+def test_the_library_answers_the_same(source: Path, tmp_path: Path) -> None:
+    asked = {"layout": "lfw", "bounds": (), "judges": ("dlib",), "sample": 2000}
+    result = mien.evaluate(source, source, work=tmp_path / "work", **asked)
+    assert result == evaluate(Question(source, source, tmp_path / "work", **asked))
+    assert result.sets[result.set].figures["privacy/dlib"]["distance_own_original"].worst_tenth == 0
+
+
+def test_a_folder_called_as_a_bound_is_no_bound(source: Path, tmp_path: Path) -> None:
+    dst = copied(source, tmp_path / "blur")
+    result = evaluate(Question(source, dst, tmp_path / "work", layout="lfw", bounds=("blur",), judges=("dlib",)))
+    assert result.set == "blur (asked)" and set(result.sets) == {"originals", "blur (asked)", "blur"}
+    assert result.sets["blur (asked)"].figures != result.sets["blur"].figures
+
+
+def test_one_person_alone_has_no_threshold(source: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    copied(source / "Person_0", one / "Person_0")
+    result = evaluate(Question(one, one, tmp_path / "work", layout="lfw", bounds=()))
+    assert "privacy/dlib" not in result.sets["one"].figures and any("Only one person" in note for note in result.notes)
+
+
+def test_wrong_questions_are_refused(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="none of the 8 photographs"):
+        evaluate(Question(source, tmp_path / "empty", tmp_path / "work", layout="lfw"))
+    with pytest.raises(UsageError, match="no bound 'dreams'"):
+        evaluate(Question(source, source, tmp_path / "work", bounds=("dreams",)))
+    with pytest.raises(UsageError, match="no judge 'nobody:sees'"):
+        evaluate(Question(source, source, tmp_path / "work", judges=("nobody:sees",)))
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(UsageError, match="holds no evaluation"):
+        Result.read(tmp_path / "result.json")
+
+
+def test_a_sample_has_whole_people(source: Path) -> None:
+    pairs = find_counterparts(source, source, "lfw")
+    assert sample(pairs, None, 0) is pairs and sample(pairs, 8, 0) is pairs
+    five = sample(pairs, 5, 0)
+    assert len(five.names) == 4 and sorted(np.bincount(five.people)[np.unique(five.people)].tolist()) == [2, 2]
+    assert sample(pairs, 5, 0).names == five.names
+
+
+def test_a_sample_keeps_to_people_with_many_photographs(source: Path, tmp_path: Path) -> None:
+    few = copied(source, tmp_path / "few")
+    (few / "Person_3" / "Person_3_0002.png").unlink()
+    pairs = find_counterparts(few, few, "lfw")
+    assert not any("Person_3" in name for name in sample(pairs, None, 0, least=2).names)
+    (one,) = {name for seed in range(8) for name in sample(pairs, 1, seed, least=2).names if "Person_3" in name} or {""}
+    assert not one  # though nobody with two photographs fits into one
+
+
+def test_two_files_that_may_be_the_same_photograph_are_refused(source: Path, tmp_path: Path) -> None:
+    dst = copied(source, tmp_path / "dst")
+    first = dst / "Person_0" / "Person_0_0001.png"
+    first.rename(first.with_suffix(".jpg"))
+    assert find_counterparts(source, dst, "lfw").missing == []
+    shutil.copy(first.with_suffix(".jpg"), first.with_suffix(".webp"))
+    with pytest.raises(UsageError, match="several photographs"):
+        find_counterparts(source, dst, "lfw")
+
+
+def test_what_was_seen_is_not_looked_at_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted(source.rglob("*.png"))[:2]
+    copies = [Path(shutil.copy(path, tmp_path / path.name)) for path in files]
+    first = observe_set(files, copies, ("dlib",), tmp_path / "seen")
+
+    def refuse(judges: object) -> None:
+        raise AssertionError("looked at again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mien.evaluation.observed.open_instruments", refuse)
+        again = observe_set(files, copies, ("dlib",), tmp_path / "seen")
+        assert all(np.array_equal(again.columns[name], x, equal_nan=True) for name, x in first.columns.items())
+        shutil.copy(files[1], copies[0])
+        with pytest.raises(AssertionError, match="again"):
+            observe_set(files, copies, ("dlib",), tmp_path / "seen")
+
+
+def test_two_processes_see_the_same(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted(source.rglob("*.png"))[:3]
+    monkeypatch.setattr("mien.evaluation.observed.SHARD", 2)
+    one, two = (observe_set(files, files, ("dlib",), tmp_path / str(n), processes=n) for n in (1, 2))
+    assert one.columns.keys() == two.columns.keys() and one.rows.tolist() == two.rows.tolist() == [0, 1, 2]
+    for name, x in one.columns.items():
+        assert np.allclose(x, two.columns[name], rtol=1e-3, atol=1e-3, equal_nan=True)
+
+
+def test_a_set_is_made_once_and_goes_on(source: Path, tmp_path: Path) -> None:
+    names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*.png"))[:3]]
+    made = simple_set("blur", source, names[:2], tmp_path, open_detector())
+    before = [path.stat().st_mtime_ns for path in made]
+    told: list[tuple[int, int]] = []
+    again = simple_set("blur", source, names, tmp_path, open_detector(), lambda *done: told.append(done))
+    assert again[:2] == made and [path.stat().st_mtime_ns for path in made] == before and again[2].exists()
+    assert told == [(2, 3), (3, 3)]
+
+
+def test_a_set_follows_originals_that_change(source: Path, tmp_path: Path) -> None:
+    folder = copied(source / "Person_0", tmp_path / "src")
+    names = sorted(path.name for path in folder.iterdir())
+    made = simple_set("blur", folder, names, tmp_path / "sets", open_detector())
+    before = [path.read_bytes() for path in made]
+    shutil.copy(source / "Person_1" / "Person_1_0001.png", folder / names[0])
+    assert simple_set("blur", folder, names, tmp_path / "sets", open_detector()) == made
+    assert made[0].read_bytes() != before[0] and made[1].read_bytes() == before[1]
+
+
+def test_generated_bounds_put_other_faces_in_place(source: Path, tmp_path: Path, ready: Ready) -> None:
+    names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*_0001.png"))[:2]]
+    originals = [source / name for name in names]
+    seen = observe_set(originals, originals, ("dlib",), tmp_path / "seen")
+    recipe = Recipe.load("fast")
+    apart = {}
+    for kind in ("inversion", "nearest", "random"):
+        new = observe_set(originals, generated_set(kind, source, names, tmp_path / "sets", ready, recipe), ("dlib",),
+                          tmp_path / kind)
+        assert (new.columns["found"] == 1).all()
+        apart[kind] = np.linalg.norm(seen.columns["vector_dlib"] - new.columns["vector_dlib"], axis=1).mean()
+    assert apart["inversion"] < min(apart["nearest"], apart["random"])

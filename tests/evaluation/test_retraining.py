@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drawn_faces import drawn_face
+from mien.errors import UsageError
+from mien.evaluation import retraining
+from mien.evaluation.counterparts import Counterparts, find_counterparts
+from mien.evaluation.retraining import compare_training
+from tiny import save
+
+COUNT = 36
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Counterparts:
+    """Faces that are light or dark, which is all 40 attributes; the new ones are all alike."""
+    rng = np.random.default_rng(0)
+    light = np.arange(COUNT) % 2
+    for i in range(COUNT):
+        face = drawn_face(200).astype(int) + (60 if light[i] else -60) + rng.integers(-10, 10)
+        save(tmp_path / "src" / f"{i:02d}.png", np.clip(face, 0, 255).astype(np.uint8))
+        save(tmp_path / "dst" / f"{i:02d}.png", drawn_face(200))
+    found = find_counterparts(tmp_path / "src", tmp_path / "dst", "folder")
+    return replace(found, labels=light[:, None].repeat(40, axis=1).astype(np.int8))
+
+
+@pytest.mark.slow
+def test_who_learns_from_faces_that_are_all_alike_knows_nothing(pairs: Counterparts,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retraining, "EPOCHS", 30)
+    found = compare_training(pairs, replace(pairs, new=[pairs.root / name for name in pairs.names]))
+    assert found.trained == found.tested == COUNT
+    assert found.originals.value > 0.95 and abs(found.anonymised.value - 0.5) < 0.2
+    assert found.difference.value == pytest.approx(found.anonymised.value - found.originals.value, abs=1e-6)
+    assert found.constant.value == pytest.approx(0.5) and found.balanced[0] > 0.95
+
+
+def test_what_cannot_be_learned_from_is_said(pairs: Counterparts) -> None:
+    with pytest.raises(UsageError, match="40 attributes"):
+        compare_training(replace(pairs, labels=None), pairs)
+    few = replace(pairs, names=pairs.names[:3], new=pairs.new[:3])
+    with pytest.raises(UsageError, match="3 faces to train on"):
+        compare_training(few, few)
