@@ -133,9 +133,9 @@ def test_a_person_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_real_image(ready: Ready, portraits: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.api._ready", lambda recipe: ready)
-    result = mien.anonymize(portraits[0], TINY)
+    result = mien.anonymize(portraits[0], TINY.with_changes({"optimise.steps": 6, "verify.attempts": 3}))
     (row,) = result.faces
-    assert row.status in ("anonymised", "blurred") and changed(portraits[0], result.image, row.box)
+    assert row.status == "anonymised" and changed(portraits[0], result.image, row.box)
     assert (result.image[:8] == portraits[0][:8]).all() and (result.image[:, :8] == portraits[0][:, :8]).all()
 
 

@@ -20,6 +20,7 @@ from mien.losses import (
     feature_distance,
     identity_of,
     pixel_distance,
+    shrunk,
     view_matrix,
 )
 from mien.models.features import ConvFeatures
@@ -190,3 +191,15 @@ def test_real_identity_passes_gradients(networks: Networks, generated: Generated
 def test_points_in_one_place_have_no_view() -> None:
     with pytest.raises(ValueError, match="one place"):
         view_matrix(np.full((5, 2), 7, np.float32))
+
+
+def test_real_faces_seen_smaller_are_the_same_faces(networks: Networks, generated: Generated) -> None:
+    faces = generated.faces
+    small = shrunk(networks, faces, 128)
+    assert small.image.shape == (2, 3, 128, 128) and small.inside.shape == (2, 1, 128, 128)
+    assert ((small.identity * faces.identity).sum(dim=1) > 0.9).all()
+    # The same place of the face comes to the same place of the view.
+    for x, y in ((100.0, 60.0), (200.5, 130.25)):
+        large = faces.view @ torch.tensor([x, y, 1.0])
+        assert torch.allclose(small.view @ torch.tensor([(x - 0.5) / 2, (y - 0.5) / 2, 1.0]), large, atol=1e-3)
+    assert shrunk(networks, faces, 256) is faces

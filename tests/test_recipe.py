@@ -57,10 +57,11 @@ def toml(model: BaseModel) -> str:
 
 def other(value: Any) -> Any:
     """Another value that is as good."""
-    choices = {"per-photo": "per-person", "blur": "drop", "default": "mine", "mobile": "falco", "auto": "farl",
-               "mien": "published", "w+": "s", "attributes": "cosine", "float32": "bfloat16", "yunet": "s3fd",
-               "mirrored": "published"}
-    if isinstance(value, str):
+    choices: dict[Any, Any] = {
+        "per-photo": "per-person", "blur": "drop", "default": "mine", "mobile": "falco", "auto": "farl",
+        "mien": "published", "w+": "s", "attributes": "cosine", "float32": "bfloat16", "yunet": "s3fd",
+        "mirrored": "published", "whitened": "w", "drawn": "unlike", 128: 256, 256: 128}
+    if isinstance(value, str) or value in (128, 256):
         return choices[value]
     if isinstance(value, tuple):
         return value[1:]
@@ -73,7 +74,8 @@ NAMES = [name for name, _ in leaves(Recipe())]
 
 
 def test_every_number_has_a_bound() -> None:
-    numbers = {name for name, value in leaves(Recipe()) if not isinstance(value, str | tuple | bool)}
+    numbers = {name for name, value in leaves(Recipe())
+               if not isinstance(value, str | tuple | bool) and name not in ("invert.size", "optimise.size")}
     assert {name for name, _ in bounds()} == numbers
 
 
@@ -138,8 +140,7 @@ def test_the_default_preset_is_the_defaults() -> None:
 
 def test_fast_takes_fewer_steps() -> None:
     fast, default = Recipe.load("fast"), Recipe.load("default")
-    assert fast.invert.steps + fast.optimise.steps < (default.invert.steps + default.optimise.steps) / 2
-    assert fast.invert.shared_steps <= fast.invert.steps
+    assert fast.optimise.steps <= default.optimise.steps / 2 and fast.verify.attempts < default.verify.attempts
     assert fast.hash != default.hash
 
 
@@ -147,10 +148,11 @@ def test_fast_takes_fewer_steps() -> None:
 def test_the_hash_changes_with_every_setting(name: str) -> None:
     value = dict(leaves(Recipe()))[name]
     wanted = "float32" if name == "precision" else other(value)
-    changed = Recipe().with_changes({name: wanted})
+    first = Recipe().with_changes({"optimise.size": 256}) if name == "optimise.method" else Recipe()
+    changed = first.with_changes({name: wanted})
     assert dict(leaves(changed))[name] == wanted
-    assert changed.hash != Recipe().hash
-    assert changed.with_changes({name: value}).hash == Recipe().hash
+    assert changed.hash != first.hash
+    assert changed.with_changes({name: value}).hash == first.hash
 
 
 def test_the_hash_is_short_hexadecimal_and_stays() -> None:

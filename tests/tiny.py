@@ -130,7 +130,7 @@ class SquareNetworks:
     def identify(self, chip: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.normalize((chip + 1).mean(dim=(2, 3)) @ torch.eye(3, 128))  # [B, 128]
 
-    def encoder(self, image: torch.Tensor, maps: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    def encoder(self, image: torch.Tensor) -> torch.Tensor:
         raise AssertionError("a brush needs no codes")
 
 

@@ -5,6 +5,8 @@ They are differentiable, seeded, a few matrices: a picture is a blurred 8x8 grid
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,13 +35,14 @@ class ToyNetworks:
     """
 
     w_mean = torch.full((DIM,), 0.1)
-    n_layers, width, encoder, precision = N_LAYERS, 128, None, torch.float32
+    n_layers, width, precision = N_LAYERS, 128, torch.float32
 
     def __init__(self) -> None:
         self.paint = _matrix(N_LAYERS * DIM, 3 * GRID * GRID, 1) * 1.5
         self.recognise = _matrix(3 * GRID * GRID, 128, 2)
         self.batches: list[int] = []
         self.sees = True
+        self.encoder: Callable[[Tensor], Tensor] = lambda image: torch.zeros(len(image), N_LAYERS, DIM)
 
     @property
     def generator(self) -> ToyNetworks:
@@ -69,10 +72,10 @@ class ToyNetworks:
     def colour(self, v: Tensor) -> Tensor:
         return v + self.w_mean
 
-    def look(self, wp: Tensor) -> Tensor:
+    def look(self, wp: Tensor, size: int = 256) -> Tensor:
         self.batches.append(len(wp))
         grid = torch.tanh(wp.flatten(1) @ self.paint).reshape(-1, 3, GRID, GRID)
-        return F.interpolate(grid, size=(256, 256), mode="bilinear", align_corners=False)
+        return F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)
 
     def _maps(self, image: Tensor) -> tuple[Tensor, ...]:
         """Mean colours of 4, 8, 16 and 32 px cells, spread over 24, 40, 112 and 320 channels."""
@@ -118,6 +121,5 @@ def toy_pool(networks: Networks, count: int, seed: int = 6) -> Pool:
     faces = toy_faces(networks, codes[:, None].repeat(1, N_LAYERS, 1))
     features = faces.pairing
     basis = _matrix(features.shape[1], 16, 9)
-    empty = torch.zeros(1)
     return Pool(codes, (features - features.mean(dim=0)) @ basis, colour_picture(faces.image), faces.embedding,
-                faces.identity, features.mean(dim=0), basis, empty, empty, empty, empty)
+                faces.identity, features.mean(dim=0), basis)

@@ -3,6 +3,7 @@
     import mien
     result = mien.anonymize(image)              # [H, W, 3] uint8 RGB -> Result(image, faces)
     mien.anonymize_dataset("photos", "public")  # a folder, resumable
+    mien.evaluate("photos", "public")           # can anyone be found again, are the data still good
 
 Heavy modules are imported on first use, so that `import mien` and `mien --help` answer at once.
 """
@@ -12,13 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mien.api import Result, anonymize, anonymize_dataset
+    from mien.api import Result, anonymize, anonymize_dataset, evaluate
     from mien.errors import MienError
     from mien.recipe import Recipe
 
-__all__ = ["MienError", "Recipe", "Result", "anonymize", "anonymize_dataset"]
+__all__ = ["MienError", "Recipe", "Result", "anonymize", "anonymize_dataset", "evaluate"]
 
 _HOMES = {"Result": "mien.api", "anonymize": "mien.api", "anonymize_dataset": "mien.api",
+          "evaluate": "mien.api",
           "MienError": "mien.errors", "Recipe": "mien.recipe"}
 
 

@@ -1,11 +1,12 @@
-"""The public API: one image, or a folder."""
+"""The public API: one image, a folder, and the proof."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from mien.records import Encoding, Outcome, Photo, Pixels
 from mien.run import Event, Request, Run, Summary, check_folders
 from mien.setup import Ready, prepare
 from mien.stages.detect import detect
+
+if TYPE_CHECKING:
+    from mien.evaluation.result import Result as Evaluation
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,37 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
                            keep_person, labels, layout, subset)
     ready = _ready(request.recipe)
     return Run(with_weights(request, ready), ready.networks, ready.pool).execute(progress)
+
+
+def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None, layout: str = "auto",
+             subset: str | None = None, judges: Sequence[str] = ("dlib", "sface"), bounds: Sequence[str] | None = None,
+             recipes: Sequence[str | Recipe] = (), attacks: Sequence[str] = (), sample: int | None = 2000,
+             least: int = 1, seed: int = 0, processes: int = 1,
+             progress: Callable[[str, int, int], None] = lambda what, done, total: None) -> Evaluation:
+    """Hold anonymised photographs against their originals: privacy, utility, quality, with bounds beside them.
+
+    Args:
+        src: the originals. dst: the same photographs, anonymised by whatever tool. work: private folder, by default
+            beside dst; what is there already is not done again. judges: recognisers, the first counts. bounds: None:
+            all. recipes: anonymise by these too and compare. attacks: layers, parrot, reversal. sample: at most so
+            many photographs, whole people; None: all. least: only people with at least so many photographs.
+
+    Returns:
+        Figures by set, group and name, see `mien.evaluation.metrics.METRICS`; it can write itself as JSON.
+
+    Raises:
+        UsageError: folders without common photographs or faces, or an unknown judge, bound or attack.
+        ModelError: weights cannot be had.
+    """
+    from mien.evaluation.evaluate import BOUNDS, Question
+    from mien.evaluation.evaluate import evaluate as answer
+
+    whole = Path(dst).resolve()
+    chosen = tuple(one if isinstance(one, Recipe) else Recipe.load(one) for one in recipes)
+    return answer(Question(
+        Path(src), Path(dst), Path(work) if work else whole.with_name(f"{whole.name}.evaluation.work"), layout, subset,
+        tuple(judges), BOUNDS if bounds is None else tuple(bounds), recipe=Recipe().settled(), recipes=chosen,
+        attacks=tuple(attacks), sample=sample, least=least, seed=seed, processes=processes), progress)
 
 
 def make_request(src: Path, dst: Path, recipe: Recipe, work: Path | None, key: bytes | None,

@@ -13,6 +13,7 @@ import typer
 from mien import options
 from mien.datasets.commands import datasets_app
 from mien.errors import MienError
+from mien.evaluation.commands import attack_command, compare_training_command, evaluate_command
 from mien.memory import keep_freed_memory
 from mien.models.commands import models_app
 from mien.pool_commands import pool_app
@@ -25,6 +26,9 @@ app.add_typer(models_app, name="models")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(pool_app, name="pool")
 register(app)
+app.command("evaluate")(evaluate_command)
+app.command("attack")(attack_command)
+app.command("compare-training")(compare_training_command)
 
 FeaturesOption = Annotated[str | None, typer.Option(
     "--features", help="Attribute features of falco: farl, clip_vitb16, clip_vitb32, dino_vitb16, arcface.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -37,6 +37,20 @@ class Reporter:
         """A listener for the building of the pool."""
         with self._counter("generated faces") as advance:
             yield lambda done, total: advance(done, total, "")
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A listener for work in several parts, each with a name."""
+        with ExitStack() as stack:
+            counters: dict[str, Callable[[int, int, str], None]] = {}
+
+            def listen(what: str, done: int, total: int) -> None:
+                if what not in counters:
+                    stack.close()  # the part before is done
+                    counters[what] = stack.enter_context(self._counter(what))
+                counters[what](done, total, "")
+
+            yield listen
 
     @contextmanager
     def run(self) -> Iterator[Callable[[Event], None]]:

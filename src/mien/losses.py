@@ -18,7 +18,7 @@ from mien.models.networks import Networks
 from mien.records import Crop, Face, Floats
 from mien.stages.align import from_photo, map_points
 
-PIXEL_SIZES = (256, 64, 16)
+SHRINKS = (1, 4, 16)  # of the pictures whose pixels are compared
 VIEW = 112  # the recognisers' input side
 
 
@@ -27,8 +27,8 @@ class Faces:
     """A batch of aligned real faces and everything about them that the losses need, computed once.
 
     Attributes:
-        image: [B, 3, 256, 256] in -1..1.
-        inside: [B, 1, 256, 256] 0..1, the part that lies within the photo.
+        image: [B, 3, S, S] in -1..1; S is 256, or less where a smaller look is enough.
+        inside: [B, 1, S, S] 0..1, the part that lies within the photo.
         view: [B, 2, 3] affine from crop pixels to the recogniser's 112 px view.
         identity: [B, D] unit vectors of the recogniser in the loss.
         features: channel-normalised feature maps. pairing: [B, F] what pairing sees of them. embedding: [B, E] the
@@ -77,7 +77,19 @@ def targets(networks: Networks, image: Tensor, inside: Tensor, matrix: Tensor) -
     """Everything that the losses need to know about aligned faces, see `Faces`."""
     features, embedding = networks.features.observe(image)
     return Faces(image, inside, matrix, identity_of(networks, image, matrix), features,
-                 networks.features.pairing(features), embedding)
+                 networks.features.pairing(features, embedding), embedding)
+
+
+def shrunk(networks: Networks, faces: Faces, size: int) -> Faces:
+    """The same faces as targets of a smaller look: their pictures `size` px wide, everything else seen in those."""
+    if size == faces.image.shape[-1]:
+        return faces
+    scale = faces.image.shape[-1] / size
+    image, inside = (F.interpolate(one, size=(size, size), mode="area") for one in (faces.image, faces.inside))
+    linear, offset = faces.view[:, :, :2], faces.view[:, :, 2:]
+    # Pixel i of the small picture has its middle at scale * i + (scale - 1) / 2 of the large one.
+    matrix = torch.cat([scale * linear, offset + linear.sum(dim=2, keepdim=True) * (scale - 1) / 2], dim=2)
+    return targets(networks, image, inside, matrix)
 
 
 @torch.no_grad()
@@ -95,10 +107,9 @@ def identities_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> T
 
 
 def pixel_distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean absolute difference at 256, 64 and 16 px, summed: [B]."""
+    """Weighted mean absolute difference at full size, a quarter and a sixteenth of it, summed: [B]."""
     total = a.new_zeros(len(a))
-    for size in PIXEL_SIZES:
-        shrink = a.shape[-1] // size
+    for shrink in SHRINKS:
         # Weighted before it is shrunk: what lies beyond the photo's edge must not reach the pixels at it.
         d = F.avg_pool2d((a - b) * weight, shrink).abs().mean(dim=1)
         total = total + d.sum(dim=(1, 2)) / F.avg_pool2d(weight, shrink).sum(dim=(1, 2, 3)).clamp(min=1e-6)
@@ -127,6 +138,6 @@ def colour_distance(a: Tensor, b: Tensor, weight: Tensor, size: int = 32) -> Ten
 
 
 def face_weight(faces: Faces, outside: float) -> Tensor:
-    """[B, 1, 256, 256]: 1 on the face and its rim, `outside` elsewhere, 0 beyond the photo's edge."""
+    """[B, 1, S, S]: 1 on the face and its rim, `outside` elsewhere, 0 beyond the photo's edge."""
     mask = ellipse(faces.image.shape[-1], grow=0.12, soft=0.15)
     return (outside + (1 - outside) * mask) * faces.inside

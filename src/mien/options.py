@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-Recipe = Annotated[str, typer.Option("--recipe", help="default, fast, falco, falco-reference, or a TOML file.")]
+Recipe = Annotated[str, typer.Option(
+    "--recipe", help="default, fast, falco, falco-mobile, falco-reference, or a TOML file.")]
 Settings = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="A field of the recipe, as in pair.distance=cosine; may be repeated.")]
 Models = Annotated[str | None, typer.Option("--models", help="mobile, or falco: the imported checkpoints.")]

@@ -80,7 +80,6 @@ class Pipeline:
         self.networks = networks
         self.pool = pool
         self.recipe = recipe
-        self.encoder = networks.encoder or pool.start
         self.align = ALIGNERS[recipe.detect.alignment]
         self.nothing = nothing(networks)
         self.used: set[int] = set()
@@ -134,11 +133,12 @@ class Pipeline:
         faces = faces_of(self.networks, [s.face for s in subjects], [s.crop for s in subjects])
         if attempt == 0:
             self._invert(subjects, faces)
-        self._pair(subjects, faces, another=attempt >= 3)
+        self._pair(subjects, faces, another=attempt >= 2)
         settings = _harder(self.recipe.optimise, attempt, self.networks.generator.n_layers)
-        target = None
         if self.recipe.identity == "per-person":
-            target = torch.stack([self.pool.identities[s.match.index] for s in subjects if s.match])
+            weight = max(settings.target_weight, settings.identity_weight)
+            settings = settings.model_copy(update={"target_weight": weight})
+        target = torch.stack([self.pool.identities[s.match.index] for s in subjects if s.match])
         inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         start = torch.stack([self.pool.codes[s.match.index] for s in subjects if s.match])
         with self.timed("optimise"):
@@ -153,22 +153,26 @@ class Pipeline:
 
     def _invert(self, subjects: list[Subject], faces: Faces) -> None:
         with self.timed("invert"):
-            result: Inversion = invert(self.networks, faces, self.encoder, self.recipe.invert)
+            settings, n_layers = self.recipe.invert, self.networks.generator.n_layers
+            if len(self.recipe.optimise.changed(n_layers)) == n_layers:  # nothing of it is left in the end
+                settings = settings.model_copy(update={"steps": 0})
+            result: Inversion = invert(self.networks, faces, settings)
         for i, subject in enumerate(subjects):
             subject.inverted, subject.identity = result.codes[i], faces.identity[i]
             subject.outcome.steps += result.steps
 
     def _pair(self, subjects: list[Subject], faces: Faces, another: bool) -> None:
         for i, subject in enumerate(subjects):
-            if subject.match is not None and not another:
-                continue
+            if subject.match is not None and (subject.fixed is not None or not another):
+                continue  # a person's new face is the same in all photos, or none
             if subject.match is None and subject.fixed is not None:
                 subject.match = subject.fixed
             else:
                 one = faces.rows(slice(i, i + 1))
                 others = self.used if self.recipe.pair.unique else set()
                 with self.timed("pair"):
-                    subject.match = pair(self.pool, one, self.recipe.pair, others | subject.tried)[0]
+                    subject.match = pair(self.pool, one, self.recipe.pair, others | subject.tried,
+                                         seed=self._seed([subject], 0))[0]
             subject.tried.add(subject.match.index)
             self.used.add(subject.match.index)
 
@@ -184,7 +188,7 @@ class Pipeline:
         assert work.pixels is not None
         faces = [s.face for s in work.subjects]
         with self.timed("verify"):
-            found = find_again(self.networks, work.pixels, faces)
+            found = find_again(self.networks.detector, work.pixels, faces)
             originals = np.stack([s.judged for s in work.subjects]) if faces else np.zeros((0, 128), np.float32)
             same = same_person(originals, self.recipe.verify.threshold)
             measured = distances(self.networks, originals, work.pixels, faces, found, same)
@@ -297,13 +301,15 @@ def render_faces(networks: Networks, done: Optimised, settings: Optimise) -> lis
 
 
 def _harder(settings: Optimise, attempt: int, n_layers: int) -> Optimise:
-    """More layers, then a larger margin; another pool face comes with the third retry."""
+    """More layers where there are more, then a larger margin; another pool face comes with the second retry."""
     if attempt == 0:
         return settings
-    more = {settings.layers[0] - 1, *settings.layers, settings.layers[-1] + 1, settings.layers[-1] + 2}
+    now = settings.changed(n_layers)
+    more = {now[0] - 1, *now, now[-1] + 1, now[-1] + 2}
+    layers = tuple(sorted(layer for layer in more if 0 <= layer < n_layers))
+    farther = attempt if layers == now else attempt - 1
     return settings.model_copy(update={
-        "layers": tuple(sorted(layer for layer in more if 0 <= layer < n_layers)),
-        "margin": settings.margin - (0.0 if attempt == 1 else 0.15), "attribute_goal": 0.0})
+        "layers": layers, "margin": max(settings.margin - 0.15 * farther, -1.0), "attribute_goal": 0.0})
 
 
 def _note(outcome: Outcome, done: Optimised, i: int, seconds: float) -> None:

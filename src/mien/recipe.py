@@ -9,11 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mien.errors import UsageError
 
-PRESETS = ("default", "fast", "falco", "falco-reference")
+PRESETS = ("default", "fast", "falco", "falco-mobile", "falco-reference")
 
 
 class _Table(BaseModel):
@@ -33,16 +33,17 @@ class Detect(_Table):
 
 
 class Invert(_Table):
-    """Inversion by optimisation in whitened codes, from the start that the pool's regression gives."""
+    """Inversion by optimisation in whitened codes, from the encoder's guess."""
 
-    steps: int = Field(24, ge=0, le=2000, description="0: the encoder's guess alone")
-    shared_steps: int = Field(10, ge=0, description="first steps: one code for all layers")
+    steps: int = Field(24, ge=0, le=2000, description="0: the encoder's guess alone, as where all layers change")
+    size: Literal[128, 256] = Field(128, description="of the pictures compared")
+    shared_steps: int = Field(0, ge=0, description="first steps: one code for all layers")
     rate: float = Field(0.1, gt=0)
-    offset_rate: float = Field(0.06, gt=0)
-    offset_weight: float = Field(0.06, ge=0)
-    feature_weight: float = Field(0.8, ge=0)
-    identity_weight: float = Field(0.2, ge=0)
-    outside_weight: float = Field(0.25, ge=0, le=1, description="of pixels outside the face")
+    offset_rate: float = Field(0.1, gt=0)
+    offset_weight: float = Field(0.02, ge=0)
+    feature_weight: float = Field(0.2, ge=0)
+    identity_weight: float = Field(0.1, ge=0)
+    outside_weight: float = Field(0.5, ge=0, le=1, description="of pixels outside the face")
 
 
 class Pool(_Table):
@@ -51,43 +52,47 @@ class Pool(_Table):
     size: int = Field(2000, ge=64)
     seed: int = Field(0, ge=0)
     truncation: float = Field(0.7, gt=0, le=1)
+    truncation_space: Literal["w", "whitened"] = Field("whitened", description="w: as the paper does")
     reference: bool = Field(False, description="embeddings as the reference code has them: full pictures, in -1..1")
 
 
 class Pair(_Table):
-    """Among the `k` nearest: the one least like the person and, where `unique`, not yet used by another.
+    """Of the `k` nearest any, or the one least like the person; where `unique`, none that another has.
 
     Near in `attributes` (features within the face, and colours), or by the `euclidean` or `cosine` distance of
     the feature network's own embeddings, as the paper pairs.
     """
 
-    k: int = Field(5, ge=1)
+    k: int = Field(10, ge=1)
+    choice: Literal["unlike", "drawn"] = Field("drawn", description="drawn: any of the k, by name and seed")
     distance: Literal["attributes", "euclidean", "cosine"] = "attributes"
     colour_weight: float = Field(0.5, ge=0, description="of attributes")
     unique: bool = True
 
 
 class Optimise(_Table):
-    """Latent code optimisation on the middle W+ layers (FALCO, arXiv 2303.11296).
+    """Latent code optimisation in W+ (FALCO, arXiv 2303.11296); the paper's on the middle layers alone.
 
     The `published` method is the paper's: see `mien.stages.falco`. It has no colour, seam, prior and spread terms.
     """
 
     method: Literal["mien", "published"] = "mien"
     space: Literal["w+", "s"] = Field("w+", description="of the published method")
+    size: Literal[128, 256] = Field(128, description="of the pictures compared; the published method's is 256")
     full_size: bool = Field(False, description="published method: look at the whole picture, not at 256 px")
     reference: bool = Field(False, description="published method: the reference code's value ranges")
-    steps: int = Field(18, ge=1, le=2000)
+    steps: int = Field(24, ge=1, le=2000)
     rate: float = Field(0.06, gt=0)
-    layers: tuple[int, ...] = Field((3, 4, 5, 6, 7), description="of W+, in rising order")
+    layers: tuple[int, ...] = Field(tuple(range(18)), description="of W+, in rising order, as far as there are so many")
     margin: float = Field(0.0, ge=-1, le=1, description="cosine to the original that is low enough")
     identity_weight: float = Field(2.0, ge=0)
+    target_weight: float = Field(3.0, ge=0, description="of the pool face; per-person at least identity_weight")
     attribute_weight: float = Field(1.0, ge=0)
     colour_weight: float = Field(2.0, ge=0)
     seam_weight: float = Field(1.0, ge=0)
     prior_weight: float = Field(0.08, ge=0)
     spread_weight: float = Field(0.05, ge=0)
-    pair_scale: float = Field(0.6, gt=0, le=1)
+    pair_scale: float = Field(1.0, gt=0, le=1)
     attribute_goal: float = Field(0.0, ge=0, description="attribute distance near enough to stop early")
 
     @field_validator("layers")
@@ -96,6 +101,24 @@ class Optimise(_Table):
         if not layers or layers != tuple(sorted(set(layers))) or layers[0] < 0 or layers[-1] > 17:
             raise ValueError("layers are numbers from 0 to 17, each once, in rising order")
         return layers
+
+    def changed(self, n_layers: int) -> tuple[int, ...]:
+        """The layers that a generator of so many has.
+
+        Raises:
+            UsageError: it has none of them.
+        """
+        layers = tuple(layer for layer in self.layers if layer < n_layers)
+        if not layers:
+            raise UsageError(f"the generator has no layer {self.layers[0]}",
+                             f"optimise.layers are numbers from 0 to {n_layers - 1}")
+        return layers
+
+    @model_validator(mode="after")
+    def _published_at_256(self) -> Optimise:
+        if self.method == "published" and self.size != 256:
+            raise ValueError("the published method looks at 256 px (full_size: at all)")
+        return self
 
 
 class Verify(_Table):

@@ -10,7 +10,7 @@ from pathlib import Path
 from mien.errors import OutputError
 from mien.models.cache import cache_folder, locked
 from mien.models.fetch import Progress as FetchProgress
-from mien.models.networks import Encoder, Networks
+from mien.models.networks import Networks
 from mien.models.sets import model_set
 from mien.recipe import Pool as PoolSettings
 from mien.recipe import Recipe
@@ -26,11 +26,6 @@ class Ready:
     networks: Networks
     pool: Pool
     weights: dict[str, str]
-
-    @property
-    def encoder(self) -> Encoder:
-        """Where inversion starts from."""
-        return self.networks.encoder or self.pool.start
 
 
 def pool_name(recipe: Recipe, weights: dict[str, str]) -> str:

@@ -28,6 +28,7 @@ PUBLISHED = {"stylegan2_ffhq1024", "e4e", "arcface", "farl"}
 FEW = """
 name = "few"
 invert = { steps = 2, shared_steps = 1 }
+pool = { truncation_space = "w" }
 verify = { attempts = 1 }
 """
 

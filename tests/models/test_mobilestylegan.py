@@ -72,7 +72,8 @@ def test_a_batch_gives_what_its_faces_give_alone(generator: MobileStyleGAN, code
         wp = generator.map(codes)[:, None].repeat(1, 16, 1)
         together = generator.features(wp, 4)
         alone = torch.cat([generator.features(row[None], 4) for row in wp])
-    assert (together - alone).abs().max() < 1e-4
+    # Features reach 34: float32 sums in another order differ in their fifth digit, by machine.
+    assert (together - alone).abs().max() < 2e-5 * alone.abs().max()
 
 
 def test_gradient_reaches_every_layer_that_is_used(generator: MobileStyleGAN, codes: torch.Tensor) -> None:

@@ -16,25 +16,28 @@ from mien.models.shipped import SHIPPED, shipped_file
 
 
 def test_all_networks_that_gradients_pass_are_frozen(networks: Networks) -> None:
-    for network in (networks.generator, networks.features.network, networks.recogniser):
+    for network in (networks.generator, networks.features.attributes, networks.recogniser):
         assert not network.training
         assert not any(tensor.requires_grad for tensor in [*network.parameters(), *network.buffers()])
 
 
-def test_a_look_is_the_head_s_on_the_generator_s_middle(networks: Networks, generated: Generated) -> None:
+@pytest.mark.parametrize(("size", "blocks"), [(256, 5), (128, 4)])
+def test_a_look_is_the_head_s_on_the_generator_s_middle(networks: Networks, generated: Generated, size: int,
+                                                        blocks: int) -> None:
     with torch.inference_mode():
         wp = networks.generator.colour(generated.codes[:1, None].expand(-1, 16, -1))
-        look = networks.look(wp)
-        features = networks.generator.modulated(wp, 5)
-        assert look.shape == (1, 3, 256, 256)
-        assert torch.equal(look, ImageHead.from_file(shipped_file("image_head_256"), 256)(features, wp))
+        look = networks.look(wp, size)
+        features = networks.generator.modulated(wp, blocks)
+        assert look.shape == (1, 3, size, size)
+        assert torch.equal(look, ImageHead.from_file(shipped_file(f"image_head_{size}"), size)(features, wp))
 
 
-def test_a_look_resembles_the_full_output(networks: Networks, generated: Generated) -> None:
+@pytest.mark.parametrize("size", [256, 128])
+def test_a_look_resembles_the_full_output(networks: Networks, generated: Generated, size: int) -> None:
     """On codes that were in nobody's training. The real bar lies where the head is trained."""
     with torch.inference_mode():
-        look = networks.look(networks.generator.colour(generated.codes[:, None].expand(-1, 16, -1)))
-        full = F.interpolate(generated.full, size=(256, 256), mode="area")
+        look = networks.look(networks.generator.colour(generated.codes[:, None].expand(-1, 16, -1)), size)
+        full = F.interpolate(generated.full, size=(size, size), mode="area")
     error = (look.clamp(-1, 1) - full.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
     assert (10 * torch.log10(4 / error)).min() > 20
 

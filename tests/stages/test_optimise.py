@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from generated import Generated
+from mien.errors import UsageError
 from mien.losses import Faces
 from mien.models.networks import Networks
 from mien.recipe import Optimise
@@ -38,11 +39,27 @@ def setting() -> Setting:
     return Setting()
 
 
+def test_a_smaller_look_is_enough(setting: Setting) -> None:
+    seen: list[int] = []
+    look = setting.toy.look
+    setting.toy.look = lambda wp, size=256: (seen.append(size), look(wp, size))[1]  # type: ignore[method-assign]
+    one, more = setting.optimise(steps=1, size=128), setting.optimise(steps=40, size=128)
+    assert set(seen) == {128}
+    assert (more.attribute_distance < one.attribute_distance).all()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("layers", [(3, 4, 5, 6, 7), (0,), tuple(range(16)), (15,), (2, 5, 9)])
 def test_only_the_named_layers_differ_from_the_inversion(setting: Setting, layers: tuple[int, ...]) -> None:
     codes = setting.optimise(layers=layers).codes
     same = (codes == setting.inverted).flatten(2).all(dim=2)  # [3, 16]
     assert same.tolist() == [[layer not in layers for layer in range(16)]] * 3
+
+
+def test_layers_that_the_generator_lacks_are_passed_over_or_refused(setting: Setting) -> None:
+    codes = setting.optimise(layers=(2, 16, 17)).codes
+    assert (codes == setting.inverted).flatten(2).all(dim=2).sum(dim=1).tolist() == [15] * 3
+    with pytest.raises(UsageError, match="no layer 16"):
+        setting.optimise(layers=(16, 17))
 
 
 def test_one_step_keeps_the_start_which_is_the_pair_drawn_to_the_mean(setting: Setting) -> None:
@@ -79,7 +96,7 @@ def test_the_numbers_belong_to_the_codes_that_are_kept(setting: Setting) -> None
     from mien.geometry import ellipse
     from mien.losses import feature_distance, identity_of
 
-    done = setting.optimise(steps=9)
+    done = setting.optimise(steps=9, size=256)
     image = setting.networks.look(setting.networks.generator.colour(done.codes))
     cosine = (identity_of(setting.networks, image, setting.faces.view) * setting.faces.identity).sum(dim=1)
     assert (cosine - done.similarity).abs().max() < 0.1  # jitter of the view
@@ -132,7 +149,7 @@ def test_with_a_target_the_face_becomes_the_target(setting: Setting) -> None:
     others = toy_faces(setting.networks, toy_codes(3, seed=21))
 
     def likeness(target: Tensor | None) -> Tensor:
-        done = setting.optimise(steps=30, target=target, margin=1.0, identity_weight=10.0)
+        done = setting.optimise(steps=30, target=target, margin=1.0, target_weight=10.0)
         image = setting.networks.look(setting.networks.generator.colour(done.codes))
         return (identity_of(setting.networks, image, setting.faces.view) * others.identity).sum(dim=1)
 
@@ -145,11 +162,11 @@ def test_places_beyond_the_photo_s_edge_do_not_matter(setting: Setting) -> None:
     image = setting.faces.image.clone()
     features = tuple(f.clone() for f in setting.faces.features)
     setting.faces = replace(setting.faces, image=image, inside=inside, features=features)
-    before = setting.optimise(steps=4)
+    before = setting.optimise(steps=4, size=256)
     image[..., :128] = 1.0
     for f in features:
         f[..., : f.shape[-1] // 2] = 0.0
-    after = setting.optimise(steps=4)
+    after = setting.optimise(steps=4, size=256)
     assert torch.allclose(before.codes, after.codes, atol=1e-4)
 
 
@@ -161,11 +178,11 @@ def test_no_faces_are_no_trouble(setting: Setting) -> None:
 
 def test_real_networks_lower_the_likeness_and_stay_as_they_were(networks: Networks,
                                                                 generated: Generated) -> None:
-    modules = (networks.generator, networks.features.network, networks.recogniser)
+    modules = (networks.generator, networks.features.attributes, networks.recogniser)
     before = [value.clone() for module in modules for value in module.state_dict().values()]
     faces, codes = generated.faces, generated.codes[:, None].repeat(1, 16, 1)
     # Each starts as itself, so that there is a likeness to lose.
-    settings = Optimise().model_copy(update={"steps": 5, "rate": 0.1, "pair_scale": 1.0})
+    settings = Optimise().model_copy(update={"steps": 5, "rate": 0.1, "layers": (3, 4, 5, 6, 7)})
     once = settings.model_copy(update={"steps": 1})
     start = optimise(networks, faces, codes, generated.codes, once, seed=0)
     done = optimise(networks, faces, codes, generated.codes, settings, seed=0)

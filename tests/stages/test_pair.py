@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from generated import Generated
 from mien.geometry import ellipse
 from mien.losses import Faces
+from mien.models.features import VECTOR_WEIGHT
 from mien.recipe import Pair
 from mien.setup import Ready
 from mien.stages.pair import distances, embedding_distances, pair, pair_person
@@ -46,6 +47,15 @@ def test_a_pool_face_is_nearest_to_itself(pool: Pool) -> None:
     assert table.diagonal().max() < 0.01 * table.mean()
 
 
+def test_what_is_drawn_is_near_and_depends_on_the_seed_alone(pool: Pool, faces: Faces) -> None:
+    settings = Pair(choice="drawn", k=8, unique=False)
+    near = distances(pool, faces, settings).argsort(dim=1)[:, :8]
+    drawn = [[match.index for match in pair(pool, faces, settings, used=(), seed=seed)] for seed in range(40)]
+    assert all(index in row for one in drawn for index, row in zip(one, near.tolist(), strict=True))
+    assert len({one[0] for one in drawn}) >= 6
+    assert drawn[3] == [match.index for match in pair(pool, faces, settings, used=(), seed=3)]
+
+
 def test_colours_count_as_much_as_they_are_weighted(pool: Pool, faces: Faces) -> None:
     none, half, full = (distances(pool, faces, Pair(colour_weight=weight)) for weight in (0.0, 0.5, 1.0))
     assert torch.allclose(half - none, (full - none) / 2, atol=1e-5)
@@ -65,11 +75,18 @@ def test_the_least_alike_of_the_k_nearest_is_taken(pool: Pool, faces: Faces) -> 
     for k in (1, 4, SIZE):
         for i in range(3):
             one = faces.rows(slice(i, i + 1))
-            match = pair(pool, one, Pair(k=k), used=())[0]
+            match = pair(pool, one, Pair(k=k, choice="unlike"), used=())[0]
             near = table[i].argsort()[:k]
             likeness = pool.identities[near] @ faces.identity[i]
             assert match.index == near[likeness.argmin()]
             assert match.distance == pytest.approx(float(table[i, match.index]), rel=1e-4)
+
+
+def test_pool_faces_whom_nobody_can_tell_are_not_given(pool: Pool, faces: Faces) -> None:
+    table = torch.full((1, SIZE), torch.inf)
+    table[0, [4, 9]] = torch.tensor([2.0, 1.0])
+    drawn = {pair(pool, faces.rows(slice(0, 1)), Pair(k=SIZE), (), table, seed)[0].index for seed in range(30)}
+    assert drawn == {4, 9}
 
 
 def test_faces_of_one_batch_get_different_people(pool: Pool, faces: Faces) -> None:
@@ -146,7 +163,7 @@ def test_the_face_by_key_is_one_of_the_nearest() -> None:
 
 def test_keys_spread_people_over_the_nearest_faces() -> None:
     """The secret decides, not the distance: over many keys every one of the eight nearest comes up."""
-    faces = {pair_person(row(0), Pair(k=2), bytes([i]), ()).index for i in range(120)}
+    faces = {pair_person(row(0), Pair(k=4), bytes([i]), ()).index for i in range(120)}
     assert faces == set(row(0).argsort()[:8].tolist())
 
 
@@ -155,11 +172,12 @@ def test_the_real_pairing_space_agrees_with_its_features(ready: Ready, generated
     pool, networks = ready.pool, ready.networks
     with torch.inference_mode():
         picture = networks.look(networks.generator.colour(pool.codes[:8, None].expand(-1, 16, -1)))
-        level = networks.features(picture)[2]
-        mine = generated.faces.features[2]
+        maps, vectors = networks.features.observe(picture)
+        level, mine = maps[2], generated.faces.features[2]
         mask = F.interpolate(ellipse(256), size=level.shape[-2:], mode="area")
         exact = torch.stack([((level - one).square().sum(dim=1, keepdim=True) * mask).sum(dim=(1, 2, 3))
                              for one in mine]) / mask.sum()  # [2, 8]
+        exact = exact + VECTOR_WEIGHT * torch.cdist(generated.faces.embedding, vectors).square()
     table = distances(pool, generated.faces, Pair(colour_weight=0.0))[:, :8]
     correlation = torch.corrcoef(torch.stack([exact.flatten(), table.flatten()]))[0, 1]
     assert correlation > 0.9

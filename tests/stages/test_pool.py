@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,7 +17,6 @@ import mien
 import mien.stages.pool as module
 from generated import Generated
 from mien.errors import OutputError
-from mien.losses import face_weight, pixel_distance
 from mien.models.features import ConvFeatures
 from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
@@ -30,14 +28,13 @@ from mien.stages.pool import (
     export_pool,
     load_pool,
     pool_key,
-    start_features,
 )
 from toys import ToyNetworks, toy_networks
 
 NAMES = list(Pool.__dataclass_fields__)
 
 
-def settings(size: int = 10, **changes: float) -> Settings:
+def settings(size: int = 10, **changes: float | str) -> Settings:
     """Smaller than a recipe may ask for."""
     return Settings().model_copy(update={"size": size, **changes})
 
@@ -66,7 +63,7 @@ def same(a: Pool, b: Pool) -> bool:
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in NAMES)
 
 
-def build(folder: Path, **changes: float) -> Pool:
+def build(folder: Path, **changes: float | str) -> Pool:
     return build_pool(toy_networks()[0], settings(**changes), folder, "key")
 
 
@@ -88,7 +85,9 @@ def test_the_same_settings_give_the_same_pool_and_others_do_not(tmp_path: Path) 
     one, two = build(tmp_path / "1"), build(tmp_path / "2")
     assert same(one, two)
     assert not torch.equal(build(tmp_path / "3", seed=1).codes, one.codes)
-    assert torch.allclose(build(tmp_path / "4", truncation=0.35).codes, 0.5 * one.codes, atol=1e-6)
+    for how in ("w", "whitened"):  # the toy's whitened codes are its w
+        nearer = build(tmp_path / how, truncation=0.35, truncation_space=how)
+        assert torch.allclose(nearer.codes, 0.5 * one.codes, atol=1e-6)
 
 
 KILLED = """
@@ -200,8 +199,8 @@ def test_the_reference_s_embeddings_are_of_the_full_picture_and_its_own_range(tm
 
 def test_pictures_may_lie_channels_last(tmp_path: Path) -> None:
     class Toy(ToyNetworks):
-        def look(self, wp: Tensor) -> Tensor:
-            return super().look(wp).contiguous(memory_format=torch.channels_last)
+        def look(self, wp: Tensor, size: int = 256) -> Tensor:
+            return super().look(wp, size).contiguous(memory_format=torch.channels_last)
 
     made = build_pool(Toy(), settings(), tmp_path / "last", "key")  # type: ignore[arg-type]
     assert torch.allclose(made.colours, build(tmp_path / "first").colours, atol=1e-3)
@@ -236,21 +235,8 @@ def test_the_key_names_everything_that_the_pool_comes_from() -> None:
     assert pool_key(Settings(), "weights") == base
     others = [pool_key(Settings(seed=1), "weights"), pool_key(Settings(size=64), "weights"),
               pool_key(Settings(truncation=0.71), "weights"), pool_key(Settings(reference=True), "weights"),
-              pool_key(Settings(), "other weights")]
-    assert len({base, *others}) == 6
-
-
-def test_regression_is_ridge_regression() -> None:
-    """The dual form equals the normal equations on standardised features."""
-    rng = np.random.RandomState(0)
-    x, y = rng.standard_normal((20, 7)), rng.standard_normal((20, 512))
-    mean, scale, weights, code = module._ridge(torch.tensor(x).float(), torch.tensor(y).float())
-    s = (x - x.mean(axis=0)) / x.std(axis=0, ddof=1)
-    unit = (s**2).sum(axis=1).mean()
-    normal = np.linalg.solve(s.T @ s + module.RIDGE * unit * np.eye(7), s.T @ (y - y.mean(axis=0)))
-    assert np.abs(weights.numpy() - normal).max() < 1e-5
-    assert np.abs(((x - mean.numpy()) * scale.numpy()) - s).max() < 1e-5
-    assert np.abs(code.numpy() - y.mean(axis=0)).max() < 1e-6
+              pool_key(Settings(truncation_space="w"), "weights"), pool_key(Settings(), "other weights")]
+    assert len({base, *others}) == 7
 
 
 def test_principal_directions_are_orthonormal_and_lossless_when_all_are_kept() -> None:
@@ -274,10 +260,19 @@ def test_real_pool_is_truncated_to_0_7(ready: Ready) -> None:
     generator = ready.networks.generator
     with torch.inference_mode():
         z = torch.randn(64, 512, generator=torch.Generator().manual_seed(0))
-        whole = generator.map(z) - generator.w_mean
-        kept = generator.colour(ready.pool.codes) - generator.w_mean
-    assert (kept.norm(dim=1) / whole.norm(dim=1) - 0.7).abs().max() < 1e-3
+        whole = generator.whiten(generator.map(z))
+    assert torch.allclose(ready.pool.codes, 0.7 * whole, atol=1e-3)
+
+
+def test_real_pool_can_be_truncated_in_w_as_the_paper_does(ready: Ready) -> None:
+    networks = ready.networks
+    z = torch.randn(4, 512, generator=torch.Generator().manual_seed(3))
+    codes = module._faces(networks, settings(truncation_space="w"), z)["codes"]
+    with torch.inference_mode():
+        whole = networks.generator.map(z) - networks.generator.w_mean
+        kept = networks.generator.colour(codes) - networks.generator.w_mean
     assert (kept - 0.7 * whole).abs().max() < 1e-2
+    assert not torch.allclose(codes, 0.7 * networks.generator.whiten(networks.generator.map(z)), atol=0.05)
 
 
 def test_real_identities_are_unit_vectors_or_nothing(ready: Ready) -> None:
@@ -293,28 +288,12 @@ def test_real_pool_is_used_as_it_was_built(ready: Ready) -> None:
     networks, pool = ready.networks, ready.pool
     with torch.inference_mode():
         image = networks.look(networks.generator.colour(pool.codes[:2, None].expand(-1, 16, -1)))
-        vectors = pool.vectors_of(networks.features.pairing(networks.features(image)))
+        vectors = pool.vectors_of(networks.features.pairing(*networks.features.observe(image)))
     assert (vectors - pool.vectors[:2]).norm(dim=1).max() < 0.02 * pool.vectors.norm(dim=1).mean()
     assert (colour_picture(image) - pool.colours[:2]).abs().max() < 0.01
 
 
-def test_real_start_is_nearer_to_strangers_than_the_mean(ready: Ready, generated: Generated) -> None:
-    networks, pool, faces = ready.networks, ready.pool, generated.faces
-    with torch.inference_mode():
-        guess = pool.start(faces.image, faces.features)
-        assert guess.shape == (2, 1, 512)
-        start, mean = guess.expand(-1, 16, -1), pool.start_code.expand(2, 16, -1)
-        weight = face_weight(faces, 0.25)
-        near, far = (pixel_distance(networks.look(networks.generator.colour(codes)), faces.image, weight)
-                     for codes in (start, mean))
-        spread = networks.generator.whiten_spread  # broad directions are what can be seen
-        closer, further = (((codes[:, 0] - generated.codes) * spread).norm(dim=1) for codes in (start, mean))
-    assert (near < far).all() and near.mean() < 0.9 * far.mean()
-    assert (closer < further).all()
-
-
-def test_features_for_pairing_and_start_do_not_depend_on_the_batch(networks: Networks, generated: Generated) -> None:
+def test_features_for_pairing_do_not_depend_on_the_batch(networks: Networks, generated: Generated) -> None:
     faces = generated.faces
-    alone = tuple(f[1:] for f in faces.features)
-    assert torch.equal(networks.features.pairing(faces.features)[1:], networks.features.pairing(alone))
-    assert torch.equal(start_features(faces.image, faces.features)[1:], start_features(faces.image[1:], alone))
+    alone = networks.features.pairing(tuple(f[1:] for f in faces.features), faces.embedding[1:])
+    assert torch.equal(networks.features.pairing(faces.features, faces.embedding)[1:], alone)

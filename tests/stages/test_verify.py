@@ -97,31 +97,31 @@ def test_one_face_that_cannot_be_judged_does_not_disturb_the_others() -> None:
 
 def test_a_face_is_found_again_in_its_place_only() -> None:
     judge = ColourJudge([face(11, 11), face(31, 10)])
-    again = find_again(networks_of(judge), PHOTO, [face(30, 10), face(10, 10), face(10, 35)])
+    again = find_again(networks_of(judge).detector, PHOTO, [face(30, 10), face(10, 10), face(10, 35)])
     assert again == [judge.found[1], judge.found[0], None]
 
 
 def test_of_two_in_its_place_the_one_that_covers_it_best() -> None:
     judge = ColourJudge([face(13, 10), face(10.5, 10), face(12, 12)])
-    assert find_again(networks_of(judge), PHOTO, [face(10, 10)]) == [judge.found[1]]
+    assert find_again(networks_of(judge).detector, PHOTO, [face(10, 10)]) == [judge.found[1]]
 
 
 def test_no_faces_are_no_trouble() -> None:
     networks = networks_of(ColourJudge())
     assert embed(networks, PHOTO, []).shape == (0, 128)
-    assert find_again(networks, PHOTO, []) == []
+    assert find_again(networks.detector, PHOTO, []) == []
     assert distances(networks, np.zeros((0, 128), np.float32), PHOTO, [], []).shape == (0,)
 
 
 def test_the_real_judge_knows_a_photo_from_itself_and_people_from_one_another(networks: Networks,
                                                                             generated: Generated) -> None:
     photo, there = generated.photos[0], [generated.found[0]]
-    found = find_again(networks, photo, there)
+    found = find_again(networks.detector, photo, there)
     assert found[0] is not None
     original = embed(networks, photo, there)
     assert float(distances(networks, original, photo, there, found)[0]) == 0.0
     stranger = generated.photos[1]
-    where = find_again(networks, stranger, there)
+    where = find_again(networks.detector, stranger, there)
     assert float(distances(networks, original, stranger, there, where)[0]) > 0.5
 
 

@@ -1,7 +1,8 @@
 """Which of CelebA's 40 attributes a face has, and what it looks like apart from who it is: the project's own networks.
 
 Two, trained apart by `training/attributes.py`. The attribute network (on EfficientNet-Lite0) is for anonymising:
-its maps for the attribute loss, its vector for pairing faces. The attribute judge (on EfficientNet-Lite1) only judges.
+its maps for the attribute loss, one of them and its vector for pairing faces. The attribute judge (on
+EfficientNet-Lite1) only judges.
 """
 
 from __future__ import annotations
@@ -53,10 +54,13 @@ class AttributeClassifier(nn.Module):
         """
         return load_into(cls(), path, "an attribute network", HINT).eval().requires_grad_(False)
 
+    def maps(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Aligned faces -> the trunk's maps at 56, 28, 14 and 7 px."""
+        return tuple(self.trunk(_resized(image)))
+
     def pooled(self, image: Tensor) -> Tensor:
         """Aligned faces -> features [B, 1280]."""
-        image = F.interpolate(image, size=(SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)
-        return self.trunk.head(image).mean(dim=(2, 3))
+        return self.trunk.head(_resized(image)).mean(dim=(2, 3))
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.as_tensor(self.classify(self.pooled(image)))
@@ -74,3 +78,11 @@ class AttributeNetwork(AttributeClassifier):
     def __init__(self) -> None:
         super().__init__()
         self.describe = nn.Linear(HEAD_CHANNELS, VECTOR)
+
+    def vector(self, last: Tensor) -> Tensor:
+        """The last of `maps` -> pairing vectors [B, 64]."""
+        return torch.as_tensor(self.describe(F.relu6(self.trunk.top(last)).mean(dim=(2, 3))))
+
+
+def _resized(image: Tensor) -> Tensor:
+    return F.interpolate(image, size=(SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)

@@ -14,10 +14,12 @@ from torch.nn import functional as F
 
 from mien.geometry import ellipse
 from mien.models.arcface import ArcFace, face_view
+from mien.models.attribute_network import AttributeNetwork
 from mien.models.resizing import fit_square
 from mien.models.vit import SIZE, VisionTransformer
 
 Maps = tuple[Tensor, ...]
+VECTOR_WEIGHT = 0.4  # of the attribute vector beside the map
 
 
 class Features(Protocol):
@@ -38,8 +40,8 @@ class Features(Protocol):
     def embed(self, image: Tensor, unscaled: bool = False) -> Tensor:
         """The embedding alone; `unscaled`: a picture in -1..1 is taken for one in 0..1, as the reference code does."""
 
-    def pairing(self, maps: Maps) -> Tensor:
-        """Maps -> [B, F]; squared Euclidean distances are attribute distances."""
+    def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
+        """What `observe` gave -> [B, F]; squared Euclidean distances are attribute distances."""
 
     def tokens(self, image: Tensor, raw: bool = False) -> Tensor:
         """Images -> unnormalised features [B, T, C] for the paper's loss; `raw`: fed without mean and deviation."""
@@ -58,7 +60,7 @@ class ConvFeatures:
         self.network = network
 
     def __call__(self, image: Tensor) -> Maps:
-        return self.observe(image)[0]
+        return tuple(F.normalize(one, dim=1) for one in self._maps(image))
 
     def observe(self, image: Tensor) -> tuple[Maps, Tensor]:
         maps = self._maps(image)
@@ -68,7 +70,7 @@ class ConvFeatures:
         del unscaled  # its input is in -1..1
         return self.observe(image)[1]
 
-    def pairing(self, maps: Maps) -> Tensor:
+    def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
         """The 14 px map within the face, scaled so that squared distances are means over it."""
         x = maps[2]  # [B, 112, 14, 14]
         mask = F.interpolate(ellipse(256), size=x.shape[-2:], mode="area")
@@ -80,6 +82,25 @@ class ConvFeatures:
 
     def _maps(self, image: Tensor) -> Maps:
         return self.network(F.interpolate(image, size=(224, 224), mode="bilinear", align_corners=False))
+
+
+class AttributeFeatures(ConvFeatures):
+    """The attribute network's maps, of the same blocks, and its vector."""
+
+    def __init__(self, network: AttributeNetwork) -> None:
+        super().__init__(network.maps)
+        self.attributes = network
+
+    def observe(self, image: Tensor) -> tuple[Maps, Tensor]:
+        maps = self._maps(image)
+        return tuple(F.normalize(one, dim=1) for one in maps), self.attributes.vector(maps[-1])
+
+    def _maps(self, image: Tensor) -> Maps:
+        return self.attributes.maps(image)
+
+    def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
+        """Shapes and places within the face, and which attributes it has."""
+        return torch.cat([super().pairing(maps, embedding), VECTOR_WEIGHT**0.5 * embedding], dim=1)
 
 
 class TokenFeatures:
@@ -103,7 +124,7 @@ class TokenFeatures:
     def embed(self, image: Tensor, unscaled: bool = False) -> Tensor:
         return torch.as_tensor(self.network(self.network.normalise(image if unscaled else (image + 1) / 2)))
 
-    def pairing(self, maps: Maps) -> Tensor:
+    def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
         return maps[1].flatten(1)
 
     def tokens(self, image: Tensor, raw: bool = False) -> Tensor:
@@ -130,7 +151,7 @@ class IdentityFeatures:
         del unscaled  # its input is in -1..1
         return torch.as_tensor(self.network(face_view(image)))
 
-    def pairing(self, maps: Maps) -> Tensor:
+    def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
         return maps[0].flatten(1)
 
     def tokens(self, image: Tensor, raw: bool = False) -> Tensor:

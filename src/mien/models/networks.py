@@ -14,7 +14,7 @@ from mien.models.generator import Generator
 from mien.models.judge import Judge
 from mien.records import Face, Pixels
 
-Encoder = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
+Encoder = Callable[[Tensor], Tensor]
 
 
 class Detector(Protocol):
@@ -48,24 +48,23 @@ class Networks:
     """Frozen networks: generator, cheap look at its picture, features, loss's recogniser, judge, detector.
 
     Attributes:
-        lens: W+ [B, L, 512] -> picture [B, 3, 256, 256], much cheaper than the whole.
+        lens: W+ [B, L, 512] and a size S, 256 or 128 -> picture [B, 3, S, S], much cheaper than the whole.
         precision: of the loss's networks and of the look, where their set knows another than float32.
-        encoder: aligned images [B, 3, 256, 256] and their features -> whitened codes [B, L, 512]; a set without
-            one starts inversion from the pool's regression.
+        encoder: aligned images [B, 3, 256, 256] -> whitened codes [B, L, 512], where inversion starts from.
     """
 
     generator: Generator
-    lens: Callable[[Tensor], Tensor]
+    lens: Callable[[Tensor, int], Tensor]
     features: Features
     recogniser: Recogniser
     judge: Judge
     detector: Detector
-    encoder: Encoder | None = None
+    encoder: Encoder
     precision: torch.dtype = torch.float32
 
-    def look(self, wp: Tensor) -> Tensor:
-        """W+ [B, L, 512] -> picture [B, 3, 256, 256] in about -1..1."""
-        return self.lens(wp)
+    def look(self, wp: Tensor, size: int = 256) -> Tensor:
+        """W+ [B, L, 512] -> picture [B, 3, size, size] in about -1..1; 128 is the cheaper size."""
+        return self.lens(wp, size)
 
     @torch.inference_mode()
     def render(self, wp: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mien.errors import ModelError, UsageError
 from mien.models.cache import sha256_of, weights_sha256
-from mien.models.features import ConvFeatures, Features, IdentityFeatures, TokenFeatures
+from mien.models.features import AttributeFeatures, Features, IdentityFeatures, TokenFeatures
 from mien.models.fetch import Progress, ensure
 from mien.models.importing import published_path, published_sha256, read_record
 from mien.models.judge import Judge
@@ -21,7 +21,7 @@ from mien.models.shipped import shipped_file
 from mien.models.yunet import YuNet
 
 _JUDGING = ("yunet", "dlib_resnet", "shape_predictor")
-MOBILE = ("mobilestylegan", "sface", "efficientnet_lite0", *_JUDGING)
+MOBILE = ("mobilestylegan", "sface", *_JUDGING)
 PUBLISHED_DETECTOR = ("s3fd", "fan")
 FEATURES = ("farl", "clip_vitb16", "clip_vitb32", "dino_vitb16", "arcface")
 
@@ -107,8 +107,9 @@ def model_set(models: str, features: str = "auto", detector: str = "yunet") -> M
     if detector != "yunet":
         raise UsageError(f"there is no detector {detector!r}", "the detectors are yunet and s3fd")
     if models == "mobile" and features == "auto":
-        return ModelSet("mobile", "efficientnet_lite0", MOBILE, (), ("image_head_256",),
-                        ("mobilestylegan", "image_head_256", "efficientnet_lite0", "sface", "yunet"))
+        return ModelSet("mobile", "attribute_network", MOBILE, (),
+                        ("image_head_256", "image_head_128", "encoder", "attribute_network"),
+                        ("mobilestylegan", "image_head_256", "attribute_network", "sface", "yunet"))
     if models == "falco" and features in ("auto", *FEATURES):
         chosen = "farl" if features == "auto" else features
         published = tuple(dict.fromkeys(("stylegan2_ffhq1024", "e4e", "arcface", chosen)))
@@ -119,7 +120,8 @@ def model_set(models: str, features: str = "auto", detector: str = "yunet") -> M
     raise UsageError(f"there is no model set {models!r}", "the sets are mobile and falco")
 
 
-def _judge(paths: dict[str, Path]) -> Judge:
+def load_judge(paths: dict[str, Path]) -> Judge:
+    """The identity judge of both sets, from `dlib_resnet` and `shape_predictor`."""
     from mien.models.dlib_resnet import DlibResNet
     from mien.models.shape_predictor import ShapePredictor
 
@@ -127,22 +129,31 @@ def _judge(paths: dict[str, Path]) -> Judge:
 
 
 def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dtype) -> Networks:
-    from mien.models.efficientnet_lite0 import EfficientNetLite0
-    from mien.models.image_head import ImageHead
+    from mien.models.attribute_network import AttributeNetwork
+    from mien.models.encoder import SIZE, Encoder
+    from mien.models.image_head import SHAPES, ImageHead
     from mien.models.mobilestylegan import MobileStyleGAN
     from mien.models.sface import SFace
 
     generator = MobileStyleGAN.from_file(paths["mobilestylegan"])
-    head = ImageHead.from_file(paths["image_head_256"], 256)
-    features = EfficientNetLite0.from_file(paths["efficientnet_lite0"])
+    heads = {size: ImageHead.from_file(paths[f"image_head_{size}"], size) for size in SHAPES}
+    features = AttributeFeatures(AttributeNetwork.from_file(paths["attribute_network"]))
     recogniser = SFace.from_file(paths["sface"])
-    for network in (generator, head, features, recogniser):
+    encoder = Encoder.from_file(paths["encoder"])
+    for network in (generator, recogniser):
         network.requires_grad_(False)
     middle = generator
     if precision is not torch.float32:
-        middle, head = generator.reduced(precision), head.reduced(precision)
-    return Networks(generator, lambda wp: head.look(middle, wp), ConvFeatures(features), recogniser, _judge(paths),
-                    detector, precision=precision)
+        middle, heads = generator.reduced(precision), {size: head.reduced(precision) for size, head in heads.items()}
+
+    def look(wp: Tensor, size: int) -> Tensor:
+        return heads[size].look(middle, wp)
+
+    def encode(image: Tensor) -> Tensor:
+        return encoder.encode(image, lambda codes: look(middle.colour(codes), SIZE))
+
+    return Networks(generator, look, features, recogniser, load_judge(paths),
+                    detector, encode, precision)
 
 
 def _load_falco(chosen: ModelSet, paths: dict[str, Path], detector: Detector, precision: torch.dtype) -> Networks:
@@ -157,9 +168,8 @@ def _load_falco(chosen: ModelSet, paths: dict[str, Path], detector: Detector, pr
     features: Features = (IdentityFeatures(recogniser) if chosen.features == "arcface"
                           else TokenFeatures(VisionTransformer.from_file(paths[chosen.features], precision)))
 
-    def encode(image: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
-        del maps
+    def encode(image: Tensor) -> Tensor:
         return generator.whiten(encoder(image))
 
-    return Networks(generator, lambda wp: generator(wp, 256, precision), features, recogniser, _judge(paths), detector,
-                    encode, precision)
+    return Networks(generator, lambda wp, size: generator(wp, size, precision), features, recogniser, load_judge(paths),
+                    detector, encode, precision)

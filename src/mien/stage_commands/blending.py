@@ -114,7 +114,7 @@ def _minded(data: bytes, new: list[_New], hidden: list[_Hidden], kit: Kit) -> tu
     decoded, threshold = decode_pixels(data), kit.recipe.verify.threshold
     faces = [row.face for row in new]
     originals = np.stack([row.original for row in new]) if new else np.zeros((0, 128), np.float32)
-    found = find_again(kit.networks, decoded, faces)
+    found = find_again(kit.networks.detector, decoded, faces)
     measured = distances(kit.networks, originals, decoded, faces, found, same_person(originals, threshold))
     everybody = kit.networks.detector.detect(decoded)
     for row, distance in zip(new, measured, strict=True):

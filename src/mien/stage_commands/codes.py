@@ -54,7 +54,7 @@ def invert_tray(folder: Path, kit: Kit, again: bool) -> None:
     for batch in _batches(kit, names, todo, "invert"):
         ready = kit.ready
         faces, records = _load(ready.networks, tray, batch)
-        found = invert(ready.networks, faces, ready.encoder, kit.recipe.invert)
+        found = invert(ready.networks, faces, kit.recipe.invert)
         for name, record, codes, error in zip(batch, records, found.codes, found.error, strict=True):
             write_picture(tray.path(name, INVERSION_LOOK), _look(ready.networks, codes))
             known = float(error) if error.isfinite() else None  # without steps nothing was measured
@@ -88,7 +88,7 @@ def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None 
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             others = set(used.values()) if kit.recipe.pair.unique else set()
             one, row = faces.rows(slice(i, i + 1)), rows(name) if rows else None
-            match = pair(ready.pool, one, kit.recipe.pair, others, row)[0]
+            match = pair(ready.pool, one, kit.recipe.pair, others, row, _seed(kit.recipe, [record]))[0]
             used[name] = match.index
             codes = ready.pool.codes[match.index].expand(ready.networks.generator.n_layers, -1)
             write_picture(tray.path(name, PAIR_LOOK), _look(ready.networks, codes))
@@ -128,9 +128,9 @@ def optimise_tray(folder: Path, kit: Kit, again: bool) -> None:
         ready, networks = kit.ready, kit.ready.networks
         faces, records = _load(networks, tray, batch)
         inverted = torch.stack([read_codes(tray.path(name, INVERSION), networks.generator) for name in batch])
-        paired = torch.stack([ready.pool.codes[_index(tray, kit, name, record)]
-                              for name, record in zip(batch, records, strict=True)])
-        done = optimise_faces(networks, faces, inverted, paired, kit.recipe.optimise, _seed(kit.recipe, records))
+        pairs = [_index(tray, kit, name, record) for name, record in zip(batch, records, strict=True)]
+        done = optimise_faces(networks, faces, inverted, ready.pool.codes[pairs], kit.recipe.optimise,
+                              _seed(kit.recipe, records), ready.pool.identities[pairs])
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             tray.keep(name, record.model_copy(update={
                 "similarity": float(done.similarity[i]), "steps": int(done.steps[i]),

@@ -78,7 +78,7 @@ def verify_tray(folder: Path, kit: Kit) -> None:
 def result_distance(networks: Networks, original: Floats, crop: Crop, face: Face, picture: Pixels) -> float:
     """The judge's distance of a new face, a picture [S, S, 3] of the whole crop, to its original's vector [1, 128]."""
     there = [face_in_crop(crop, face, len(picture))]
-    return float(distances(networks, original, picture, there, find_again(networks, picture, there))[0])
+    return float(distances(networks, original, picture, there, find_again(networks.detector, picture, there))[0])
 
 
 def face_in_crop(crop: Crop, face: Face, side: int) -> Face:

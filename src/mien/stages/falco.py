@@ -109,12 +109,13 @@ def optimise_as_published(networks: Networks, faces: Faces, inverted: Tensor, pa
     generator = networks.generator
     real, start = generator.colour(inverted), generator.colour(paired)
     codes: WPlus | StyleSpace
+    layers = settings.changed(inverted.shape[1])
     if settings.space == "s":
         if not isinstance(generator, StyleGAN2):
             raise UsageError("this generator has no S space", "take --models falco, or space = \"w+\"")
-        codes = StyleSpace(generator, real, start, settings.layers, networks.precision)
+        codes = StyleSpace(generator, real, start, layers, networks.precision)
     else:
-        codes = WPlus(networks, real, start, settings.layers)
+        codes = WPlus(networks, real, start, layers)
     image = (faces.image + 1) / 2 if settings.reference else faces.image
     goal = targets_of(networks, image, settings.reference)
     cosine, attribute = descend(networks, goal, codes, settings)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mien.losses import Faces, face_weight, feature_distance, identity_of, pixel_distance
-from mien.models.networks import Encoder, Networks
+from mien.losses import Faces, face_weight, feature_distance, identity_of, pixel_distance, shrunk
+from mien.models.networks import Networks
 from mien.recipe import Invert as Settings
+
+BETAS = (0.6, 0.9)  # Adam's: of so few steps none may be spent on waiting for its means
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Inversion:
     """Result of inversion.
 
     Attributes:
-        codes: [B, L, 512] whitened. error: [B] pixel distance to the real face. steps: taken.
+        codes: [B, L, 512] whitened. error: [B] pixel distance to the real face at the size looked at, infinite without
+        steps. steps: taken.
     """
 
     codes: Tensor
@@ -29,21 +32,22 @@ class Inversion:
     steps: int
 
 
-def invert(networks: Networks, faces: Faces, encoder: Encoder, settings: Settings) -> Inversion:
+def invert(networks: Networks, faces: Faces, settings: Settings) -> Inversion:
     """Find the codes of a batch of real faces, starting from the encoder's guess; the best step is kept.
 
     Args:
-        faces: aligned real faces, targets computed. encoder: guesses whitened codes, [B, L, 512] or [B, 1, 512].
-            With no steps its guess is the result.
+        faces: aligned real faces, targets computed. With no steps the guess is the result.
     """
     with torch.no_grad():
-        guess = encoder(faces.image, faces.features)
-        start = guess.expand(-1, networks.generator.n_layers, -1).clone()
+        start = networks.encoder(faces.image)
+    if not settings.steps:
+        return Inversion(start, torch.full((len(faces),), torch.inf), 0)
+    faces = shrunk(networks, faces, settings.size)
     shared = start.mean(dim=1, keepdim=True).requires_grad_()
     offsets = (start - shared.detach()).clone().requires_grad_()
     weight = face_weight(faces, settings.outside_weight)
     optimizer = torch.optim.Adam([{"params": [shared], "lr": settings.rate},
-                                  {"params": [offsets], "lr": settings.offset_rate}])
+                                  {"params": [offsets], "lr": settings.offset_rate}], betas=BETAS)
     best, best_loss = start.clone(), torch.full((len(faces),), torch.inf)
     error = torch.full((len(faces),), torch.inf)
     for step in range(settings.steps):
@@ -53,7 +57,7 @@ def invert(networks: Networks, faces: Faces, encoder: Encoder, settings: Setting
         optimizer.param_groups[1]["lr"] = 0.0 if step < settings.shared_steps else (
             settings.offset_rate * (1.0 if late < 0.85 else 0.5))
         codes = shared + offsets
-        image = networks.look(networks.generator.colour(codes))
+        image = networks.look(networks.generator.colour(codes), settings.size)
         pixels = pixel_distance(image, faces.image, weight)
         features = feature_distance(networks.features.weights, networks.features(image), faces.features)
         loss = pixels + settings.feature_weight * features

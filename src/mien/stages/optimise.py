@@ -1,7 +1,8 @@
 """Optimise: the latent code of a face that looks the same and is somebody else (FALCO, arXiv 2303.11296).
 
-The middle W+ layers start from the paired generated face and are moved until the recogniser no longer knows
-the person and the attributes are as near to the original as they get; all other layers stay the inversion's.
+The W+ layers start from the paired generated face and are moved until the recogniser no longer knows the person and
+takes the face for the paired one, and the attributes are as near to the original as they get. Layers left out stay the
+inversion's; the paper changes the middle ones only, but the others tell who somebody is as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.geometry import ellipse, jitter
-from mien.losses import VIEW, Faces, colour_distance, feature_distance, identity_of
+from mien.losses import VIEW, Faces, colour_distance, feature_distance, identity_of, shrunk
 from mien.models.networks import Networks
 from mien.recipe import Optimise as Settings
 
@@ -45,9 +46,13 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
     Args:
         inverted: [B, L, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces they start
             from. seed: of the jitter. target: [B, D] identities to become, or None for anybody else.
+
+    Raises:
+        UsageError: the generator has none of the layers.
     """
     rng = torch.Generator().manual_seed(seed)
-    layers = list(settings.layers)
+    faces = shrunk(networks, faces, settings.size)
+    layers = list(settings.changed(inverted.shape[1]))
     middle = (settings.pair_scale * paired[:, None]).repeat(1, len(layers), 1).requires_grad_()
     optimizer = torch.optim.Adam([middle], lr=settings.rate)
     best = inverted.clone()
@@ -82,13 +87,13 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
 def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: list[int], settings: Settings,
             rng: torch.Generator, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, cosine to the original and attribute distance, each [B]."""
-    image = networks.look(networks.generator.colour(codes))
+    image = networks.look(networks.generator.colour(codes), settings.size)
     face = ellipse(image.shape[-1]) * faces.inside
     vectors = identity_of(networks, image, jitter(faces.view, JITTER, VIEW, rng))
     cosine = (vectors * faces.identity).sum(dim=1)
     loss = settings.identity_weight * (cosine - settings.margin).clamp(min=0)
     if target is not None:
-        loss = loss + settings.identity_weight * (1 - (vectors * target).sum(dim=1))
+        loss = loss + settings.target_weight * (1 - (vectors * target).sum(dim=1))
     attribute = feature_distance(networks.features.weights, networks.features(image), faces.features, face)
     loss = loss + settings.attribute_weight * attribute
     loss = loss + settings.colour_weight * colour_distance(image, faces.image, face)

@@ -46,20 +46,24 @@ def attribute_distances(pool: Pool, faces: Faces, settings: Settings) -> Tensor:
 
 
 def pair(pool: Pool, faces: Faces, settings: Settings, used: Container[int],
-         table: Tensor | None = None) -> list[Match]:
-    """For each face: among the k nearest unused pool faces the one least like the person; of equals the first.
+         table: Tensor | None = None, seed: int = 0) -> list[Match]:
+    """For each face: of the k nearest unused pool faces the one least like the person (of equals the first), or any.
 
     Args:
+        seed: of what is drawn.
         used: pool faces not to be given; avoided unless all are used. table: [B, N] distances to go by, in place of
             those that the settings ask for.
     """
     table = distances(pool, faces, settings) if table is None else table
     taken: set[int] = set()
+    rng = torch.Generator().manual_seed(seed)
     matches = []
     for row, identity in zip(table, faces.identity, strict=True):
         near = _nearest(row, settings.k, used, taken)
-        likeness = pool.identities[near] @ identity
-        index = int(near[int(likeness.argmin())])
+        if settings.choice == "drawn":
+            index = int(near[int(torch.randint(len(near), (1,), generator=rng))])
+        else:
+            index = int(near[int((pool.identities[near] @ identity).argmin())])
         if settings.unique:
             taken.add(index)
         matches.append(Match(index=index, distance=float(row[index])))
@@ -76,12 +80,13 @@ def pair_person(row: Tensor, settings: Settings, key: bytes, used: Container[int
         row: [N] mean attribute distance of the person's faces to the pool's. used: pool faces that other
             people have.
     """
-    near = _nearest(row, 4 * settings.k, used, set())
+    near = _nearest(row, 2 * settings.k, used, set())
     index = min((int(i) for i in near), key=lambda i: hmac.digest(key, i.to_bytes(8, "big"), "sha256"))
     return Match(index=index, distance=float(row[index]))
 
 
 def _nearest(row: Tensor, k: int, used: Container[int], taken: set[int]) -> Tensor:
     order = row.argsort(stable=True)
+    order = order[row[order].isfinite()] if row.isfinite().any() else order  # not those whom nobody can tell
     free = list(islice((i for i in order.tolist() if i not in used and i not in taken), k))
     return torch.tensor(free) if free else order[:k]

@@ -1,9 +1,8 @@
-"""Pool: generated faces to pair with, and what they teach about the way from a picture to a code.
+"""Pool: generated faces to pair with.
 
 Built once per generator, seed, size and truncation. Each face is kept as its whitened code, a pairing vector,
-a small colour picture and its identity; pictures themselves are not kept. The first faces also fit two linear
-maps: the projection to pairing vectors (principal components) and the regression from features to codes that
-starts inversion.
+a small colour picture and its identity; pictures themselves are not kept. The first faces also fit the projection
+to pairing vectors (principal components).
 """
 
 from __future__ import annotations
@@ -31,13 +30,12 @@ from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
 from mien.records import Pixels
 
-FORMAT = 3
+FORMAT = 4
 BATCH = 8
 PART = 256  # faces a part file; a killed build loses at most one part
-FIT = 4096  # at most so many faces fit the linear maps
+FIT = 4096  # at most so many faces fit the projection
 PAIR_DIM = 256
 COLOUR_SIZE = 24
-RIDGE = 0.3  # relative to a kernel whose mean diagonal is one
 
 Progress = Callable[[int, int], None]
 
@@ -51,8 +49,6 @@ class Pool:
         embeddings: [N, E] the feature network's own, by which the paper pairs.
         identities: [N, D] the recogniser's unit vectors, zero where no face was found.
         pair_mean, pair_basis: [F], [F, D], pairing features to pairing vectors.
-        start_mean, start_scale, start_weights, start_code: the regression from features to codes; empty but for
-            the mean code where the set has an encoder.
     """
 
     codes: Tensor
@@ -62,10 +58,6 @@ class Pool:
     identities: Tensor
     pair_mean: Tensor
     pair_basis: Tensor
-    start_mean: Tensor
-    start_scale: Tensor
-    start_weights: Tensor
-    start_code: Tensor
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -80,17 +72,6 @@ class Pool:
         """What pairing sees of aligned faces [B, F] -> pairing vectors [B, D]."""
         return (pairing - self.pair_mean) @ self.pair_basis
 
-    def start(self, image: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        """The regression's whitened codes: aligned images [B, 3, 256, 256] and features -> [B, 1, 512]."""
-        x = (start_features(image, features) - self.start_mean) * self.start_scale
-        return (x @ self.start_weights + self.start_code)[:, None]
-
-
-def start_features(image: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-    """What the regression reads: deepest map, pooled middle map and a tiny picture: [B, F]."""
-    return torch.cat([features[3].flatten(1), 0.5 * F.avg_pool2d(features[2], 2).flatten(1),
-                      0.5 * F.interpolate(image, size=(16, 16), mode="area").flatten(1)], dim=1)
-
 
 def colour_picture(image: Tensor) -> Tensor:
     """[B, 3, 256, 256] -> [B, 3, 24, 24]."""
@@ -99,7 +80,7 @@ def colour_picture(image: Tensor) -> Tensor:
 
 def pool_key(settings: Settings, weights_hash: str) -> str:
     """Name of the pool of these settings by this generator (hash of the weights it was made with)."""
-    text = f"{FORMAT}:{weights_hash}:{settings.seed}:{settings.size}:{settings.truncation}:{settings.reference}"
+    text = f"{FORMAT}:{weights_hash}:{settings.model_dump_json()}"
     return f"pool-{settings.size}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -113,7 +94,7 @@ def load_pool(folder: Path, key: str) -> Pool | None:
 
 def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
                progress: Progress = lambda done, total: None) -> Pool:
-    """Generate the faces, fit the maps, save all under `folder`; goes on where a killed build stopped.
+    """Generate the faces, fit the projection, save all under `folder`; goes on where a killed build stopped.
 
     Args:
         progress: called with faces done and faces in all.
@@ -215,16 +196,21 @@ def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
 @torch.inference_mode()
 def _faces(networks: Networks, settings: Settings, z: Tensor) -> dict[str, Tensor]:
     generator = networks.generator
-    w = generator.truncate(generator.map(z), settings.truncation)
+    w = generator.map(z)
+    if settings.truncation_space == "whitened":
+        codes = settings.truncation * generator.whiten(w)
+        w = generator.colour(codes)
+    else:
+        w = generator.truncate(w, settings.truncation)
+        codes = generator.whiten(w)
     wp = w[:, None].expand(-1, generator.n_layers, -1)
     image = networks.look(wp)
     features, embedding = networks.features.observe(image)
     if settings.reference:
         embedding = networks.features.embed(networks.render(wp), unscaled=True)
-    start = start_features(image, features) if networks.encoder is None else image.new_zeros(len(image), 0)
-    return {"codes": generator.whiten(w), "colours": colour_picture(image).half(),
+    return {"codes": codes, "colours": colour_picture(image).half(),
             "embeddings": embedding, "identities": _identities(networks, image),
-            "pair": networks.features.pairing(features).half(), "start": start.half()}
+            "pair": networks.features.pairing(features, embedding).half()}
 
 
 def _identities(networks: Networks, image: Tensor) -> Tensor:
@@ -242,13 +228,10 @@ def _identities(networks: Networks, image: Tensor) -> Tensor:
 def _assemble(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     codes = torch.cat([part["codes"] for part in parts])
     pair = torch.cat([part["pair"] for part in parts])
-    start = torch.cat([part["start"] for part in parts])
     pair_mean, basis = _principal(pair[:FIT].float())
     vectors = torch.cat([(rows.float() - pair_mean) @ basis for rows in torch.split(pair, 1024)])
-    mean, scale, weights, code = _ridge(start[:FIT].float(), codes[:FIT])
     kept = {name: torch.cat([part[name] for part in parts]) for name in ("colours", "embeddings", "identities")}
-    return {"codes": codes, "vectors": vectors, **kept, "pair_mean": pair_mean, "pair_basis": basis.half(),
-            "start_mean": mean, "start_scale": scale, "start_weights": weights.half(), "start_code": code}
+    return {"codes": codes, "vectors": vectors, **kept, "pair_mean": pair_mean, "pair_basis": basis.half()}
 
 
 def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,17 +242,3 @@ def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
     keep = min(PAIR_DIM, len(x) - 1)
     values, vectors = values[-keep:].flip(0), vectors[:, -keep:].flip(1)
     return mean, (x.T @ (vectors / values.clamp(min=1e-9).sqrt()).float()).contiguous()
-
-
-def _ridge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ridge regression in its dual form: feature mean and scale, weights [F, 512], mean code [512]."""
-    code = y.mean(dim=0)
-    if x.shape[1] == 0:  # the set has an encoder
-        return x.new_zeros(0), x.new_zeros(0), x.new_zeros(0, y.shape[1]), code
-    mean, scale = x.mean(dim=0), 1 / x.std(dim=0).clamp(min=1e-4)
-    x = (x - mean) * scale
-    kernel = (x @ x.T).double()
-    unit = kernel.diagonal().mean()
-    ridge = RIDGE * torch.eye(len(x), dtype=torch.double)
-    alpha = torch.linalg.solve(kernel / unit + ridge, (y - code).double())
-    return mean, scale, (x.T @ alpha.float() / unit.float()).contiguous(), code

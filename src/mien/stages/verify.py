@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mien.models.networks import Networks
+from mien.models.networks import Detector, Networks
 from mien.records import Face, Floats, Pixels
 from mien.stages.detect import overlap
 
@@ -30,9 +30,9 @@ def nothing(networks: Networks) -> Floats:
     return np.asarray(embed(networks, black, [Face((60, 60, 136, 160), points, 1.0)])[0], dtype=np.float32)
 
 
-def find_again(networks: Networks, photo: Pixels, faces: list[Face]) -> list[Face | None]:
-    """For each face of the original photo the one that the detector finds in its place in the new photo."""
-    found = networks.detector.detect(photo)
+def find_again(detector: Detector, photo: Pixels, faces: list[Face]) -> list[Face | None]:
+    """For each face of the original photo the one that a detector finds in its place in the new photo."""
+    found = detector.detect(photo)
     out: list[Face | None] = []
     for face in faces:
         near = [(overlap(face.box, other.box), i) for i, other in enumerate(found)]
