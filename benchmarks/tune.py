@@ -61,8 +61,7 @@ class Tried(Pipeline):
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _invert(self, subjects: list[Subject], faces: Faces) -> None:
-        n_layers = self.networks.generator.n_layers
-        if len(self.recipe.optimise.changed(n_layers)) == n_layers:  # a guess alone, which costs nothing
+        if not self._inversion().steps:  # a guess alone, which costs nothing
             super()._invert(subjects, faces)
             return
         files = [self.folder / f"{subject.outcome.file}.pt" for subject in subjects]
@@ -70,8 +69,8 @@ class Tried(Pipeline):
             super()._invert(subjects, faces)
             for subject, file in zip(subjects, files, strict=True):
                 torch.save(subject.inverted, file)
-        for i, (subject, file) in enumerate(zip(subjects, files, strict=True)):
-            subject.inverted, subject.identity = torch.load(file), faces.identity[i]
+        for subject, file in zip(subjects, files, strict=True):
+            subject.inverted = torch.load(file)
 
 
 def sampled(data: Path, people: int, instruments: Instruments, split: str) -> Sample:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -127,6 +128,7 @@ def start(*command: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )
 
 

@@ -18,7 +18,6 @@ from mien.api import anonymize_dataset
 from mien.datasets.layouts import open_dataset
 from mien.errors import UsageError
 from mien.pipeline import Pipeline
-from mien.records import Match
 from tiny import ANNA, BERT, STUBBORN, TINY, call, photos_in, rows_in, save, squares
 
 DRAW: dict[str, Callable[..., Path]] = {"celebahq": drawn.celebahq, "celeba": drawn.celeba, "lfw": drawn.lfw,
@@ -136,9 +135,8 @@ def test_rows_of_a_photo_that_was_taken_away_go_too(brush: None, tmp_path: Path)
 def test_a_dataset_knows_who_is_who(brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two who look alike are two by the table, and one who looks like two people is one."""
     seen: dict[str, list[str]] = {}
-    monkeypatch.setattr("mien.run.faces_of", lambda *_: SimpleNamespace(identity=torch.eye(128)[:1]))
-    monkeypatch.setattr("mien.run.distances", lambda *_: torch.zeros(1, 4))
-    monkeypatch.setattr("mien.run.pair_person", lambda mean, recipe, key, used: Match(len(used), 0.0))
+    monkeypatch.setattr("mien.worker.faces_of", lambda networks, faces, crops: SimpleNamespace(
+        identity=torch.eye(128)[:1].repeat(len(faces), 1)))
 
     def remember(self: Pipeline, works: list[Any], really: Any = Pipeline.run) -> None:
         for work in works:

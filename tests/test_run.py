@@ -64,8 +64,8 @@ def test_every_face_is_changed_and_nothing_else(brush: None, tmp_path: Path) -> 
 
 def test_faces_are_aligned_as_the_recipe_says() -> None:
     for alignment, align in (("mirrored", align_mirrored), ("published", align_as_published)):
-        pipeline = Pipeline(tiny.square_ready().networks, None,  # type: ignore[arg-type]
-                            TINY.with_changes({"detect.alignment": alignment}))
+        ready = tiny.square_ready()
+        pipeline = Pipeline(ready.networks, ready.pool, TINY.with_changes({"detect.alignment": alignment}))
         photo = Photo("a.png", squares(ANNA), Encoding("PNG", "RGB"))
         (subject,) = pipeline.prepare(photo, pipeline.networks.detector.detect(photo.pixels)).subjects
         assert np.array_equal(subject.crop.pixels, align(photo.pixels, subject.face).pixels)
@@ -451,7 +451,7 @@ def test_a_real_face_that_only_the_second_search_finds_is_concealed(
     def forgetful(networks: Any, photo: Photo) -> list[Face]:
         return [face for face in detect(networks, photo) if face.box[0] + face.box[2] / 2 < 256]
 
-    monkeypatch.setattr("mien.run.detect", forgetful)
+    monkeypatch.setattr("mien.worker.detect", forgetful)
     photo = np.concatenate(portraits[:2], axis=1)
     save(tmp_path / "src" / "a.png", photo)
     summary = tiny.run(tmp_path / "src", tmp_path / "dst", ready=ready)

@@ -35,7 +35,7 @@ def finished(store: Store, *names: str) -> ShardResult:
     for name in names:
         (store.dst / os.fsdecode(name)).write_bytes(b"photo")
     result = ShardResult([outcome(name, person="person-1") for name in names], [Skipped("b", "why")],
-                         {name: name for name in names}, {"read": 0.5}, [3, 5], 1.5)
+                         {name: name for name in names}, {"read": 0.5}, 1.5)
     store.finish_shard(0, sources(*names), result)
     return result
 
@@ -144,7 +144,8 @@ def test_a_finished_shard_comes_back_as_it_was(opened: Store) -> None:
     back = opened.shard(0, sources(*names))
     assert back is not None and back.outputs == result.outputs and back.skipped == result.skipped
     assert [list(row.box) for row in back.outcomes] == [list(row.box) for row in result.outcomes]
-    assert (back.used, back.wall, back.stages) == (result.used, result.wall, result.stages)
+    assert (back.wall, back.stages) == (result.wall, result.stages)
+    assert opened.finished(0) == back
 
 
 def test_a_shard_of_other_photos_is_done_again(opened: Store) -> None:
@@ -183,7 +184,7 @@ def test_a_shard_whose_photo_is_gone_is_done_again(opened: Store) -> None:
 
 @pytest.mark.parametrize("change", [
     {"outcomes": None}, {"outcomes": [{"file": "a.png"}]}, {"outcomes": [1]}, {"skipped": [{"x": 1}]},
-    {"outputs": None}, {"outputs": []}, {"used": "absent"}])
+    {"outputs": None}, {"outputs": [1]}, {"wall": "absent"}])
 def test_a_damaged_shard_is_done_again(opened: Store, change: dict[str, Any]) -> None:
     finished(opened, "a.png")
     file = opened.work / "shards" / "000000.json"

@@ -115,11 +115,12 @@ def toy_faces(networks: Networks, codes: Tensor) -> Faces:
 
 def toy_pool(networks: Networks, count: int, seed: int = 6) -> Pool:
     """A pool of toy faces whose pairing space is a random projection."""
-    from mien.stages.pool import colour_picture
+    from mien.stages.pool import COLOUR_SIZE, colour_picture
 
     codes = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
     faces = toy_faces(networks, codes[:, None].repeat(1, N_LAYERS, 1))
     features = faces.pairing
     basis = _matrix(features.shape[1], 16, 9)
-    return Pool(codes, (features - features.mean(dim=0)) @ basis, colour_picture(faces.image), faces.embedding,
-                faces.identity, features.mean(dim=0), basis)
+    colours = torch.linalg.qr(_matrix(3 * COLOUR_SIZE**2, 200, 10)).Q
+    return Pool(codes, (features - features.mean(dim=0)) @ basis, colour_picture(faces.image).flatten(1) @ colours,
+                faces.embedding, faces.identity, features.mean(dim=0), basis, colours)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.datasets.layouts import open_dataset
+from mien.engines.choice import Crew
 from mien.errors import UsageError
 from mien.pipeline import Pipeline
 from mien.recipe import Recipe
 from mien.records import Encoding, Outcome, Photo, Pixels
-from mien.run import Event, Request, Run, Summary, check_folders
+from mien.request import Request, check_folders
+from mien.run import Event, Run, Summary
 from mien.setup import Ready, prepare
 from mien.stages.detect import detect
 
@@ -76,6 +78,7 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
                       work: str | Path | None = None, key: bytes | None = None,
                       only: Path | None = None, exclude: Path | None = None, keep_person: Path | None = None,
                       labels: Path | None = None, layout: str = "auto", subset: str | None = None,
+                      crew: Crew | None = None,
                       progress: Callable[[Event], None] = lambda event: None) -> Summary:
     """Anonymise a folder of photographs; call it again to go on where it stopped.
 
@@ -84,16 +87,19 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
             beside dst. key: secret for identity = "per-person". only, exclude: CSV of regions (file, x, y,
             width, height). keep_person: folder of reference photos of people who agreed. labels: CSV (file,
             person) or CelebA's identity file. layout: folder, celebahq, celeba, lfw or imagefolder; auto looks
-            for itself. subset: splits to anonymise, as in "train+val".
+            for itself. subset: splits to anonymise, as in "train+val". crew: who does it, by default this process;
+            `Crew(workers=4)` for several, `Crew("ray")` for a cluster.
 
     Raises:
         UsageError, ModelError, OutputError, FaceError: see `mien.errors`.
     """
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    if crew is not None:
+        crew.check()
     request = make_request(Path(src), Path(dst), chosen, Path(work) if work else None, key, only, exclude,
                            keep_person, labels, layout, subset)
     ready = _ready(request.recipe)
-    return Run(with_weights(request, ready), ready.networks, ready.pool).execute(progress)
+    return Run(with_weights(request, ready), ready.networks, ready.pool, crew).execute(progress)
 
 
 def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None, layout: str = "auto",
@@ -113,8 +119,9 @@ def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None
         Figures by set, group and name, see `mien.evaluation.metrics.METRICS`; it can write itself as JSON.
 
     Raises:
-        UsageError: folders without common photographs or faces, or an unknown judge, bound or attack.
-        ModelError: weights cannot be had.
+        UsageError: folders without common photographs or faces, an unknown judge, bound or attack, or two recipes of
+            one name.
+        ModelError: weights cannot be had. OutputError: work cannot be written, or another evaluation is at work in it.
     """
     from mien.evaluation.evaluate import BOUNDS, Question
     from mien.evaluation.evaluate import evaluate as answer

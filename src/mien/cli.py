@@ -61,6 +61,11 @@ def anonymize(
     exclude: Annotated[Path | None, typer.Option("--except", help="The same: all but these faces.")] = None,
     keep_person: Annotated[Path | None, typer.Option(help="Reference photos of people who agreed.")] = None,
     work: Annotated[Path | None, typer.Option(help="Private folder [DST.work].")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; with ray as many as the cluster has room for.")] = 0,
+    threads: Annotated[int, typer.Option(help="Of a worker [the machine's cores, shared out].")] = 0,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    rank: Annotated[int, typer.Option(help="Of this process among --world-size, under Slurm or torchrun.")] = 0,
+    world_size: Annotated[int, typer.Option(help="Processes that were started with the same arguments.")] = 1,
     forget: Annotated[bool, typer.Option("--forget", help="Delete WORK at the end.")] = False,
     with_originals: Annotated[bool, typer.Option(
         "--with-originals", help="Also write WORK/report.html with before/after pairs, for the owner's eyes.")] = False,
@@ -76,7 +81,10 @@ def anonymize(
         "seed": seed, "pool.seed": None, "identity": identity, "on_failure": on_failure}).with_settings(settings or ())
     key = _read_key(key_file)
     from mien.api import make_request, with_weights
+    from mien.engines.choice import Crew
 
+    crew = Crew(engine, workers, threads, rank, world_size)
+    crew.check()
     request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels, layout, subset)
     reporter = Reporter(quiet)
     chosen = request.recipe
@@ -86,7 +94,9 @@ def anonymize(
     from mien.store import Store
 
     with reporter.run() as progress:
-        summary = Run(with_weights(request, ready), ready.networks, ready.pool).execute(progress)
+        summary = Run(with_weights(request, ready), ready.networks, ready.pool, crew).execute(progress)
+    if crew.rank:
+        return  # the first reports
     write_report(request.dst / "report.html", summary, chosen)
     if with_originals and not forget:
         write_report(request.work / "report.html", summary, chosen, originals=request.src, results=request.dst)

@@ -55,11 +55,16 @@ class Reporter:
     @contextmanager
     def run(self) -> Iterator[Callable[[Event], None]]:
         """A listener for a run: photos done, faces a second, time left."""
-        begun = time.monotonic()
-        with self._counter("photos") as advance:
+        with ExitStack() as stack:
+            counters: dict[str, tuple[float, Callable[[int, int, str], None]]] = {}
+
             def listen(event: Event) -> None:
+                if event.what not in counters:
+                    stack.close()  # the part before is done
+                    counters[event.what] = time.monotonic(), stack.enter_context(self._counter(event.what))
+                begun, advance = counters[event.what]
                 speed = event.new_faces / max(time.monotonic() - begun, 1e-6)
-                advance(event.photos, event.total, f"{event.faces} faces, {speed:.2f} faces/s")
+                advance(event.photos, event.total, f"{event.faces} faces, {speed:.2f} faces/s" if event.faces else "")
 
             yield listen
 

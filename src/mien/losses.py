@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from mien.geometry import ellipse, view
 from mien.models.networks import Networks
 from mien.records import Crop, Face, Floats
-from mien.stages.align import from_photo, map_points
+from mien.stages.align import SIZE, from_photo, map_points
 
 SHRINKS = (1, 4, 16)  # of the pictures whose pixels are compared
 VIEW = 112  # the recognisers' input side
@@ -84,19 +84,24 @@ def shrunk(networks: Networks, faces: Faces, size: int) -> Faces:
     """The same faces as targets of a smaller look: their pictures `size` px wide, everything else seen in those."""
     if size == faces.image.shape[-1]:
         return faces
-    scale = faces.image.shape[-1] / size
-    image, inside = (F.interpolate(one, size=(size, size), mode="area") for one in (faces.image, faces.inside))
-    linear, offset = faces.view[:, :, :2], faces.view[:, :, 2:]
+    return targets(networks, *_smaller(faces.image, faces.inside, faces.view, size))
+
+
+def _smaller(image: Tensor, inside: Tensor, matrix: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    scale = image.shape[-1] / size
+    image, inside = (F.interpolate(one, size=(size, size), mode="area") for one in (image, inside))
+    linear, offset = matrix[:, :, :2], matrix[:, :, 2:]
     # Pixel i of the small picture has its middle at scale * i + (scale - 1) / 2 of the large one.
-    matrix = torch.cat([scale * linear, offset + linear.sum(dim=2, keepdim=True) * (scale - 1) / 2], dim=2)
-    return targets(networks, image, inside, matrix)
+    return image, inside, torch.cat([scale * linear, offset + linear.sum(dim=2, keepdim=True) * (scale - 1) / 2], dim=2)
 
 
 @torch.no_grad()
-def faces_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> Faces:
-    """Targets of a batch of faces from their crops of 256 px."""
+def faces_of(networks: Networks, faces: list[Face], crops: list[Crop], size: int = SIZE) -> Faces:
+    """Targets of a batch of faces from their crops of 256 px, seen at that size or at a smaller one."""
     image, matrix = _stacked(faces, crops)
     inside = torch.stack([torch.from_numpy(crop.inside).float()[None] for crop in crops])
+    if size < image.shape[-1]:
+        image, inside, matrix = _smaller(image, inside, matrix, size)
     return targets(networks, image, inside, matrix)
 
 

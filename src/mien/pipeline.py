@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,15 +16,17 @@ from mien.errors import FaceError
 from mien.losses import Faces, faces_of, identities_of
 from mien.models.networks import Networks
 from mien.models.stylegan2 import StyleGAN2
+from mien.recipe import Invert as InvertSettings
 from mien.recipe import Optimise, Recipe
 from mien.records import Crop, Face, Floats, Match, Outcome, Photo, Pixels
+from mien.seeds import seed_of
 from mien.stages.align_published import ALIGNERS
 from mien.stages.blend import Patch, blend
 from mien.stages.conceal import conceal
 from mien.stages.falco import optimise_as_published
 from mien.stages.invert import Inversion, invert
 from mien.stages.optimise import Optimised, optimise
-from mien.stages.pair import pair
+from mien.stages.pair import Free, pair
 from mien.stages.pool import Pool
 from mien.stages.render import render, render_styles
 from mien.stages.verify import distances, embed, find_again, nothing, same_person
@@ -38,7 +39,8 @@ class Subject:
     """One face on its way through the stages.
 
     Attributes:
-        fixed: pool face that its person always gets (per-person), or None.
+        fixed: pool face that its person always gets (per-person), or None. match: the one it starts from.
+        identity: the recogniser's unit vector [D] of the original.
         picture: the new face [1024, 1024, 3], once rendered.
     """
 
@@ -58,9 +60,10 @@ class Subject:
 
 @dataclass
 class Work:
-    """One photo with its faces: those to anonymise, those to conceal at once, those to leave."""
+    """One photo with the faces found in it: those to anonymise, those to conceal at once, those to leave."""
 
     photo: Photo
+    found: list[Face] = field(default_factory=list)
     subjects: list[Subject] = field(default_factory=list)
     concealed: list[tuple[Face, Outcome]] = field(default_factory=list)
     left: list[tuple[Face, Outcome]] = field(default_factory=list)
@@ -74,7 +77,11 @@ class Work:
 
 
 class Pipeline:
-    """Anonymises faces with one set of networks, one pool and one recipe; deterministic in these and the batches."""
+    """Anonymises faces with one set of networks, one pool and one recipe; deterministic in these and the batches.
+
+    Attributes:
+        free: pool faces for those who come without a match, or need another one.
+    """
 
     def __init__(self, networks: Networks, pool: Pool, recipe: Recipe) -> None:
         self.networks = networks
@@ -82,12 +89,12 @@ class Pipeline:
         self.recipe = recipe
         self.align = ALIGNERS[recipe.detect.alignment]
         self.nothing = nothing(networks)
-        self.used: set[int] = set()
+        self.free = Free(len(pool))
         self.seconds: dict[str, float] = {}
 
     def prepare(self, photo: Photo, faces: list[Face]) -> Work:
         """Cut the faces of a photo out; those too small for a generator are concealed."""
-        work = Work(photo)
+        work = Work(photo, faces)
         for i, face in enumerate(faces):
             outcome = Outcome(file=photo.name, face=i, box=face.box, points=face.points.tolist(), score=face.score,
                               status="anonymised")
@@ -130,10 +137,10 @@ class Pipeline:
     def _attempt(self, subjects: list[Subject], attempt: int) -> None:
         """One batch through invert, pair, optimise and render, harder at each attempt."""
         started = time.perf_counter()
-        faces = faces_of(self.networks, [s.face for s in subjects], [s.crop for s in subjects])
+        self._pair(subjects, another=attempt >= 2)
+        faces = faces_of(self.networks, [s.face for s in subjects], [s.crop for s in subjects], self._size(attempt))
         if attempt == 0:
             self._invert(subjects, faces)
-        self._pair(subjects, faces, another=attempt >= 2)
         settings = _harder(self.recipe.optimise, attempt, self.networks.generator.n_layers)
         if self.recipe.identity == "per-person":
             weight = max(settings.target_weight, settings.identity_weight)
@@ -142,7 +149,7 @@ class Pipeline:
         inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         start = torch.stack([self.pool.codes[s.match.index] for s in subjects if s.match])
         with self.timed("optimise"):
-            seed = self._seed(subjects, attempt)
+            seed = seed_of(self.recipe.seed, attempt, [(s.outcome.file, s.outcome.face) for s in subjects])
             done = optimise_faces(self.networks, faces, inverted, start, settings, seed, target)
         with self.timed("render"):
             pictures = render_faces(self.networks, done, settings)
@@ -151,35 +158,35 @@ class Pipeline:
             subject.picture, subject.codes = pictures[i], done.codes[i]
             _note(subject.outcome, done, i, share)
 
+    def _size(self, attempt: int) -> int:
+        """Of the pictures that an attempt looks at: all other sizes are shrunk from it."""
+        inverting = attempt == 0 and self._inversion().steps > 0
+        return max(self.recipe.optimise.size, self.recipe.invert.size if inverting else 0)
+
+    def _inversion(self) -> InvertSettings:
+        return self.recipe.inversion(self.networks.generator.n_layers)
+
     def _invert(self, subjects: list[Subject], faces: Faces) -> None:
         with self.timed("invert"):
-            settings, n_layers = self.recipe.invert, self.networks.generator.n_layers
-            if len(self.recipe.optimise.changed(n_layers)) == n_layers:  # nothing of it is left in the end
-                settings = settings.model_copy(update={"steps": 0})
-            result: Inversion = invert(self.networks, faces, settings)
+            result: Inversion = invert(self.networks, faces, self._inversion())
         for i, subject in enumerate(subjects):
-            subject.inverted, subject.identity = result.codes[i], faces.identity[i]
+            subject.inverted = result.codes[i]
             subject.outcome.steps += result.steps
 
-    def _pair(self, subjects: list[Subject], faces: Faces, another: bool) -> None:
-        for i, subject in enumerate(subjects):
-            if subject.match is not None and (subject.fixed is not None or not another):
-                continue  # a person's new face is the same in all photos, or none
-            if subject.match is None and subject.fixed is not None:
-                subject.match = subject.fixed
-            else:
-                one = faces.rows(slice(i, i + 1))
-                others = self.used if self.recipe.pair.unique else set()
-                with self.timed("pair"):
-                    subject.match = pair(self.pool, one, self.recipe.pair, others | subject.tried,
-                                         seed=self._seed([subject], 0))[0]
-            subject.tried.add(subject.match.index)
-            self.used.add(subject.match.index)
-
-    def _seed(self, subjects: list[Subject], attempt: int) -> int:
-        """The same faces get the same jitter whatever ran before them."""
-        text = "\0".join(f"{s.outcome.file}:{s.outcome.face}" for s in subjects)
-        return zlib.crc32(f"{self.recipe.seed}:{attempt}:{text}".encode("utf-8", "surrogateescape"))
+    def _pair(self, subjects: list[Subject], another: bool) -> None:
+        """Match those who have no match or need another one; a person's new face is the same in all photos, or none."""
+        waiting = [s for s in subjects if s.match is None or (another and s.fixed is None)]
+        if not waiting:
+            return
+        with self.timed("pair"):
+            seen = faces_of(self.networks, [s.face for s in waiting], [s.crop for s in waiting])
+            traits = self.pool.traits(seen)
+            for i, subject in enumerate(waiting):
+                subject.identity = seen.identity[i]
+                seed = seed_of(self.recipe.seed, 0, [(subject.outcome.file, subject.outcome.face)])
+                (subject.match,) = pair(self.pool, traits.rows(slice(i, i + 1)), self.recipe.pair, self.free, seed,
+                                        but=subject.tried)
+                subject.tried.add(subject.match.index)
 
     def _judge(self, work: Work, last: bool) -> None:
         """Blend, and let the judge decide about each new face where the photo will show it."""

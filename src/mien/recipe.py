@@ -153,6 +153,12 @@ class Recipe(_Table):
         """SHA-256 of the whole recipe, first 16 hex digits."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
+    def inversion(self, n_layers: int) -> Invert:
+        """How to invert for a generator of so many layers: where all change, nothing of it is left that steps would
+        mend."""
+        everything = len(self.optimise.changed(n_layers)) == n_layers
+        return self.invert.model_copy(update={"steps": 0}) if everything else self.invert
+
     @classmethod
     def load(cls, name: str) -> Recipe:
         """A preset by name ("default", "fast") or a TOML file by path.

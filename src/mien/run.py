@@ -1,69 +1,37 @@
-"""A whole folder: resume, shards, people, manifest, report. The pictures themselves are the pipeline's."""
+"""A whole dataset: resume, who starts from which pool face, manifest. What is done to the photos is the workers'."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import save
 
-from mien.consent import Consent, load_consent
-from mien.datasets.dataset import Dataset
-from mien.errors import OutputError, PhotoError, UsageError
-from mien.files import replace_file, stamp
-from mien.losses import faces_of
+from mien.engines import Engine, Here
+from mien.engines.choice import Crew
+from mien.engines.ranks import Ranks
+from mien.errors import OutputError
+from mien.matching import Matched, Matching, match_people, match_shards
 from mien.models.networks import Networks
-from mien.people import Gallery, Region, read_labels, read_regions
-from mien.photo_files import printable
-from mien.pipeline import Pipeline, Work
-from mien.recipe import Recipe
-from mien.records import Face, Match, Outcome, Photo, Skipped
-from mien.stages.detect import detect, overlap
-from mien.stages.export import encode_photo, write_bytes
-from mien.stages.pair import distances, pair_person
+from mien.people import read_labels
+from mien.records import Outcome, Skipped
+from mien.request import Request
+from mien.stages.pair import Free
 from mien.stages.pool import Pool
-from mien.stages.read import decode_pixels, read_photo
-from mien.store import SHARD, ShardResult, Store, write_errors
+from mien.store import SHARD, ShardResult, write_errors
+from mien.survey import Sources, Survey, digest_of
+from mien.worker import Task, Worker
 
-GROUP_PIXELS = 40_000_000  # photos held at once
-PERSON_FACES = 8  # faces a person's new face is chosen by
-REGION_OVERLAP = 0.2
-SEARCHES = 3  # of a finished photo; each may conceal more
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the owner asks of a run.
-
-    Attributes:
-        only, exclude: regions to anonymise alone, or to leave. keep_person: folder of reference photos.
-        dataset: SRC as it was read, with the layout and the subset that are asked for.
-        labels: file -> person, instead of the dataset's own. key: secret, for `per-person`.
-    """
-
-    src: Path
-    dst: Path
-    work: Path
-    recipe: Recipe
-    dataset: Dataset
-    only: Path | None = None
-    exclude: Path | None = None
-    keep_person: Path | None = None
-    labels: Path | None = None
-    key: bytes | None = None
-    weights: dict[str, str] = field(default_factory=dict)
+PATIENCE = 1800.0  # seconds without anything new by other ranks after which the first does what they left
 
 
 @dataclass
@@ -98,8 +66,13 @@ class Summary:
 
 @dataclass(frozen=True)
 class Event:
-    """Progress: photos done of all, faces done so far, and how many of them in this call."""
+    """Progress: photos done of all, faces done so far, and how many of them in this call.
 
+    Attributes:
+        what: is done to the photos, as it is shown.
+    """
+
+    what: str
     photos: int
     total: int
     faces: int
@@ -109,42 +82,22 @@ class Event:
 Progress = Callable[[Event], None]
 
 
-def check_folders(src: Path, dst: Path, work: Path, name: str = "WORK") -> None:
-    """Refuse folders that lie in one another; `name`: what the private one is called.
-
-    Raises:
-        UsageError: SRC does not exist, or DST or WORK would be read as photos or published by mistake.
-    """
-    try:
-        a, b, c = (path.resolve() for path in (src, dst, work))
-        there = src.exists()
-    except (OSError, RuntimeError) as error:  # links in a circle are a RuntimeError before Python 3.13
-        raise UsageError(f"cannot follow a folder's path: {error}", "check SRC, DST and --work") from error
-    if not there:
-        raise UsageError(f"{src} does not exist", "give a folder of photographs, or one photograph")
-    for inner, outer, words in ((b, a, "DST lies inside SRC"), (a, b, "SRC lies inside DST"),
-                                (c, a, f"{name} lies inside SRC"), (c, b, f"{name}, which is private, lies inside DST"),
-                                (b, c, f"DST lies inside {name}"), (a, c, f"SRC lies inside {name}")):
-        if inner == outer or outer in inner.parents:
-            raise UsageError(f"{words}: {inner}", "give folders beside one another")
-
-
 class Run:
-    """One run over a folder. `execute` does all that is missing and returns the summary of everything."""
+    """One run over a dataset. `execute` does all that is missing and returns the summary of everything.
 
-    def __init__(self, request: Request, networks: Networks, pool: Pool) -> None:
+    First every photo is looked at (survey), then all faces are matched with pool faces, then they are anonymised. The
+    matching is done here; the rest shard by shard, by the engine, in any order.
+    """
+
+    def __init__(self, request: Request, networks: Networks, pool: Pool, crew: Crew | None = None) -> None:
         self.request = request
         self.recipe = request.recipe
-        self.networks = networks
-        self.pipeline = Pipeline(networks, pool, request.recipe)
         self.pool = pool
-        self.root = request.dataset.root
-        self.only = _by_file(read_regions(request.only)) if request.only else None
-        self.exclude = _by_file(read_regions(request.exclude)) if request.exclude else {}
-        self.consent = load_consent(networks, request.keep_person) if request.keep_person else Consent()
+        self.worker = Worker(request, networks, pool)
+        self.crew = crew or Crew()
+        self.store = self.worker.store
+        self.near = networks.recogniser.same_person
         self.labels = read_labels(request.labels) if request.labels else request.dataset.people
-        self.people: dict[str, Match] = {}
-        self.who: dict[str, list[str]] = {}
 
     def execute(self, progress: Progress = lambda event: None) -> Summary:
         """Anonymise what is missing, then write manifest and run record.
@@ -152,30 +105,106 @@ class Run:
         Raises:
             UsageError, OutputError, FaceError: see errors.py. A bad photo raises nothing: it is skipped and listed.
         """
-        store, dataset = Store(self.request.dst, self.request.work), self.request.dataset
+        dataset, store = self.request.dataset, self.store
         summary = Summary(skipped=list(dataset.skipped), layout=dataset.layout, notes=list(dataset.notes))
-        with store.opened(self._question()):
-            names = store.files(dataset.names())
-            if self.recipe.identity == "per-person":
-                self._meet(names)
-            new_faces = 0
-            progress(Event(0, len(names), 0, 0))
-            for index, first in enumerate(range(0, len(names), SHARD)):
-                part = names[first : first + SHARD]
-                sources = {name: stamp(self.root / name) for name in part}  # taken before the photos are read
-                result = store.shard(index, sources)
-                if result is None:
-                    before = Event(first, len(names), summary.faces, new_faces)
-                    result = self._shard(store, index, part, partial(_tell, progress, before))
-                    store.finish_shard(index, sources, result)
-                    new_faces += len(result.outcomes)
-                self.pipeline.used.update(result.used)
-                summary.add(result)
-                progress(Event(first + len(part), len(names), summary.faces, new_faces))
+        with store.opened(self._question(), self.crew.rank if self.crew.size > 1 else None), self._engine():
+            shards = Shards(store.files(dataset.names()))
+            todo = [index for index in range(len(shards)) if store.shard(index, self._sources(shards[index])) is None]
+            if self.recipe.identity == "per-person" or self.recipe.pair.unique:
+                self._match(shards, todo, progress)
+            self._anonymise(shards, todo, progress)
+            if not self.engine.leads:
+                return summary
+            for index in range(len(shards)):
+                summary.add(store.finished(index))
             with write_errors(self.request.dst):
                 summary.notes += dataset.write_annotations(self.request.dst, summary.outputs)
             store.write_manifest(summary.outcomes, self._record(summary), self.recipe.hash)
         return summary
+
+    @contextmanager
+    def _engine(self) -> Iterator[None]:
+        self.engine: Engine = self.crew.open(self.request) or Here(self.worker)
+        if self.crew.size > 1:
+            self.engine = Ranks(self.engine, self.crew.rank, self.crew.size, self._there, PATIENCE)
+        try:
+            yield
+        finally:
+            self.engine.close()
+
+    def _there(self, task: Task) -> bool:
+        """Whether somebody has done a task."""
+        sources = self._sources(task.names)
+        if task.what == "survey":
+            return Survey.from_file(self.store.path("surveys", task.shard), sources) is not None
+        return self.store.shard(task.shard, sources) is not None
+
+    def _anonymise(self, shards: Shards, todo: list[int], progress: Progress) -> None:
+        missing = set(todo)
+        photos = sum(len(shards[index]) for index in range(len(shards)) if index not in missing)
+        faces = sum(len(self.store.finished(index).outcomes) for index in range(len(shards)) if index not in missing)
+        new = 0
+
+        def tell(part: int, part_faces: int) -> None:
+            progress(Event("photos", photos + part, shards.photos, faces + new + part_faces, new + part_faces))
+
+        tell(0, 0)
+        for task in self.engine.run((Task("anonymise", index, shards[index]) for index in todo), tell):
+            result = self.store.finished(task.shard)
+            photos, new = photos + len(task.names), new + len(result.outcomes)
+            if self.engine.leads:
+                self.store.note(task.shard, len(task.names), result)
+            tell(0, 0)
+
+    def _match(self, shards: Shards, todo: list[int], progress: Progress) -> None:
+        """Decide which pool face every face of the shards to be done starts from; what was decided before stays."""
+        people, before = self.recipe.identity == "per-person", Matching.from_file(self.store.matching)
+        digests = [digest_of(self._sources(shards[index])) for index in range(len(shards))]
+        kept = [index for index, digest in enumerate(digests) if before is not None and before.knows(index, digest)]
+        wanted = list(range(len(shards))) if people else sorted(set(todo) - set(kept))
+        if not set(todo) - set(kept):
+            return
+        self._survey(shards, wanted, progress)
+        matched: dict[int, Matched] = {index: before.of_shard(index) for index in kept} if before else {}
+        surveys = (self._surveyed(shards, index) for index in wanted)
+        if people:
+            known = dict(pair for matches, who in matched.values() for pair in zip(who, matches, strict=True))
+            key = self.request.key or b""
+            found: Iterable[Matched] = match_people(self.pool, self.recipe, surveys, known, key, self.near, self._label)
+        else:
+            free = Free(len(self.pool), (match.index for matches, _ in matched.values() for match in matches))
+            found = match_shards(self.pool, self.recipe, surveys, free)
+        matched |= zip(wanted, found, strict=True)
+        rows = [(digest, *matched[index]) if index in matched else (-1, [], []) for index, digest in enumerate(digests)]
+        with write_errors(self.request.work):
+            Matching.of(rows).write(self.store.matching)
+
+    def _survey(self, shards: Shards, wanted: Sequence[int], progress: Progress) -> None:
+        """Have the photos of shards looked at, where they were not."""
+        missing = [index for index in wanted if self._looked_at(shards, index) is None]
+        total, photos = sum(len(shards[index]) for index in missing), 0
+
+        def tell(part: int, faces: int) -> None:
+            progress(Event("photos looked at", photos + part, total, 0, 0))
+
+        for task in self.engine.run((Task("survey", index, shards[index]) for index in missing), tell):
+            photos += len(task.names)
+            tell(0, 0)
+
+    def _sources(self, names: Sequence[str]) -> Sources:
+        return {name: self.worker.source.stamp(name) for name in names}
+
+    def _looked_at(self, shards: Shards, index: int) -> Survey | None:
+        return Survey.from_file(self.store.path("surveys", index), self._sources(shards[index]))
+
+    def _surveyed(self, shards: Shards, index: int) -> Survey:
+        survey = self._looked_at(shards, index)
+        if survey is None:
+            raise OutputError("photographs were changed while they were looked at", "run the same command again")
+        return survey
+
+    def _label(self, name: str) -> str:
+        return self.labels.get(name) or self.labels.get(name.rsplit("/", 1)[-1], "")
 
     def _question(self) -> dict[str, Any]:
         request = self.request
@@ -184,157 +213,8 @@ class Run:
         return {"source": str(request.src.resolve()), "recipe": self.recipe.model_dump(mode="json"),
                 "layout": request.dataset.layout, "subset": request.dataset.subset,
                 "set of annotation files": request.dataset.digests,
-                "weights": request.weights, "files": files, "keep_person": self.consent.fingerprint,
+                "weights": request.weights, "files": files, "keep_person": self.worker.consent.fingerprint,
                 "key": hashlib.sha256(b"mien key check" + request.key).hexdigest() if request.key else ""}
-
-    def _shard(self, store: Store, index: int, names: Sequence[str],
-               tell: Callable[[int, int], None]) -> ShardResult:
-        """Do one shard; `tell` hears of photos and faces done after every group of photos but the last."""
-        started, result = time.perf_counter(), ShardResult()
-        before, used = dict(self.pipeline.seconds), set(self.pipeline.used)
-        latents: dict[str, torch.Tensor] = {}
-        begun = started
-        for group in self._groups(names, result):
-            self.pipeline.run(group)
-            for work in group:
-                self._export(work, result)
-            done = max(names.index(work.photo.name) for work in group) + 1
-            if done < len(names):
-                tell(done, len(result.outcomes))
-            _share_time([row for work in group for row in work.outcomes], time.perf_counter() - begun)
-            begun = time.perf_counter()
-            for work in group:
-                for subject in work.subjects:
-                    if subject.codes is not None and subject.inverted is not None:
-                        place = f"{names.index(subject.outcome.file)}.{subject.outcome.face}"
-                        latents[f"{place}.result"] = subject.codes.half()
-                        latents[f"{place}.inversion"] = subject.inverted.half()
-                        assert subject.match is not None
-                        latents[f"{place}.pair"] = torch.tensor(subject.match.index)
-        with write_errors(store.work):
-            replace_file(store.work / "latents" / f"{index:06d}.safetensors",
-                         lambda path: path.write_bytes(save(latents)))
-        result.stages = {stage: value - before.get(stage, 0.0) for stage, value in self.pipeline.seconds.items()}
-        result.used = sorted(self.pipeline.used - used)
-        result.wall = time.perf_counter() - started
-        return result
-
-    def _groups(self, names: Sequence[str], result: ShardResult) -> Iterator[list[Work]]:
-        """Photos together until their faces fill a batch or their pixels the memory."""
-        group: list[Work] = []
-        for name in names:
-            work = self._open(name, result)
-            if work is None:
-                continue
-            group.append(work)
-            faces = sum(len(one.subjects) for one in group)
-            if faces >= self.recipe.batch or sum(one.photo.pixels.size // 3 for one in group) > GROUP_PIXELS:
-                yield group
-                group = []
-        if group:
-            yield group
-
-    def _open(self, name: str, result: ShardResult) -> Work | None:
-        try:
-            with self.pipeline.timed("read"):
-                photo = read_photo(self.root / name, name)
-            with self.pipeline.timed("detect"):
-                faces = detect(self.networks, photo)
-        except PhotoError as error:
-            result.skipped.append(Skipped(name, error.message.removeprefix(f"{printable(name)}: ")))
-            return None
-        faces, extra = self._named(photo, faces)
-        work = self.pipeline.prepare(photo, faces)
-        for i, face in enumerate(extra, len(faces)):
-            outcome = Outcome(name, i, face.box, face.points.tolist(), face.score, "blurred",
-                              "named by the owner, no face found there")
-            work.concealed.append((face, outcome))
-        self._leave(work)
-        for subject in work.subjects:
-            people = self.who.get(name, [])
-            if subject.outcome.face < len(people):
-                subject.outcome.person = people[subject.outcome.face]
-                subject.fixed = self.people[subject.outcome.person]
-        return work
-
-    def _named(self, photo: Photo, faces: list[Face]) -> tuple[list[Face], list[Face]]:
-        """Faces found, and regions that the owner names (`--only`) where none was found: those are concealed."""
-        if self.only is None:
-            return faces, []
-        lost = [box for box in self.only.get(photo.name, []) if not any(_meets(box, face) for face in faces)]
-        return faces, [_region_face(box) for box in lost]
-
-    def _leave(self, work: Work) -> None:
-        """Take out the faces that the owner excludes and the people who agreed."""
-        name = work.photo.name
-        kept = self.consent.matches(self.networks, work.photo, [s.face for s in work.subjects])
-        stay = []
-        for subject, person in zip(work.subjects, kept, strict=True):
-            chosen = self.only is None or any(_meets(box, subject.face) for box in self.only.get(name, []))
-            outcome = subject.outcome
-            if not chosen or any(_meets(box, subject.face) for box in self.exclude.get(name, [])):
-                outcome.status, outcome.reason = "excluded", "left out by the owner's list"
-            elif person:
-                outcome.status, outcome.reason, outcome.person = "kept", "agreed", person
-            else:
-                stay.append(subject)
-                continue
-            work.left.append((subject.face, outcome))
-        work.subjects = stay
-
-    def _export(self, work: Work, result: ShardResult) -> None:
-        """Encode, decode, search again, write; a dropped photo is not written."""
-        data, suffix = self._encode(work)
-        for _ in range(SEARCHES):
-            if not self.pipeline.search_again(work, decode_pixels(data)):
-                break
-            data, suffix = self._encode(work)
-        name = work.photo.name + suffix
-        result.outcomes += work.outcomes
-        if any(row.status == "dropped" for row in work.outcomes):
-            result.skipped.append(Skipped(work.photo.name, "dropped: a face could not be anonymised"))
-            return
-        target = self.request.dst / name
-        if name != work.photo.name and (self.root / name).exists():
-            raise OutputError(f"{work.photo.name} would be written as {name}, which SRC has already", "rename one")
-        with self.pipeline.timed("write"), write_errors(self.request.dst):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(target, data)
-        result.outputs[work.photo.name] = name
-
-    def _encode(self, work: Work) -> tuple[bytes, str]:
-        assert work.pixels is not None and work.changed is not None
-        with self.pipeline.timed("encode"):
-            return encode_photo(work.photo, work.pixels, work.changed)
-
-    def _meet(self, names: Sequence[str]) -> None:
-        """Before anything is changed: who is in which photo, and which new face each person gets."""
-        gallery = Gallery(self.networks.recogniser.same_person)
-        rows: dict[str, list[torch.Tensor]] = {}  # each face's distances to the pool, a few kB
-        for name in names:
-            try:
-                photo = read_photo(self.root / name, name)
-                faces = detect(self.networks, photo)
-            except PhotoError:
-                continue
-            label, largest = self._label(name), max((face.box[2] * face.box[3] for face in faces), default=0)
-            self.who[name] = []
-            for face in faces:
-                target = faces_of(self.networks, [face], [self.pipeline.align(photo.pixels, face)])
-                labelled = label and face.box[2] * face.box[3] == largest
-                person = f"label:{label}" if labelled else gallery.assign(target.identity[0].numpy())
-                self.who[name].append(person)
-                known = rows.setdefault(person, [])
-                if len(known) < PERSON_FACES:
-                    known.append(distances(self.pool, target, self.recipe.pair)[0])
-        for person in sorted(rows):
-            mean = torch.stack(rows[person]).mean(dim=0)
-            self.people[person] = pair_person(mean, self.recipe.pair, self.request.key or b"",
-                                              self.pipeline.used)
-            self.pipeline.used.add(self.people[person].index)
-
-    def _label(self, name: str) -> str:
-        return self.labels.get(name) or self.labels.get(name.rsplit("/", 1)[-1], "")
 
     def _record(self, summary: Summary) -> dict[str, Any]:
         """`mien.json`: everything that decided the result, and the counts. Nothing of who the people are."""
@@ -343,42 +223,31 @@ class Run:
             "recipe": self.recipe.model_dump(mode="json"), "recipe_hash": self.recipe.hash,
             "weights_sha256": self.request.weights,
             **self.request.dataset.record(summary.outputs), "notes": summary.notes,
-            "threads": torch.get_num_threads(), "photos": summary.photos, "faces": summary.faces,
+            "threads": self.crew.threads or torch.get_num_threads(), "workers": self.engine.workers,
+            "photos": summary.photos, "faces": summary.faces,
             "statuses": dict(summary.statuses), "reasons": dict(summary.reasons),
             "stages": {name: round(value, 2) for name, value in summary.stages.items()}, "wall": round(summary.wall, 2),
             "skipped": [{"file": os.fsencode(s.file).decode("utf-8", "backslashreplace"), "reason": s.reason}
                         for s in summary.skipped]}
 
 
-def _tell(progress: Progress, before: Event, photos: int, faces: int) -> None:
-    progress(Event(before.photos + photos, before.total, before.faces + faces, before.new_faces + faces))
+@dataclass(frozen=True)
+class Shards:
+    """The photos of a run, cut into shards."""
 
+    names: list[str]
 
-def _share_time(outcomes: list[Outcome], seconds: float) -> None:
-    """Spread what a group of photos took besides its batches (reading, searching, blending, writing) over its faces."""
-    rest = seconds - sum(outcome.seconds for outcome in outcomes)
-    for outcome in outcomes:
-        outcome.seconds += rest / len(outcomes)
+    @property
+    def photos(self) -> int:
+        return len(self.names)
 
+    def __len__(self) -> int:
+        return -(-len(self.names) // SHARD)
 
-def _by_file(regions: list[Region]) -> dict[str, list[tuple[float, float, float, float]]]:
-    table: dict[str, list[tuple[float, float, float, float]]] = {}
-    for region in regions:
-        table.setdefault(region.file, []).append(region.box)
-    return table
-
-
-def _meets(box: tuple[float, float, float, float], face: Face) -> bool:
-    x, y, width, height = face.box
-    inside = box[0] <= x + width / 2 <= box[0] + box[2] and box[1] <= y + height / 2 <= box[1] + box[3]
-    return inside or overlap(box, face.box) >= REGION_OVERLAP
-
-
-def _region_face(box: tuple[float, float, float, float]) -> Face:
-    """A region as a face: points where a frontal face in that box would have them."""
-    x, y, width, height = box
-    places = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.78], [0.65, 0.78]])
-    return Face(box, (places * [width, height] + [x, y]).astype(np.float32), 0.0)
+    def __getitem__(self, index: int) -> tuple[str, ...]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return tuple(self.names[index * SHARD : (index + 1) * SHARD])
 
 
 def _digest(path: Path) -> str:

@@ -2,8 +2,11 @@
 
 WORK/run.json     what was asked for; another question needs another WORK
 WORK/files.json   the photos in their order; shards are runs of SHARD photos of it
-WORK/latents/     codes of each shard's faces
+WORK/surveys/     the faces of each shard's photos, as they were found
+WORK/matching.safetensors    which pool face each of them starts from
+WORK/latents/     codes of each shard's new faces
 WORK/shards/      a shard's results: written last, so that its presence means that its photos are in DST
+WORK/events.jsonl one line a shard, as it was finished
 WORK/lock         held while a run lives; the kernel lets go of it when the run dies
 """
 
@@ -14,22 +17,25 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.errors import OutputError, UsageError
 from mien.files import replace_file
+from mien.places import FolderSink, Sink
 from mien.records import Outcome, Skipped
+from mien.survey import Sources
 
 SHARD = 8  # photos
 
-Sources = dict[str, list[int] | None]  # name -> size and time of change, None where there is no such file
 PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)  # of write_bytes and replace_file
 
 MANIFEST = pa.schema([
@@ -45,57 +51,73 @@ class ShardResult:
     """What one shard did.
 
     Attributes:
-        outputs: source name -> name in DST of every photo written. seconds: photo -> whole time; stages: by stage.
-        used: pool faces given out, which later shards avoid.
+        outputs: source name -> name in DST of every photo written. stages: seconds by stage; wall: of all.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
-    used: list[int] = field(default_factory=list)
     wall: float = 0.0
 
 
 class Store:
     """The two folders of one run."""
 
-    def __init__(self, dst: Path, work: Path) -> None:
+    def __init__(self, dst: Path, work: Path, sink: Sink | None = None) -> None:
         self.dst = dst
         self.work = work
+        self.sink = sink or FolderSink(dst)
+
+    @property
+    def matching(self) -> Path:
+        """Where it stands which pool face each face starts from."""
+        return self.work / "matching.safetensors"
+
+    def path(self, kind: Literal["surveys", "latents"], index: int) -> Path:
+        """Where a shard's part lies."""
+        return self.work / kind / f"{index:06d}.safetensors"
 
     @contextmanager
-    def opened(self, question: dict[str, Any]) -> Iterator[Store]:
+    def opened(self, question: dict[str, Any], rank: int | None = None) -> Iterator[Store]:
         """Make or reopen both folders and hold the lock.
 
         Args:
             question: source, recipe and everything else that decides the result; a WORK answers one question.
+            rank: this process's number among those that share the run, or None where it is alone.
 
         Raises:
             UsageError: WORK belongs to another question. OutputError: DST has files that no run put there, a folder
                 cannot be written, or another run holds WORK.
         """
         with write_errors(self.work):
+            # In this order: of processes that share a run another may be the first, just now.
+            filled = self.dst.exists() and any(self.dst.iterdir())
             fresh = not (self.work / "run.json").exists()
-            if fresh and self.dst.exists() and any(self.dst.iterdir()):
+            if fresh and filled:
                 raise OutputError(f"{self.dst} is not empty and holds no run that could go on",
                                   "give a new or empty folder, or the --work of the run that filled it")
-            for folder in (self.work, self.work / "shards", self.work / "latents"):
+            for folder in (self.work, *(self.work / kind for kind in ("shards", "surveys", "latents"))):
                 folder.mkdir(parents=True, exist_ok=True)
             self.work.chmod(0o700)
             self.dst.mkdir(parents=True, exist_ok=True)
-        with self._lock():
+        with ExitStack() as locks:
+            if rank is None:
+                locks.enter_context(self._lock("lock", fcntl.LOCK_EX))
+                self._sweep()
+            else:
+                locks.enter_context(self._lock("lock", fcntl.LOCK_SH))
+                locks.enter_context(self._lock(f"lock.{rank}", fcntl.LOCK_EX))
             self._check(question, fresh)
-            self._sweep()
             yield self
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self, name: str, kind: int) -> Iterator[None]:
         with write_errors(self.work):
-            handle = (self.work / "lock").open("w")
+            handle = (self.work / name).open("w")
         with handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, kind | fcntl.LOCK_NB)
             except OSError as error:
                 raise OutputError(f"another run is at work in {self.work}", "wait for it, or stop it") from error
             yield
@@ -138,31 +160,46 @@ class Store:
         A shard whose photos changed or vanished since is taken back out of DST first: what was made of a photo that is
         no longer the same must not stay there.
         """
-        data = _read_json(self.work / "shards" / f"{index:06d}.json")
+        data = _read_json(self._marker(index))
         if not isinstance(data, dict):
             return None
         if data.get("sources") != sources:
-            self._withdraw(data.get("outputs"))
+            outputs = data.get("outputs")
+            with write_errors(self.dst):
+                for name in outputs.values() if isinstance(outputs, dict) else ():
+                    self.sink.remove(str(name))
             return None
-        try:
-            result = ShardResult([Outcome(**row) for row in data["outcomes"]],
-                                 [Skipped(**row) for row in data["skipped"]], data["outputs"], data["stages"],
-                                 data["used"], data["wall"])
-            return result if all((self.dst / name).is_file() for name in result.outputs.values()) else None
-        except (KeyError, TypeError, AttributeError):
-            return None
+        result = _result(data)
+        return result if result and all(self.sink.has(name) for name in result.outputs.values()) else None
 
-    def _withdraw(self, outputs: Any) -> None:
-        root = self.dst.resolve()
-        with write_errors(self.dst):
-            for name in outputs.values() if isinstance(outputs, dict) else ():
-                path = self.dst / str(name)
-                if root in path.resolve().parents:
-                    path.unlink(missing_ok=True)
+    def finished(self, index: int) -> ShardResult:
+        """The results of a shard that was just finished.
+
+        Raises:
+            OutputError: they are not there.
+        """
+        data = _read_json(self._marker(index))
+        result = _result(data) if isinstance(data, dict) else None
+        if result is None:
+            raise OutputError(f"{self._marker(index)} is gone or damaged", "run the same command again")
+        return result
+
+    def _marker(self, index: int) -> Path:
+        return self.work / "shards" / f"{index:06d}.json"
 
     def finish_shard(self, index: int, sources: Sources, result: ShardResult) -> None:
         """Mark a shard as done. Its photos must be in DST."""
         self.write_json(f"shards/{index:06d}.json", {"sources": sources, **asdict(result)})
+
+    def note(self, index: int, photos: int, result: ShardResult) -> None:
+        """Add a finished shard's line to the events."""
+        statuses = Counter(outcome.status for outcome in result.outcomes)
+        line = {"shard": index, "photos": photos, "faces": len(result.outcomes), "statuses": statuses,
+                "skipped": len(result.skipped), "seconds": round(result.wall, 3),
+                "stages": {stage: round(value, 3) for stage, value in result.stages.items()},
+                "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        with write_errors(self.work), (self.work / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def write_manifest(self, outcomes: Sequence[Outcome], run: dict[str, Any], recipe: str) -> None:
         """DST/mien.parquet, one row a face, and DST/mien.json, the run."""
@@ -188,6 +225,14 @@ def write_errors(folder: Path) -> Iterator[None]:
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             hint = "a file is where a folder is needed: choose another folder"
         raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}", hint) from error
+
+
+def _result(data: dict[str, Any]) -> ShardResult | None:
+    try:
+        return ShardResult([Outcome(**row) for row in data["outcomes"]], [Skipped(**row) for row in data["skipped"]],
+                           dict(data["outputs"]), dict(data["stages"]), float(data["wall"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _row(outcome: Outcome, recipe: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import mien
 import mien.stages.pool as module
 from generated import Generated
 from mien.errors import OutputError
+from mien.losses import targets
 from mien.models.features import ConvFeatures
 from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
@@ -75,7 +76,7 @@ def test_a_built_pool_is_one_file_that_reads_back(tmp_path: Path, counted: list[
     loaded = load_pool(tmp_path / "new" / "folder", "key")
     assert loaded is not None and same(built, loaded)
     assert len(built) == 10 and built.codes.shape == (10, 512) and built.identities.shape == (10, 128)
-    assert built.colours.shape == (10, 3, 24, 24) and built.vectors.shape == (10, 9)
+    assert built.colours.shape == built.vectors.shape == (10, 9)
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["key.safetensors"]
     assert counted == [2, 2, 2, 2, 2]
     assert steps == [(done, 10) for done in (2, 4, 6, 8, 10)]
@@ -241,7 +242,7 @@ def test_the_key_names_everything_that_the_pool_comes_from() -> None:
 
 def test_principal_directions_are_orthonormal_and_lossless_when_all_are_kept() -> None:
     x = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))
-    mean, basis = module._principal(x)
+    mean, basis = module._principal(x, 256)
     assert basis.shape == (40, 11)
     assert (basis.T @ basis - torch.eye(11)).abs().max() < 1e-4
     projected = (x - mean) @ basis
@@ -251,7 +252,7 @@ def test_principal_directions_are_orthonormal_and_lossless_when_all_are_kept() -
 
 
 def test_the_file_holds_no_pictures(tmp_path: Path) -> None:
-    """Nothing but the named tensors, the largest picture 24 px wide."""
+    """Nothing but the named tensors."""
     build(tmp_path)
     assert sorted(load_file(tmp_path / "key.safetensors")) == sorted(NAMES)
 
@@ -288,9 +289,38 @@ def test_real_pool_is_used_as_it_was_built(ready: Ready) -> None:
     networks, pool = ready.networks, ready.pool
     with torch.inference_mode():
         image = networks.look(networks.generator.colour(pool.codes[:2, None].expand(-1, 16, -1)))
-        vectors = pool.vectors_of(networks.features.pairing(*networks.features.observe(image)))
-    assert (vectors - pool.vectors[:2]).norm(dim=1).max() < 0.02 * pool.vectors.norm(dim=1).mean()
-    assert (colour_picture(image) - pool.colours[:2]).abs().max() < 0.01
+        seen = targets(networks, image, torch.ones(2, 1, 256, 256), torch.eye(2, 3).repeat(2, 1, 1))
+    traits = pool.traits(seen)
+    for now, kept in ((traits.vectors, pool.vectors), (traits.colours, pool.colours)):
+        assert (now - kept[:2]).norm(dim=1).max() < 0.02 * kept.norm(dim=1).mean()
+
+
+def test_later_faces_are_projected_as_the_first_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, and whether a build was stopped among them; only the fitting ones are kept raw."""
+    monkeypatch.setattr(module, "PART", 4)
+    monkeypatch.setattr(module, "FIT", 8)
+    few, many = build(tmp_path / "few", size=8), build(tmp_path / "many", size=20)
+    for name in ("codes", "vectors", "colours", "embeddings", "identities"):
+        assert torch.equal(getattr(few, name), getattr(many, name)[:8]), name
+    kept: list[set[str]] = []
+
+    def stop(done: int, total: int) -> None:
+        if done == 16:
+            kept.extend(set(load_file(path)) for path in sorted((tmp_path / "cut" / "key.parts").glob("0*")))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_pool(toy_networks()[0], settings(size=20), tmp_path / "cut", "key", stop)
+    assert ["pair" in names for names in kept] == [True, True, False] and "vectors" in kept[2]
+    assert same(build(tmp_path / "cut", size=20), many)
+
+
+def test_colours_of_the_real_pool_say_how_far_pictures_are_apart(ready: Ready) -> None:
+    networks, pool = ready.networks, ready.pool
+    with torch.inference_mode():
+        small = colour_picture(networks.look(networks.generator.colour(pool.codes[:16, None].expand(-1, 16, -1))))
+    exact, kept = torch.cdist(small.flatten(1), small.flatten(1)), torch.cdist(pool.colours[:16], pool.colours[:16])
+    assert (exact - kept).abs().max() < 0.02 * exact.max()
 
 
 def test_features_for_pairing_do_not_depend_on_the_batch(networks: Networks, generated: Generated) -> None:

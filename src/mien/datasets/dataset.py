@@ -14,6 +14,7 @@ from mien.datasets.tree import Tree
 from mien.errors import UsageError
 from mien.files import replace_file
 from mien.photo_files import printable
+from mien.places import FolderSource, Source
 from mien.records import Skipped
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -84,6 +85,11 @@ class Dataset:
     annotations: list[Annotation] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def source(self) -> Source:
+        """Where the photos come from."""
+        return FolderSource(self.root)
 
     def names(self) -> list[str]:
         """The photos of the subset."""

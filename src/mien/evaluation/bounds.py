@@ -31,7 +31,7 @@ from mien.stages.align import align
 from mien.stages.blend import Patch, blend
 from mien.stages.export import encode_photo, write_bytes
 from mien.stages.invert import invert
-from mien.stages.pair import pair
+from mien.stages.pair import Free, pair
 from mien.stages.read import read_photo
 from mien.stages.render import render
 
@@ -191,5 +191,6 @@ def _codes(kind: str, jobs: list[Job], ready: Ready, recipe: Recipe) -> Tensor:
     faces = faces_of(ready.networks, [job.face for job in jobs], [job.crop for job in jobs])
     if kind == "inversion":
         return invert(ready.networks, faces, recipe.invert).codes
-    nearest = [match.index for match in pair(ready.pool, faces, recipe.pair, set())]
+    pool = ready.pool
+    nearest = [match.index for match in pair(pool, pool.traits(faces), recipe.pair, Free(len(pool)))]
     return ready.pool.codes[nearest][:, None].expand(-1, ready.networks.generator.n_layers, -1)

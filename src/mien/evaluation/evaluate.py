@@ -25,7 +25,7 @@ from mien.evaluation.result import Figure, Groups, JudgeRecord, Result, SetResul
 from mien.evaluation.slices import SMALL, groups
 from mien.photo_files import printable
 from mien.recipe import Recipe
-from mien.run import check_folders
+from mien.request import check_folders
 from mien.setup import Ready, prepare
 
 TITLES = {"originals": "originals", "inversion": "inversion alone", "nearest": "nearest generated face",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mien.datasets.dataset import Dataset
 from mien.recipe import Recipe
-from mien.run import Event, Request, Run
+from mien.request import Request
+from mien.run import Event, Run
 from mien.setup import Ready
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,13 +16,14 @@ from mien.models.stylegan2 import StyleGAN2
 from mien.pipeline import optimise_faces
 from mien.recipe import Recipe
 from mien.records import Pixels
+from mien.seeds import seed_of
 from mien.setup import Ready, pool_name
 from mien.stage_commands.codes_file import read_codes, read_styles, write_codes
 from mien.stage_commands.embeddings import read_embeddings
 from mien.stage_commands.kit import Kit, check_out, check_png
 from mien.stages.export import write_bytes
 from mien.stages.invert import invert
-from mien.stages.pair import embedding_distances, pair
+from mien.stages.pair import Free, embedding_distances, pair
 from mien.stages.render import render, render_styles
 from mien.tray import (
     CROP,
@@ -79,17 +79,18 @@ def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None 
     tray.missing(names, CROP, "crop", "align PHOTO")
     old = {name: tray.record(name).pair for name in names}
     todo = _todo(names, lambda name: old[name] is not None, again)
-    used = {name: match.index for name, match in old.items() if match and name not in todo}
+    given = [match.index for name, match in old.items() if match and name not in set(todo) and kit.recipe.pair.unique]
+    free: Free | None = None
     rows = _rows(by, names, kit) if by else None
     for batch in _batches(kit, names, todo, "pair"):
         ready = kit.ready
         pool_key = pool_name(kit.recipe, ready.weights)
         faces, records = _load(ready.networks, tray, batch)
+        traits, free = ready.pool.traits(faces), free or Free(len(ready.pool), given)
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
-            others = set(used.values()) if kit.recipe.pair.unique else set()
-            one, row = faces.rows(slice(i, i + 1)), rows(name) if rows else None
-            match = pair(ready.pool, one, kit.recipe.pair, others, row, _seed(kit.recipe, [record]))[0]
-            used[name] = match.index
+            row = rows(name) if rows else None
+            match = pair(ready.pool, traits.rows(slice(i, i + 1)), kit.recipe.pair, free, _seed(kit.recipe, [record]),
+                         row)[0]
             codes = ready.pool.codes[match.index].expand(ready.networks.generator.n_layers, -1)
             write_picture(tray.path(name, PAIR_LOOK), _look(ready.networks, codes))
             found = Pairing(index=match.index, distance=match.distance, pool=pool_key)
@@ -245,8 +246,7 @@ def _index(tray: Tray, kit: Kit, name: str, record: Record) -> int:
 
 def _seed(recipe: Recipe, records: list[Record]) -> int:
     """The seed that a run's first attempt takes for the same faces of a flat folder."""
-    text = "\0".join(f"{Path(record.file).name}:{record.face}" for record in records)
-    return zlib.crc32(f"{recipe.seed}:0:{text}".encode("utf-8", "surrogateescape"))
+    return seed_of(recipe.seed, 0, [(Path(record.file).name, record.face) for record in records])
 
 
 def _conclude(kit: Kit, tray: Tray, what: str, names: list[str], todo: list[str], kind: str,

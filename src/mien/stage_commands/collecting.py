@@ -19,7 +19,8 @@ from mien.errors import OutputError, PhotoError, UsageError
 from mien.models.cache import sha256_of
 from mien.photo_files import printable
 from mien.records import Crop, Outcome, Pixels, Skipped
-from mien.run import check_folders, versions
+from mien.request import check_folders
+from mien.run import versions
 from mien.stage_commands.kit import Kit
 from mien.stage_commands.verdicts import face_in_crop, result_distance
 from mien.stages.conceal import conceal

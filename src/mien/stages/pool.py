@@ -1,14 +1,14 @@
 """Pool: generated faces to pair with.
 
-Built once per generator, seed, size and truncation. Each face is kept as its whitened code, a pairing vector,
-a small colour picture and its identity; pictures themselves are not kept. The first faces also fit the projection
-to pairing vectors (principal components).
+Built once per generator, seed, size and truncation. Each face is kept as its whitened code, a pairing vector, a
+vector of its colours and its identity; pictures themselves are not kept. The first faces also fit the projections to
+these vectors (principal components).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -23,18 +23,18 @@ from torch.nn import functional as F
 
 from mien.errors import OutputError
 from mien.files import replace_file
-from mien.geometry import to_pixels
-from mien.losses import identity_of, view_matrix
+from mien.geometry import ellipse, to_pixels
+from mien.losses import Faces, identity_of, view_matrix
 from mien.models.generator import DIM
 from mien.models.networks import Networks
 from mien.recipe import Pool as Settings
 from mien.records import Pixels
 
-FORMAT = 4
+FORMAT = 5
 BATCH = 8
 PART = 256  # faces a part file; a killed build loses at most one part
-FIT = 4096  # at most so many faces fit the projection
-PAIR_DIM = 256
+FIT = 2048  # at most so many faces fit the projections
+PAIR_DIM, COLOUR_DIM = 256, 64
 COLOUR_SIZE = 24
 
 Progress = Callable[[int, int], None]
@@ -45,10 +45,11 @@ class Pool:
     """N generated faces.
 
     Attributes:
-        codes: [N, 512] whitened. vectors: [N, D] pairing space. colours: [N, 3, 24, 24] in -1..1.
+        codes: [N, 512] whitened. vectors: [N, D] pairing space. colours: [N, C], colours within the face.
         embeddings: [N, E] the feature network's own, by which the paper pairs.
-        identities: [N, D] the recogniser's unit vectors, zero where no face was found.
-        pair_mean, pair_basis: [F], [F, D], pairing features to pairing vectors.
+        identities: [N, I] the recogniser's unit vectors, zero where no face was found.
+        pair_mean, pair_basis: [F], [F, D], pairing features to pairing vectors. colour_basis: [1728, C], small
+        pictures to colours.
     """
 
     codes: Tensor
@@ -58,6 +59,7 @@ class Pool:
     identities: Tensor
     pair_mean: Tensor
     pair_basis: Tensor
+    colour_basis: Tensor
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -68,14 +70,44 @@ class Pool:
         state = load_file(path)
         return cls(**{field.name: state[field.name].float() for field in fields(cls)})
 
-    def vectors_of(self, pairing: Tensor) -> Tensor:
-        """What pairing sees of aligned faces [B, F] -> pairing vectors [B, D]."""
-        return (pairing - self.pair_mean) @ self.pair_basis
+    def traits(self, faces: Faces) -> Traits:
+        """What pairing in this pool goes by, of aligned real faces."""
+        return Traits((faces.pairing - self.pair_mean) @ self.pair_basis,
+                      colour_picture(faces.image).flatten(1) @ self.colour_basis, faces.embedding, faces.identity)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What pairing goes by, of B real faces: see the pool's own.
+
+    Attributes:
+        vectors: [B, D]. colours: [B, C]. embeddings: [B, E]. identities: [B, I].
+    """
+
+    vectors: Tensor
+    colours: Tensor
+    embeddings: Tensor
+    identities: Tensor
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Those of all parts; parts without a face do not count."""
+        parts = [part for part in parts if len(part)] or parts[:1]
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def rows(self, which: Tensor | slice) -> Self:
+        """Some of them."""
+        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 def colour_picture(image: Tensor) -> Tensor:
-    """[B, 3, 256, 256] -> [B, 3, 24, 24]."""
-    return F.interpolate(image, size=(COLOUR_SIZE, COLOUR_SIZE), mode="area")
+    """[B, 3, 256, 256] -> [B, 3, 24, 24], weighted so that squared distances are means over the face."""
+    mask = F.interpolate(ellipse(256), size=(COLOUR_SIZE, COLOUR_SIZE), mode="area").sqrt()
+    weight = mask / mask.square().sum().sqrt() / 3**0.5
+    return F.interpolate(image, size=(COLOUR_SIZE, COLOUR_SIZE), mode="area") * weight
 
 
 def pool_key(settings: Settings, weights_hash: str) -> str:
@@ -103,22 +135,32 @@ def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
         OutputError: the folder cannot be written.
     """
     parts = folder / f"{key}.parts"
-    z = drawn(settings)
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        done: list[dict[str, Tensor]] = []
-        for first in range(0, settings.size, PART):
-            done.append(_part(networks, settings, z[first : first + PART], parts / f"{first:08d}.safetensors",
-                              partial(_report, progress, first, settings.size)))
-        state = _assemble(done)
+        state = _generated(networks, settings, parts, progress)
         replace_file(folder / f"{key}.safetensors", lambda path: _write(path, state))
         for path in parts.iterdir():
             path.unlink()
         parts.rmdir()
     except OSError as error:
         raise OutputError(f"cannot keep the pool in {folder}: {error.strerror or error}",
-                          "set MIEN_CACHE to a folder with room (about 100 MB)") from error
+                          "set MIEN_CACHE to a folder with room (about 10 kB a face)") from error
     return Pool.from_file(folder / f"{key}.safetensors")
+
+
+def _generated(networks: Networks, settings: Settings, parts: Path, progress: Progress) -> dict[str, Tensor]:
+    """All faces, as the pool keeps them; the first fit the projections for the others."""
+    z = drawn(settings)
+
+    def part(first: int, fit: Fit | None) -> dict[str, Tensor]:
+        return _part(networks, settings, z[first : first + PART], parts / f"{first:08d}.safetensors", fit,
+                     partial(_report, progress, first, settings.size))
+
+    firsts = range(0, settings.size, PART)
+    fitting = [part(first, None) for first in firsts if first < FIT]
+    fit = Fit.of(fitting)
+    done = [fit.projected(one) for one in fitting] + [part(first, fit) for first in firsts if first >= FIT]
+    return _joined(done) | {"pair_mean": fit.mean, "pair_basis": fit.basis, "colour_basis": fit.colours}
 
 
 @torch.inference_mode()
@@ -174,11 +216,12 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     path.write_bytes(save(tensors))  # safetensors' own writer hides that the disk is full from `except OSError`
 
 
-def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
+def _part(networks: Networks, settings: Settings, z: Tensor, path: Path, fit: Fit | None,
           progress: Callable[[int], None]) -> dict[str, Tensor]:
+    """Faces of a part, as they were before when they are there; projected at once where a fit is at hand."""
     try:
         part = load_file(path)
-        if len(part["codes"]) == len(z):
+        if len(part["codes"]) == len(z) and len(part["vectors" if fit else "pair"]) == len(z):
             progress(len(z))
             return part
     except (OSError, KeyError, SafetensorError):
@@ -187,8 +230,8 @@ def _part(networks: Networks, settings: Settings, z: Tensor, path: Path,
     for i in range(0, len(z), BATCH):
         rows.append(_faces(networks, settings, z[i : i + BATCH]))
         progress(min(i + BATCH, len(z)))
-    # safetensors takes rows in their plain order only; StyleGAN2's pictures come channels last.
-    part = {name: torch.cat([row[name] for row in rows]).contiguous() for name in rows[0]}
+    part = _joined(rows)
+    part = fit.projected(part) if fit else part
     replace_file(path, lambda target: _write(target, part))
     return part
 
@@ -208,7 +251,7 @@ def _faces(networks: Networks, settings: Settings, z: Tensor) -> dict[str, Tenso
     features, embedding = networks.features.observe(image)
     if settings.reference:
         embedding = networks.features.embed(networks.render(wp), unscaled=True)
-    return {"codes": codes, "colours": colour_picture(image).half(),
+    return {"codes": codes, "pictures": colour_picture(image).flatten(1).half(),
             "embeddings": embedding, "identities": _identities(networks, image),
             "pair": networks.features.pairing(features, embedding).half()}
 
@@ -224,21 +267,40 @@ def _identities(networks: Networks, image: Tensor) -> Tensor:
     return out
 
 
-@torch.inference_mode()
-def _assemble(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    codes = torch.cat([part["codes"] for part in parts])
-    pair = torch.cat([part["pair"] for part in parts])
-    pair_mean, basis = _principal(pair[:FIT].float())
-    vectors = torch.cat([(rows.float() - pair_mean) @ basis for rows in torch.split(pair, 1024)])
-    kept = {name: torch.cat([part[name] for part in parts]) for name in ("colours", "embeddings", "identities")}
-    return {"codes": codes, "vectors": vectors, **kept, "pair_mean": pair_mean, "pair_basis": basis.half()}
+@dataclass(frozen=True)
+class Fit:
+    """The projections, see `Pool`."""
+
+    mean: Tensor
+    basis: Tensor
+    colours: Tensor
+
+    @classmethod
+    @torch.inference_mode()
+    def of(cls, parts: list[dict[str, Tensor]]) -> Self:
+        """Fitted to the first faces."""
+        mean, basis = _principal(torch.cat([part["pair"] for part in parts])[:FIT].float(), PAIR_DIM)
+        pictures = torch.cat([part["pictures"] for part in parts])[:FIT].float()
+        return cls(mean, basis.half(), _principal(pictures, COLOUR_DIM)[1])
+
+    @torch.inference_mode()
+    def projected(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A part's faces as the pool keeps them."""
+        kept = {name: part[name] for name in ("codes", "embeddings", "identities")}
+        return kept | {"vectors": (part["pair"].float() - self.mean) @ self.basis.float(),
+                       "colours": part["pictures"].float() @ self.colours}
 
 
-def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    # safetensors takes rows in their plain order only; StyleGAN2's pictures come channels last.
+    return {name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}
+
+
+def _principal(x: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """Mean [F] and leading principal directions [F, D] of rows [N, F], through the N x N Gram matrix."""
     mean = x.mean(dim=0)
     x = x - mean
     values, vectors = torch.linalg.eigh((x @ x.T).double())
-    keep = min(PAIR_DIM, len(x) - 1)
+    keep = min(most, len(x) - 1)
     values, vectors = values[-keep:].flip(0), vectors[:, -keep:].flip(1)
     return mean, (x.T @ (vectors / values.clamp(min=1e-9).sqrt()).float()).contiguous()

@@ -1,0 +1,63 @@
+"""Which engine a run gets, from what the user says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from mien.engines import Engine
+from mien.errors import UsageError
+from mien.request import Request
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who is to do a run.
+
+    Attributes:
+        engine: local or ray. workers: processes; 0: as many as the cluster has room for, or one here. threads: of a
+            worker; 0: the machine's cores, shared out. rank, size: of this process among those that somebody else
+            starts with the same arguments.
+    """
+
+    engine: str = "local"
+    workers: int = 0
+    threads: int = 0
+    rank: int = 0
+    size: int = 1
+
+    def check(self) -> None:
+        """Refuse what cannot mean anything.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        if self.engine not in ENGINES:
+            raise UsageError(f"there is no engine {self.engine!r}", f"engines: {', '.join(ENGINES)}")
+        if min(self.workers, self.threads) < 0:
+            raise UsageError("--workers and --threads cannot be negative")
+        if not 0 <= self.rank < self.size:
+            raise UsageError(f"--rank {self.rank} of --world-size {self.size}",
+                             "ranks go from 0 to one less than the world's size")
+
+    def open(self, request: Request) -> Engine | None:
+        """The engine, its workers not yet started; None: this process does it all.
+
+        Raises:
+            UsageError: the engine is not installed.
+        """
+        if self.engine == "ray":
+            from mien.engines.ray import Ray
+
+            return Ray(request, self.workers or None, self.threads or 1)
+        if self.workers > 1:
+            from mien.engines.processes import Processes
+
+            return Processes(request, self.workers, self.threads or max(1, (os.cpu_count() or 1) // self.workers))
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        return None

@@ -1,0 +1,45 @@
+"""A worker in a process of its own: opened once, by request."""
+
+from __future__ import annotations
+
+import os
+import threading
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+
+import torch
+
+from mien.errors import ModelError
+from mien.memory import keep_freed_memory
+from mien.request import Request
+from mien.setup import prepare
+from mien.worker import Worker
+
+
+def open_worker(request: Request, threads: int) -> Worker:
+    """Load what a worker needs, in a process that does nothing else.
+
+    Args:
+        threads: of computing.
+
+    Raises:
+        ModelError: the weights here are not those of the run.
+    """
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    ready = prepare(request.recipe)
+    if ready.weights != request.weights:
+        raise ModelError("a worker has other weights than the run",
+                         "give all machines the same weights: mien models check")
+    return Worker(request, ready.networks, ready.pool)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it does, however that ends."""
+    parent = parent_process()
+    if parent is not None:
+        def watch() -> None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()

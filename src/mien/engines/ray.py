@@ -1,0 +1,76 @@
+"""A Ray cluster: tasks go to whichever machine has room; results are files, so SRC, DST and WORK are shared by all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from mien.engines.dispatch import WorkerDied, dispatch
+from mien.engines.opening import open_worker
+from mien.engines.processes import Opener
+from mien.errors import UsageError
+from mien.request import Request
+from mien.worker import Task, Tell, Worker
+
+
+class Ray:
+    """Tasks of Ray, one core (or `threads`) each; the driver holds no pictures.
+
+    Raises:
+        UsageError: Ray is not installed.
+    """
+
+    leads = True
+
+    def __init__(self, request: Request, workers: int | None = None, threads: int = 1,
+                 opener: Opener | None = None) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise UsageError("Ray is not installed", "run: pip install 'mien[ray]'") from error
+        self.ray: Any = ray
+        if not ray.is_initialized():
+            # RAY_ADDRESS names a cluster; without it one is started on this machine.
+            ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+        self.workers = workers or max(1, int(self.ray.cluster_resources().get("CPU", 1)) // threads)
+        opener = opener or partial(open_worker, request, threads)
+        self.opener = ray.put(opener)
+        self.key = os.urandom(8).hex()  # of this run, in processes that others may have used before
+        self.remote = ray.remote(num_cpus=threads, max_retries=0)(_do)
+
+    def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
+        yield from dispatch(tasks, self._submit, lambda: None, self.workers)
+
+    def _submit(self, task: Task) -> Future[None]:
+        answer: Future[None] = Future()
+        self.remote.remote(self.key, self.opener, task).future().add_done_callback(partial(self._pass_on, answer))
+        return answer
+
+    def _pass_on(self, answer: Future[None], future: Future[None]) -> None:
+        error = future.exception()
+        if answer.cancelled():
+            return
+        if error is None:
+            answer.set_result(None)
+        elif isinstance(error, self.ray.exceptions.RayTaskError):
+            answer.set_exception(error.cause or error)  # what the task itself raised
+        else:
+            answer.set_exception(WorkerDied(type(error).__name__))
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        self.ray.shutdown()
+
+
+_workers: dict[str, Worker] = {}
+
+
+def _do(key: str, opener: Opener, task: Task) -> None:
+    """In a process of Ray: the worker stays for the next task."""
+    if key not in _workers:
+        _workers.clear()
+        _workers[key] = opener()
+    _workers[key].do(task)

@@ -1,0 +1,161 @@
+"""Which pool face each face of a run starts from: decided once for all, before the first is changed.
+
+So shards need nothing of each other: they may be done in any order, on any number of machines, with the same result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mien.files import replace_file
+from mien.people import Gallery
+from mien.recipe import Recipe
+from mien.records import Match
+from mien.seeds import seed_of
+from mien.stages.pair import Free, distances, pair, pair_person
+from mien.stages.pool import Pool, Traits
+from mien.survey import Survey
+
+BLOCK = 256  # faces whose distances are held at once
+PERSON_FACES = 8  # faces a person's new face is chosen by
+
+Matched = tuple[list[Match], list[str]]  # a shard's faces: the match of each, and its person where somebody asks
+
+
+@dataclass(frozen=True)
+class Matching:
+    """The pool faces of all shards' faces to be anonymised, shard after shard.
+
+    Attributes:
+        digests: [S] int64, of the shards' surveys; -1: none. firsts: [S + 1] int64, where each shard's faces begin.
+        indices, distances: [F] int64 and float32, see `Match`. people: [F] int64 of `names`, or empty.
+    """
+
+    digests: Tensor
+    firsts: Tensor
+    indices: Tensor
+    distances: Tensor
+    people: Tensor
+    names: list[str]
+
+    @classmethod
+    def of(cls, shards: Sequence[tuple[int, list[Match], list[str]]]) -> Self:
+        """Of each shard its survey's digest, and its faces' matches and people (none where nobody asks)."""
+        matches = [match for _, some, _ in shards for match in some]
+        people = [person for _, _, some in shards for person in some]
+        names = sorted(set(people))
+        place = {name: i for i, name in enumerate(names)}
+        return cls(torch.tensor([digest for digest, _, _ in shards], dtype=torch.int64),
+                   torch.tensor([0, *(len(some) for _, some, _ in shards)], dtype=torch.int64).cumsum(0),
+                   torch.tensor([match.index for match in matches], dtype=torch.int64),
+                   torch.tensor([match.distance for match in matches], dtype=torch.float32),
+                   torch.tensor([place[person] for person in people], dtype=torch.int64), names)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self | None:
+        """What was decided before, or None where nothing readable is there."""
+        try:
+            with safe_open(path, "pt") as file:
+                return cls(**{name: file.get_tensor(name) for name in _TENSORS},
+                           names=json.loads(file.metadata()["names"]))
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write it whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        data = save({name: getattr(self, name) for name in _TENSORS}, {"names": json.dumps(self.names)})
+        replace_file(path, lambda file: file.write_bytes(data))
+
+    def knows(self, shard: int, digest: int) -> bool:
+        """Whether this shard was matched, in this state."""
+        return shard < len(self.digests) and int(self.digests[shard]) == digest
+
+    def of_shard(self, shard: int) -> Matched:
+        """Matches of a shard's faces, and who they are."""
+        here = slice(int(self.firsts[shard]), int(self.firsts[shard + 1]))
+        matches = [Match(index, distance) for index, distance in
+                   zip(self.indices[here].tolist(), self.distances[here].tolist(), strict=True)]
+        return matches, [self.names[i] for i in self.people[here].tolist()]
+
+
+_TENSORS = tuple(field.name for field in fields(Matching) if field.name != "names")
+
+
+def match_shards(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], free: Free) -> Iterator[Matched]:
+    """Match the faces of shards, in their order: each with a pool face that no other has.
+
+    Args:
+        surveys: of the shards; drawn one by one. free: the pool faces to choose from; those given are taken out.
+    """
+    for part in _blocks(surveys):
+        rows: Iterator[Tensor] = iter(())
+        if any(len(survey.traits) for survey in part):
+            rows = iter(distances(pool, Traits.joined([survey.traits for survey in part]), recipe.pair))
+        for survey in part:
+            names = list(survey.sources)
+            yield [pair(pool, survey.traits.rows(slice(i, i + 1)), recipe.pair, free, table=next(rows)[None],
+                        seed=seed_of(recipe.seed, 0, [(names[place], number)]))[0]
+                   for i, (place, number) in enumerate(survey.numbers())], []
+
+
+def match_people(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], matches: dict[str, Match], key: bytes,
+                 near: float, label: Callable[[str], str]) -> list[Matched]:
+    """Match people: one pool face for all of a person's faces, by a secret key.
+
+    Args:
+        surveys: of all shards, in their order; drawn one by one. matches: of people known from before, who keep them;
+            those of new people are added. near: cosine from which on two faces are one person's. label: photo -> who
+            its largest face is, or "".
+
+    Returns:
+        Of each shard.
+    """
+    gallery, known, who = Gallery(near), dict[str, list[Traits]](), list[list[str]]()
+    for survey in surveys:
+        people = _people(survey, gallery, label)
+        who.append(people)
+        for i, person in enumerate(people):
+            rows = known.setdefault(person, [])
+            if len(rows) < PERSON_FACES:
+                rows.append(survey.traits.rows(slice(i, i + 1)))
+    free = Free(len(pool), (match.index for match in matches.values()))
+    for person in sorted(set(known) - set(matches)):
+        mean = distances(pool, Traits.joined(known[person]), recipe.pair).mean(dim=0)
+        matches[person] = pair_person(mean, recipe.pair, key, free)
+    return [([matches[person] for person in people], people) for people in who]
+
+
+def _people(survey: Survey, gallery: Gallery, label: Callable[[str], str]) -> list[str]:
+    """Who the shard's faces to be anonymised are: a photo's label is its largest face's."""
+    areas, names = survey.boxes[:, 2] * survey.boxes[:, 3], list(survey.sources)
+    people = []
+    for face, identity in zip(survey.chosen.tolist(), survey.traits.identities, strict=True):
+        place = int(survey.photos[face])
+        named, largest = label(names[place]), areas[survey.photos == place].max()
+        people.append(f"label:{named}" if named and areas[face] == largest else gallery.assign(identity.numpy()))
+    return people
+
+
+def _blocks(surveys: Iterable[Survey]) -> Iterator[list[Survey]]:
+    part: list[Survey] = []
+    for survey in surveys:
+        part.append(survey)
+        if sum(len(one.traits) for one in part) >= BLOCK:
+            yield part
+            part = []
+    if part:
+        yield part
+

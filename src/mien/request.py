@@ -1,0 +1,59 @@
+"""What the owner asks of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mien.datasets.dataset import Dataset
+from mien.errors import UsageError
+from mien.places import FolderSink, Sink
+from mien.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the owner asks of a run.
+
+    Attributes:
+        only, exclude: regions to anonymise alone, or to leave. keep_person: folder of reference photos.
+        dataset: SRC as it was read, with the layout and the subset that are asked for.
+        labels: file -> person, instead of the dataset's own. key: secret, for `per-person`.
+    """
+
+    src: Path
+    dst: Path
+    work: Path
+    recipe: Recipe
+    dataset: Dataset
+    only: Path | None = None
+    exclude: Path | None = None
+    keep_person: Path | None = None
+    labels: Path | None = None
+    key: bytes | None = None
+    weights: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sink(self) -> Sink:
+        """Where the photographs go."""
+        return FolderSink(self.dst)
+
+
+def check_folders(src: Path, dst: Path, work: Path, name: str = "WORK") -> None:
+    """Refuse folders that lie in one another; `name`: what the private one is called.
+
+    Raises:
+        UsageError: SRC does not exist, or DST or WORK would be read as photos or published by mistake.
+    """
+    try:
+        a, b, c = (path.resolve() for path in (src, dst, work))
+        there = src.exists()
+    except (OSError, RuntimeError) as error:  # links in a circle are a RuntimeError before Python 3.13
+        raise UsageError(f"cannot follow a folder's path: {error}", "check SRC, DST and --work") from error
+    if not there:
+        raise UsageError(f"{src} does not exist", "give a folder of photographs, or one photograph")
+    for inner, outer, words in ((b, a, "DST lies inside SRC"), (a, b, "SRC lies inside DST"),
+                                (c, a, f"{name} lies inside SRC"), (c, b, f"{name}, which is private, lies inside DST"),
+                                (b, c, f"DST lies inside {name}"), (a, c, f"SRC lies inside {name}")):
+        if inner == outer or outer in inner.parents:
+            raise UsageError(f"{words}: {inner}", "give folders beside one another")

@@ -1,0 +1,107 @@
+"""A shard's survey: which faces its photos have and what pairing goes by, before any of them is changed."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mien.files import replace_file
+from mien.records import Face
+from mien.stages.pool import Traits
+
+Sources = dict[str, list[int] | None]  # photo -> size and time of change, None where there is no such file
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The F faces of one shard's photos, S of them to be anonymised.
+
+    Attributes:
+        sources: all photos of the shard, as they were. read: those that could be read.
+        photos: [F] int64, the place of each face's photo in the shard. boxes: [F, 4] float64. points: [F, 5, 2].
+        scores: [F] float64. chosen: [S] int64, faces to be anonymised. traits: theirs.
+        seconds: by stage; wall: of all.
+    """
+
+    sources: Sources
+    read: list[str]
+    photos: Tensor
+    boxes: Tensor
+    points: Tensor
+    scores: Tensor
+    chosen: Tensor
+    traits: Traits
+    seconds: dict[str, float] = field(default_factory=dict)
+    wall: float = 0.0
+
+    @property
+    def digest(self) -> int:
+        """Of what was surveyed: of other photos, or of the same in another state, it is another."""
+        return digest_of(self.sources)
+
+    def faces(self, place: int) -> list[Face]:
+        """The faces of one photo, in the detector's order."""
+        return [_face(self.boxes[i], self.points[i], self.scores[i]) for i in (self.photos == place).nonzero()[:, 0]]
+
+    def numbers(self) -> list[tuple[int, int]]:
+        """Of each face to be anonymised its photo's place and its number in the photo."""
+        firsts = torch.searchsorted(self.photos, self.photos)
+        return [(int(self.photos[i]), int(i - firsts[i])) for i in self.chosen]
+
+    def write(self, path: Path) -> None:
+        """Write it whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        tensors = {name: getattr(self, name) for name in _TENSORS} | {
+            f"traits.{one.name}": getattr(self.traits, one.name).contiguous() for one in fields(Traits)}
+        head = {"sources": self.sources, "read": self.read, "seconds": self.seconds, "wall": self.wall}
+        data = save(tensors, {name: json.dumps(value) for name, value in head.items()})
+        replace_file(path, lambda file: file.write_bytes(data))
+
+    @classmethod
+    def from_file(cls, path: Path, sources: Sources) -> Self | None:
+        """The survey of these photos in this state, or None where there is no such (or a damaged) one."""
+        try:
+            with safe_open(path, "pt") as file:
+                head = {name: json.loads(value) for name, value in file.metadata().items()}
+                if head["sources"] != sources:
+                    return None
+                # Copied: where in memory a file's numbers begin hangs on its head, and last bits of sums on that.
+                traits = Traits(*(file.get_tensor(f"traits.{one.name}").clone() for one in fields(Traits)))
+                return cls(**head, traits=traits, **{name: file.get_tensor(name) for name in _TENSORS})
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+_TENSORS = ("photos", "boxes", "points", "scores", "chosen")
+
+
+def digest_of(sources: Sources) -> int:
+    """CRC-32 of the photos' names and states."""
+    return zlib.crc32(json.dumps(sources).encode())
+
+
+def _face(box: Tensor, points: Tensor, score: Tensor) -> Face:
+    x, y, width, height = box.tolist()
+    return Face((x, y, width, height), np.asarray(points.numpy(), np.float32), float(score))
+
+
+def face_tensors(photos: list[list[Face]]) -> dict[str, Tensor]:
+    """`photos`, `boxes`, `points` and `scores` of a survey, from the faces of each photo."""
+    faces = [face for photo in photos for face in photo]
+    return {
+        "photos": torch.tensor([place for place, photo in enumerate(photos) for _ in photo], dtype=torch.int64),
+        "boxes": torch.tensor([face.box for face in faces], dtype=torch.float64).reshape(-1, 4),
+        "points": torch.tensor(np.array([face.points for face in faces], np.float32)).reshape(-1, 5, 2),
+        "scores": torch.tensor([face.score for face in faces], dtype=torch.float64)}

@@ -1,0 +1,288 @@
+"""What is done to one shard: look at its photos, then anonymise them. A worker does one after another, in any order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from mien.consent import Consent, load_consent
+from mien.errors import OutputError, PhotoError
+from mien.files import replace_file
+from mien.losses import faces_of
+from mien.matching import Matching
+from mien.models.networks import Networks
+from mien.people import Region, read_regions
+from mien.photo_files import printable
+from mien.pipeline import Pipeline, Subject, Work
+from mien.records import Face, Match, Outcome, Photo, Skipped
+from mien.request import Request
+from mien.stages.detect import detect, overlap
+from mien.stages.export import encode_photo
+from mien.stages.pair import Free
+from mien.stages.pool import Pool, Traits
+from mien.stages.read import decode_pixels
+from mien.store import ShardResult, Store, write_errors
+from mien.survey import Survey, face_tensors
+
+GROUP_PIXELS = 40_000_000  # photos held at once
+BATCH = 8  # faces whose traits are computed at once
+REGION_OVERLAP = 0.2
+SEARCHES = 3  # of a finished photo; each may conceal more
+
+Tell = Callable[[int, int], None]  # photos and faces of a shard done so far
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to do to one shard: its number and its photos."""
+
+    what: Literal["survey", "anonymise"]
+    shard: int
+    names: tuple[str, ...]
+
+
+class Worker:
+    """Does the tasks of one run, with one copy of the networks. What it does is in WORK and DST, nothing in itself."""
+
+    def __init__(self, request: Request, networks: Networks, pool: Pool) -> None:
+        self.request = request
+        self.recipe = request.recipe
+        self.networks = networks
+        self.pool = pool
+        self.pipeline = Pipeline(networks, pool, request.recipe)
+        self.source, self.sink = request.dataset.source, request.sink
+        self.store = Store(request.dst, request.work, self.sink)
+        self.only = _by_file(read_regions(request.only)) if request.only else None
+        self.exclude = _by_file(read_regions(request.exclude)) if request.exclude else {}
+        self.consent = load_consent(networks, request.keep_person) if request.keep_person else Consent()
+
+    def do(self, task: Task, tell: Tell = lambda photos, faces: None) -> None:
+        """Do a task; `tell` hears of what is done after every group of photos but the last.
+
+        Raises:
+            OutputError, FaceError: see errors.py. A bad photo raises nothing: it is skipped and listed.
+        """
+        sources = {name: self.source.stamp(name) for name in task.names}  # taken before the photos are read
+        if task.what == "survey":
+            survey = self._survey(sources)
+            with write_errors(self.request.work):
+                survey.write(self.store.path("surveys", task.shard))
+        else:
+            self.store.finish_shard(task.shard, sources, self._anonymise(task, sources, tell))
+
+    @cached_property
+    def matching(self) -> Matching | None:
+        """Who starts from which pool face, as the driver decided; None where every shard decides for itself."""
+        return Matching.from_file(self.store.matching)
+
+    @cached_property
+    def free(self) -> Free:
+        """The pool faces that nobody starts from: for those who need another one."""
+        free = Free(len(self.pool))
+        if self.matching:
+            free.taken[self.matching.indices] = True
+        return free
+
+    def _survey(self, sources: dict[str, list[int] | None]) -> Survey:
+        started, before = time.perf_counter(), dict(self.pipeline.seconds)
+        read, photos, chosen, subjects, skipped = [], list[list[Face]](), list[int](), list[Subject](), ShardResult()
+        for name in sources:
+            work = self._open(name, skipped)
+            photos.append([])
+            if work is not None:
+                read.append(name)
+                first = sum(len(faces) for faces in photos)
+                photos[-1] = work.found
+                chosen += [first + subject.outcome.face for subject in work.subjects]
+                subjects += work.subjects
+        with self.pipeline.timed("pair"):
+            traits = self._traits(subjects)
+        return Survey(sources, read, **face_tensors(photos), chosen=torch.tensor(chosen, dtype=torch.int64),
+                      traits=traits, seconds=_since(before, self.pipeline.seconds), wall=time.perf_counter() - started)
+
+    def _traits(self, subjects: Sequence[Subject]) -> Traits:
+        parts = [self.pool.traits(faces_of(self.networks, [one.face for one in part], [one.crop for one in part]))
+                 for part in (subjects[i : i + BATCH] for i in range(0, len(subjects), BATCH))]
+        return Traits.joined(parts) if parts else Traits(*[torch.zeros(0, 1)] * 4)
+
+    def _anonymise(self, task: Task, sources: dict[str, list[int] | None], tell: Tell) -> ShardResult:
+        started, result, names = time.perf_counter(), ShardResult(), task.names
+        before = dict(self.pipeline.seconds)
+        survey = Survey.from_file(self.store.path("surveys", task.shard), sources)
+        self.pipeline.free = self.free.copy()
+        latents: dict[str, torch.Tensor] = {}
+        begun = started
+        for group in self._groups(task, survey, result):
+            self.pipeline.run(group)
+            for work in group:
+                self._export(work, result)
+            done = max(names.index(work.photo.name) for work in group) + 1
+            if done < len(names):
+                tell(done, len(result.outcomes))
+            _share_time([row for work in group for row in work.outcomes], time.perf_counter() - begun)
+            begun = time.perf_counter()
+            for work in group:
+                latents |= _latents(work, names.index(work.photo.name))
+        with write_errors(self.store.work):
+            data = save(latents)
+            replace_file(self.store.path("latents", task.shard), lambda path: path.write_bytes(data))
+        result.stages = _since(before, self.pipeline.seconds)
+        result.wall = time.perf_counter() - started
+        if survey is not None:
+            result.stages = _sum(result.stages, survey.seconds)
+            result.wall += survey.wall
+        return result
+
+    def _groups(self, task: Task, survey: Survey | None, result: ShardResult) -> Iterator[list[Work]]:
+        """Photos together until their faces fill a batch or their pixels the memory."""
+        group: list[Work] = []
+        known = self._known(task, survey) if survey else {}
+        for place, name in enumerate(task.names):
+            looked_at = survey is not None and name in survey.read
+            work = self._open(name, result, survey.faces(place) if survey and looked_at else None)
+            if work is None:
+                continue
+            for subject in work.subjects:
+                if (place, subject.outcome.face) in known:
+                    self._prepare(subject, *known[place, subject.outcome.face])
+            group.append(work)
+            faces = sum(len(one.subjects) for one in group)
+            if faces >= self.recipe.batch or sum(one.photo.pixels.size // 3 for one in group) > GROUP_PIXELS:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _known(self, task: Task, survey: Survey) -> dict[tuple[int, int], tuple[Match, str, torch.Tensor]]:
+        """Of each face (photo's place, number) that was matched before: its match, its person, its identity."""
+        if self.matching is None or not self.matching.knows(task.shard, survey.digest):
+            return {}
+        matches, people = self.matching.of_shard(task.shard)
+        rows = zip(survey.numbers(), matches, people or [""] * len(matches), survey.traits.identities, strict=True)
+        return {number: (match, person, identity) for number, match, person, identity in rows}
+
+    def _prepare(self, subject: Subject, match: Match, person: str, identity: torch.Tensor) -> None:
+        subject.match, subject.identity, subject.outcome.person = match, identity, person
+        subject.tried.add(match.index)
+        subject.fixed = match if self.recipe.identity == "per-person" else None
+
+    def _open(self, name: str, result: ShardResult, faces: list[Face] | None = None) -> Work | None:
+        """Read a photo, and find its faces where they are not known."""
+        try:
+            with self.pipeline.timed("read"):
+                photo = self.source.photo(name)
+            if faces is None:
+                with self.pipeline.timed("detect"):
+                    faces = detect(self.networks, photo)
+        except PhotoError as error:
+            result.skipped.append(Skipped(name, error.message.removeprefix(f"{printable(name)}: ")))
+            return None
+        faces, extra = self._named(photo, faces)
+        work = self.pipeline.prepare(photo, faces)
+        for i, face in enumerate(extra, len(faces)):
+            outcome = Outcome(name, i, face.box, face.points.tolist(), face.score, "blurred",
+                              "named by the owner, no face found there")
+            work.concealed.append((face, outcome))
+        self._leave(work)
+        return work
+
+    def _named(self, photo: Photo, faces: list[Face]) -> tuple[list[Face], list[Face]]:
+        """Faces found, and regions that the owner names (`--only`) where none was found: those are concealed."""
+        if self.only is None:
+            return faces, []
+        lost = [box for box in self.only.get(photo.name, []) if not any(_meets(box, face) for face in faces)]
+        return faces, [_region_face(box) for box in lost]
+
+    def _leave(self, work: Work) -> None:
+        """Take out the faces that the owner excludes and the people who agreed."""
+        name = work.photo.name
+        kept = self.consent.matches(self.networks, work.photo, [s.face for s in work.subjects])
+        stay = []
+        for subject, person in zip(work.subjects, kept, strict=True):
+            chosen = self.only is None or any(_meets(box, subject.face) for box in self.only.get(name, []))
+            outcome = subject.outcome
+            if not chosen or any(_meets(box, subject.face) for box in self.exclude.get(name, [])):
+                outcome.status, outcome.reason = "excluded", "left out by the owner's list"
+            elif person:
+                outcome.status, outcome.reason, outcome.person = "kept", "agreed", person
+            else:
+                stay.append(subject)
+                continue
+            work.left.append((subject.face, outcome))
+        work.subjects = stay
+
+    def _export(self, work: Work, result: ShardResult) -> None:
+        """Encode, decode, search again, write; a dropped photo is not written."""
+        data, suffix = self._encode(work)
+        for _ in range(SEARCHES):
+            if not self.pipeline.search_again(work, decode_pixels(data)):
+                break
+            data, suffix = self._encode(work)
+        name = work.photo.name + suffix
+        result.outcomes += work.outcomes
+        if any(row.status == "dropped" for row in work.outcomes):
+            result.skipped.append(Skipped(work.photo.name, "dropped: a face could not be anonymised"))
+            return
+        if name != work.photo.name and self.source.stamp(name) is not None:
+            raise OutputError(f"{work.photo.name} would be written as {name}, which SRC has already", "rename one")
+        with self.pipeline.timed("write"), write_errors(self.request.dst):
+            self.sink.write(name, data)
+        result.outputs[work.photo.name] = name
+
+    def _encode(self, work: Work) -> tuple[bytes, str]:
+        assert work.pixels is not None and work.changed is not None
+        with self.pipeline.timed("encode"):
+            return encode_photo(work.photo, work.pixels, work.changed)
+
+
+def _latents(work: Work, place: int) -> dict[str, torch.Tensor]:
+    """The codes of a photo's new faces, for WORK."""
+    latents: dict[str, torch.Tensor] = {}
+    for subject in work.subjects:
+        if subject.codes is not None and subject.inverted is not None and subject.match is not None:
+            name = f"{place}.{subject.outcome.face}"
+            latents |= {f"{name}.result": subject.codes.half(), f"{name}.inversion": subject.inverted.half(),
+                        f"{name}.pair": torch.tensor(subject.match.index)}
+    return latents
+
+
+def _since(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    return {stage: value - before.get(stage, 0.0) for stage, value in after.items()}
+
+
+def _sum(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
+    return {stage: a.get(stage, 0.0) + b.get(stage, 0.0) for stage in a | b}
+
+
+def _share_time(outcomes: list[Outcome], seconds: float) -> None:
+    """Spread what a group of photos took besides its batches (reading, searching, blending, writing) over its faces."""
+    rest = seconds - sum(outcome.seconds for outcome in outcomes)
+    for outcome in outcomes:
+        outcome.seconds += rest / len(outcomes)
+
+
+def _by_file(regions: list[Region]) -> dict[str, list[tuple[float, float, float, float]]]:
+    table: dict[str, list[tuple[float, float, float, float]]] = {}
+    for region in regions:
+        table.setdefault(region.file, []).append(region.box)
+    return table
+
+
+def _meets(box: tuple[float, float, float, float], face: Face) -> bool:
+    x, y, width, height = face.box
+    inside = box[0] <= x + width / 2 <= box[0] + box[2] and box[1] <= y + height / 2 <= box[1] + box[3]
+    return inside or overlap(box, face.box) >= REGION_OVERLAP
+
+
+def _region_face(box: tuple[float, float, float, float]) -> Face:
+    """A region as a face: points where a frontal face in that box would have them."""
+    x, y, width, height = box
+    places = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.78], [0.65, 0.78]])
+    return Face(box, (places * [width, height] + [x, y]).astype(np.float32), 0.0)
