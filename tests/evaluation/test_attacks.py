@@ -157,6 +157,14 @@ def test_faces_are_cut_out_of_the_same_place(portraits: np.ndarray, tmp_path: Pa
     assert setting.old.views().shape == (4, 3, 112, 112)
 
 
+def test_nobody_is_after_those_without_a_name(portraits: np.ndarray, tmp_path: Path) -> None:
+    for i, pixels in enumerate(portraits[:4]):
+        save(tmp_path / f"P{i}" / f"P{i}_0001.png", pixels)
+        save(tmp_path / f"P{i}" / f"holiday {i}.png", pixels)
+    setting = gather(find_counterparts(tmp_path, tmp_path, "lfw"), open_detector(), 0)
+    assert len(setting) == 4 and setting.people.tolist() == [0, 1, 2, 3]
+
+
 def test_what_cannot_be_attacked_is_said(portraits: np.ndarray, tmp_path: Path) -> None:
     for i, pixels in enumerate(portraits[:3]):
         save(tmp_path / f"P{i}" / f"P{i}_0001.png", pixels)

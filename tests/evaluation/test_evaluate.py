@@ -99,6 +99,22 @@ def test_a_folder_called_as_a_bound_is_no_bound(source: Path, tmp_path: Path) ->
     assert result.sets["blur (asked)"].figures != result.sets["blur"].figures
 
 
+def test_who_is_not_named_is_no_stranger(source: Path, tmp_path: Path) -> None:
+    """A photograph without a name may show anybody: beside three more of the same people privacy stays as it was."""
+    src = copied(source, tmp_path / "src")
+    for i in range(3):
+        save(src / "More" / f"{i}.png", tiny.pixels_of(src / f"Person_{i}" / f"Person_{i}_0001.png"))
+    asked = {"layout": "lfw", "bounds": (), "judges": ("dlib",)}
+    with_names, all_ = (evaluate(Question(one, one, tmp_path / f"{one.name}.work", **asked)) for one in (source, src))
+    assert (all_.faces, all_.unnamed, all_.people, with_names.unnamed) == (PEOPLE * PHOTOS + 3, 3, PEOPLE, 0)
+    assert all_.judges == with_names.judges
+    for name in ("originals", all_.set):
+        assert all_.sets[name].figures["privacy/dlib"] == with_names.sets["originals"].figures["privacy/dlib"]
+        assert all_.sets[name].figures["utility"]["attributes_accuracy"].count == PEOPLE * PHOTOS + 3
+    assert any("Nobody is named on 3 photographs" in note for note in all_.notes)
+    assert not any("named" in note for note in with_names.notes)
+
+
 def test_one_person_alone_has_no_threshold(source: Path, tmp_path: Path) -> None:
     one = tmp_path / "one"
     copied(source / "Person_0", one / "Person_0")
@@ -112,6 +128,9 @@ def test_wrong_questions_are_refused(source: Path, tmp_path: Path) -> None:
         evaluate(Question(source, tmp_path / "empty", tmp_path / "work", layout="lfw"))
     with pytest.raises(UsageError, match="no bound 'dreams'"):
         evaluate(Question(source, source, tmp_path / "work", bounds=("dreams",)))
+    with pytest.raises(UsageError, match="different recipes are called 'mine'"):
+        mien.evaluate(source, source, work=tmp_path / "work", recipes=[Recipe(name="mine"),
+                                                                       Recipe(name="mine", seed=1)])
     with pytest.raises(UsageError, match="no judge 'nobody:sees'"):
         evaluate(Question(source, source, tmp_path / "work", judges=("nobody:sees",)))
     (tmp_path / "result.json").write_text("{}")
@@ -125,6 +144,19 @@ def test_a_sample_has_whole_people(source: Path) -> None:
     five = sample(pairs, 5, 0)
     assert len(five.names) == 4 and sorted(np.bincount(five.people)[np.unique(five.people)].tolist()) == [2, 2]
     assert sample(pairs, 5, 0).names == five.names
+
+
+def test_people_are_numbered_and_who_is_not_known_stays_apart(source: Path, tmp_path: Path) -> None:
+    src = copied(source, tmp_path / "src")
+    for i in range(2):
+        shutil.copy(src / "Person_0" / "Person_0_0001.png", src / "Person_1" / f"b{i}.png")
+    pairs = find_counterparts(src, src, "lfw")
+    assert [pairs.whose[i] for i in np.flatnonzero(pairs.people < 0)] == ["", ""]
+    assert len(set(pairs.people.tolist())) == PEOPLE + 2 and pairs.known
+    some = sample(pairs, 4, 1)
+    assert [name.split("/")[0] for name, who in zip(some.names, some.whose, strict=True) if who] == [
+        who for who in some.whose if who]
+    assert not pairs.at(np.flatnonzero(pairs.people < 0)).known
 
 
 def test_a_sample_keeps_to_people_with_many_photographs(source: Path, tmp_path: Path) -> None:

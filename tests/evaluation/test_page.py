@@ -80,6 +80,7 @@ def test_what_chance_finds_among_few_people_is_not_held_against_a_set() -> None:
     found["privacy/dlib"]["rank1_own_original_all_originals"] = figure(0.25)
     few = result.model_copy(update={"people": 4, "faces": 4, "sets": {"dst": SetResult(title="dst", figures=found)}})
     assert verdict(few).level == "good" and verdict(few.model_copy(update={"people": 60, "faces": 200})).level == "bad"
+    assert verdict(few.model_copy(update={"faces": 200, "unnamed": 196})).level == "good"
 
 
 def test_one_face_is_one(tmp_path: Path) -> None:

@@ -40,6 +40,21 @@ def test_who_learns_from_faces_that_are_all_alike_knows_nothing(pairs: Counterpa
     assert found.constant.value == pytest.approx(0.5) and found.balanced[0] > 0.95
 
 
+def test_people_on_both_sides_are_said(pairs: Counterparts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retraining, "EPOCHS", 0)
+    whose = [f"person {i // 4}" for i in range(COUNT)]
+    test = replace(pairs.at(np.arange(COUNT - 8, COUNT)), whose=["", *["person 8"] * 4, *["person 99"] * 3])
+
+    def notes(trained: list[str], tested: Counterparts) -> list[str]:
+        return compare_training(replace(pairs, whose=trained), tested).notes
+
+    (note,) = notes(whose, test)
+    assert note.startswith("1 of the 2 people tested on (on 4 of 8 photographs) were trained on too")
+    assert notes([f"another {who}" for who in whose], test) == []
+    (unknown,) = notes([""] * COUNT, test)
+    assert "not known who" in unknown
+
+
 def test_what_cannot_be_learned_from_is_said(pairs: Counterparts) -> None:
     with pytest.raises(UsageError, match="40 attributes"):
         compare_training(replace(pairs, labels=None), pairs)

@@ -49,16 +49,16 @@ def observed(count: int, seed: int = 0) -> Observed:
 
 def test_the_same_faces_lose_nothing_and_others_do() -> None:
     one, other, people = observed(60), observed(60, 1), np.repeat(np.arange(20), 3)
-    same = utility(one, one, people, None)
+    truth = one.columns["attributes"] > 0
+    same = utility(one, one, people, truth)
     for name in ("attributes", "inner", "outer", "gender", "found", "found_second"):
         assert getattr(same, name).value == 1
     assert same.balanced == 1
     for name in ("age", "points", "points68", "turn", "nod"):
         assert getattr(same, name).value == 0
-    apart = utility(one, other, people, None)
+    apart = utility(one, other, people, truth)
     assert apart.attributes.value == pytest.approx(0.5, abs=0.05) and apart.age.value > 5 and apart.points.value > 0.01
-    labels = (one.columns["attributes"] < 0).astype(np.int8)
-    assert utility(one, one, people, labels).attributes.value == 0
+    assert utility(one, one, people, ~truth).attributes.value == 0
 
 
 def test_faces_that_are_not_found_are_counted_and_do_not_spoil_the_rest() -> None:
@@ -67,7 +67,7 @@ def test_faces_that_are_not_found_are_counted_and_do_not_spoil_the_rest() -> Non
     new.columns["points"][:4] = np.nan
     new.columns["age"][0] = np.nan
     one.columns["found_second"][:5] = 0  # nor in the originals
-    found = utility(one, new, np.arange(10), None)
+    found = utility(one, new, np.arange(10), one.columns["attributes"] > 0)
     assert found.found.value == 0.6 and found.found_second.count == 5
     assert found.points.count == 6 and found.points.value == 0 and found.age.count == 9
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien import options
 from mien.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Source = Annotated[Path, typer.Argument(help="The originals: a folder, or a dataset in its layout.")]
 Result = Annotated[Path, typer.Argument(help="The same photographs, anonymised by whatever tool.")]
@@ -74,8 +77,7 @@ def evaluate_command(
     console = Console()
     for table in tables(result):
         console.print(table)
-    for note in result.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    _print_notes(console, result.notes)
     typer.echo(f"{out}\n{page}")
 
 
@@ -136,8 +138,15 @@ def compare_training_command(
     out = out or _beside(dst, ".training.json")
     with write_errors(out):
         found.write(out)
-    Console().print(training_table(found))
+    console = Console()
+    console.print(training_table(found))
+    _print_notes(console, found.notes)
     typer.echo(str(out))
+
+
+def _print_notes(console: Console, notes: list[str]) -> None:
+    for note in notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _beside(dst: Path, ending: str) -> Path:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.datasets.dataset import Dataset
 from mien.datasets.layouts import open_dataset
 from mien.errors import UsageError
-from mien.evaluation.privacy import People
+from mien.evaluation.privacy import People, named
 from mien.photo_files import PHOTO_SUFFIXES
 
 
@@ -20,7 +21,8 @@ class Counterparts:
 
     Attributes:
         names: of the originals, relative to `root`. new: the files in the other set.
-        people: who is on each; a photograph without a known person has one of its own. known: whether any is known.
+        people: [N] who is on each, in numbers from 0; a photograph of nobody known has a negative one of its own.
+        whose: the same as the dataset names them; "" where it does not.
         labels: [N, 40] 0 or 1, or None. published: folder of the other set. missing: originals that it lacks.
     """
 
@@ -28,10 +30,21 @@ class Counterparts:
     names: list[str]
     new: list[Path]
     people: People
-    known: bool
+    whose: list[str]
     labels: np.ndarray | None
     published: Path
     missing: list[str] = field(default_factory=list)
+
+    @property
+    def known(self) -> bool:
+        """Whether anybody is."""
+        return bool(named(self.people).any())
+
+    def at(self, rows: npt.NDArray[np.int64]) -> Counterparts:
+        """Some of them, in the order of the rows [M]."""
+        return replace(self, names=[self.names[i] for i in rows], new=[self.new[i] for i in rows],
+                       people=self.people[rows], whose=[self.whose[i] for i in rows],
+                       labels=None if self.labels is None else self.labels[rows])
 
 
 def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | None = None) -> Counterparts:
@@ -58,8 +71,8 @@ def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | 
         shown = f" ({missing[0]}, ...)" if missing else ""
         raise UsageError(f"{dst} has none of the {len(missing)} photographs of {src}{shown}",
                          "the two folders must hold the same photographs under the same names")
-    known = bool(dataset.people)
-    return Counterparts(dataset.root, names, new, _people(dataset, names), known, _labels(dataset, names), dst, missing)
+    whose = [dataset.people.get(name, "") for name in names]
+    return Counterparts(dataset.root, names, new, _numbered(whose), whose, _labels(dataset, names), dst, missing)
 
 
 def sample(pairs: Counterparts, count: int | None, seed: int, least: int = 1) -> Counterparts:
@@ -82,14 +95,15 @@ def sample(pairs: Counterparts, count: int | None, seed: int, least: int = 1) ->
         own = np.flatnonzero(pairs.people == person).tolist()
         if len(taken) + len(own) <= count:
             taken += own
-    rows = np.sort(np.array(taken or np.flatnonzero(pairs.people == drawn[0])[:count]))
-    return replace(pairs, names=[pairs.names[i] for i in rows], new=[pairs.new[i] for i in rows],
-                   people=pairs.people[rows], labels=None if pairs.labels is None else pairs.labels[rows])
+    return pairs.at(np.sort(np.array(taken or np.flatnonzero(pairs.people == drawn[0])[:count])))
 
 
-def _people(dataset: Dataset, names: list[str]) -> People:
-    whose = [dataset.people.get(name, f"\0{name}") for name in names]
-    return np.unique(np.array(whose, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
+def _numbered(whose: list[str]) -> People:
+    """One number a name, and for each "" a negative one of its own."""
+    people = np.arange(-len(whose), 0, dtype=np.int64)
+    somebody = np.array([bool(name) for name in whose], dtype=bool)
+    people[somebody] = np.unique([name for name in whose if name], return_inverse=True)[1]
+    return people
 
 
 def _labels(dataset: Dataset, names: list[str]) -> np.ndarray | None:

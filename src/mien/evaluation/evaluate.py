@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from mien.datasets.dataset import plural
 from mien.errors import UsageError
 from mien.evaluation.attacks.attack import ATTACKS, carry_out
 from mien.evaluation.bounds import GENERATED, SIMPLE, generated_set, simple_set
@@ -20,9 +22,11 @@ from mien.evaluation.instruments import open_detector
 from mien.evaluation.judges import open_judges
 from mien.evaluation.metrics import METRICS, Reference, figures, rate_name, reference
 from mien.evaluation.observed import Observed, observe_set
+from mien.evaluation.privacy import named
 from mien.evaluation.recipe_sets import make_recipe_set
 from mien.evaluation.result import Figure, Groups, JudgeRecord, Result, SetResult, Slice
 from mien.evaluation.slices import SMALL, groups
+from mien.evaluation.work_folder import opened
 from mien.photo_files import printable
 from mien.recipe import Recipe
 from mien.request import check_folders
@@ -41,7 +45,8 @@ class Question:
 
     Attributes:
         judges: the first that was not in the loss counts in the verdict. bounds: of `BOUNDS`. work: private folder.
-        recipe: of the generated bounds. recipes: anonymised by these too. attacks: of `attacks.attack.ATTACKS`.
+        recipe: of the generated bounds. recipes: anonymised by these too, each by a name of its own.
+        attacks: of `attacks.attack.ATTACKS`.
         sample: at most so many photographs, whole people drawn at random; None: all. least: only people with so many.
     """
 
@@ -69,20 +74,37 @@ def evaluate(question: Question, progress: Progress = lambda what, done, total: 
         ready: gives networks and pool, asked only for generated bounds and recipes.
 
     Raises:
-        UsageError: folders without common photographs or faces, an unknown judge or bound.
-        FetchError, ModelError: weights cannot be had.
+        UsageError: folders without common photographs or faces, an unknown judge or bound, two recipes of one name.
+        FetchError, ModelError: weights cannot be had. OutputError: the private folder cannot be written, or another
+            evaluation is at work in it.
     """
+    _check(question)
+    loss = {judge.name: judge.in_loss for judge in open_judges(list(question.judges))}
+    if question.src.resolve() != question.dst.resolve():
+        check_folders(question.src, question.dst, question.work)
+    pairs = find_counterparts(question.src, question.dst, question.layout, question.subset)
+    chosen = sample(pairs, question.sample, question.seed, question.least)
+    with opened(question.work):
+        return _answer(question, chosen, loss, progress, ready)
+
+
+def _check(question: Question) -> None:
+    """What can be told before anything is read."""
     unknown = set(question.bounds) - set(BOUNDS)
     if unknown:
         raise UsageError(f"there is no bound {min(unknown)!r}", f"the bounds are {', '.join(BOUNDS)}")
     unknown = set(question.attacks) - set(ATTACKS)
     if unknown:
         raise UsageError(f"there is no attack {min(unknown)!r}", f"the attacks are {', '.join(ATTACKS)}")
-    loss = {judge.name: judge.in_loss for judge in open_judges(list(question.judges))}
-    if question.src.resolve() != question.dst.resolve():
-        check_folders(question.src, question.dst, question.work)
-    pairs = find_counterparts(question.src, question.dst, question.layout, question.subset)
-    chosen = sample(pairs, question.sample, question.seed, question.least)
+    names = Counter(recipe.name for recipe in set(question.recipes))
+    if names and max(names.values()) > 1:
+        raise UsageError(f"different recipes are called {names.most_common(1)[0][0]!r}",
+                         'give each a name of its own: name = "..." in its file, Recipe(name="...") in Python')
+
+
+def _answer(question: Question, chosen: Counterparts, loss: dict[str, bool], progress: Progress,
+            ready: Callable[[Recipe], Ready]) -> Result:
+    """Look and count; `loss`: judge -> whether it was in the loss."""
     seen = _look(question, chosen, progress, ready)
     common = reduce(np.intersect1d, (one.rows for one in seen.values()))
     if not len(common):
@@ -91,21 +113,24 @@ def evaluate(question: Question, progress: Progress = lambda what, done, total: 
     rows = {name: one.only(common) for name, one in seen.items()}
     labels = None if chosen.labels is None else chosen.labels[common]
     judges = list(question.judges)
-    known = chosen.known and len(np.unique(chosen.people[common])) > 1
-    original = reference(rows["originals"], chosen.people[common], labels, known, judges)
+    people = chosen.people[common]
+    somebody = named(people)
+    known = len(np.unique(people[somebody])) > 1
+    original = reference(rows["originals"], people, labels, known, judges)
     sets = {name: SetResult(title=TITLES.get(name, name), figures=_named(original, one, judges),
                             slices=_slices(original, one, judges)) for name, one in rows.items()}
     return Result(
         mien=version("mien"), date=datetime.now(UTC).date().isoformat(), source=printable(question.src.resolve().name),
-        set=asked(question.dst), faces=len(common), people=len(np.unique(original.people)) if chosen.known else 0,
+        set=asked(question.dst), faces=len(common), people=len(np.unique(people[somebody])),
+        unnamed=int((~somebody).sum()),
         truth="labels" if labels is not None else "the attribute judge on the originals", sample=question.sample,
         seed=question.seed,
         judges={name: JudgeRecord(in_loss=loss[name], thresholds={
             rate_name(rate): limit for rate, limit in original.limits.get(name, {}).items()}) for name in judges},
         sets=sets, attacks=carry_out(question.attacks, chosen, question.work / "attacks", question.seed, progress),
-        missing=len(pairs.missing),
+        missing=len(chosen.missing),
         skipped=dict(Counter(one.reason for one in seen[asked(question.dst)].skipped)),
-        notes=_notes(chosen, known, labels is not None, len(common)),
+        notes=_notes(somebody, known, labels is not None),
     )
 
 
@@ -119,7 +144,8 @@ def originals_and_new(question: Question) -> tuple[Counterparts, Observed, Obser
     """What has been seen of the originals and of the set asked about: (photographs, both row by row the same)."""
     pairs = find_counterparts(question.src, question.dst, question.layout, question.subset)
     chosen = sample(pairs, question.sample, question.seed, question.least)
-    seen = _look(replace(question, bounds=(), recipes=()), chosen, lambda what, done, total: None, prepare)
+    with opened(question.work):
+        seen = _look(replace(question, bounds=(), recipes=()), chosen, lambda what, done, total: None, prepare)
     before, after = seen["originals"], seen[asked(question.dst)]
     common = np.intersect1d(before.rows, after.rows)
     return chosen, before.only(common), after.only(common)
@@ -128,8 +154,6 @@ def originals_and_new(question: Question) -> tuple[Counterparts, Observed, Obser
 def _look(question: Question, pairs: Counterparts, progress: Progress,
           ready: Callable[[Recipe], Ready]) -> dict[str, Observed]:
     """Every set, the originals first, then what was asked about, then its bounds."""
-    question.work.mkdir(parents=True, exist_ok=True)
-    question.work.chmod(0o700)  # it holds vectors of real people
     ready = lru_cache(maxsize=1)(ready)
     originals = [pairs.root / name for name in pairs.names]
     sets: dict[str, Sequence[Path]] = {"originals": originals, asked(question.dst): pairs.new}
@@ -164,14 +188,18 @@ def _slices(original: Reference, seen: Observed, judges: list[str]) -> dict[str,
     return out
 
 
-def _notes(pairs: Counterparts, known: bool, labels: bool, faces: int) -> list[str]:
-    notes = []
-    if not pairs.known:
+def _notes(somebody: npt.NDArray[np.bool_], known: bool, labels: bool) -> list[str]:
+    """Args: somebody: [N] whether the face's person is named. known: whether privacy could be asked about."""
+    notes, faces, unnamed = [], len(somebody), int((~somebody).sum())
+    if unnamed == faces:
         notes.append("Nobody is named: without people no threshold can be calibrated, so nothing is said about "
                      "privacy. Name them: mien datasets check DIR shows what is known.")
     elif not known:
         notes.append("Only one person is named: a threshold needs pairs of different people, so nothing is said about "
                      "privacy.")
+    elif unnamed:
+        notes.append(f"Nobody is named on {plural(unnamed, 'photograph')}: left out of what is said about privacy and "
+                     "of attacks.")
     if not labels:
         notes.append("There are no labels of CelebA's 40 attributes: what the attribute judge sees in the originals "
                      "takes their place.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mien.evaluation.judges import open_judges
+from mien.evaluation.judges import fingerprint, open_judges
 from mien.evaluation.observation import Instruments
 from mien.models.age_gender import AgeGender
 from mien.models.attribute_network import AttributeJudge
+from mien.models.cache import sha256_of, weights_sha256
 from mien.models.centerface import CenterFace
 from mien.models.efficientnet_lite0 import EfficientNetLite0
 from mien.models.fetch import ensure
@@ -24,6 +25,17 @@ SCORE = 0.6  # from which YuNet's finding is a face, as in anonymising
 def open_detector() -> YuNet:
     """Who finds the originals' faces."""
     return YuNet(ensure(["yunet"])["yunet"], score_threshold=SCORE)
+
+
+def fingerprints(judges: Sequence[str]) -> dict[str, str]:
+    """Of all weights by which is seen, and of the judges: what was seen by others is not what these see.
+
+    Raises:
+        UsageError: there is no such judge. FetchError, ModelError: weights cannot be had.
+    """
+    return ({name: weights_sha256(name) for name in ensure(WEIGHTS)}
+            | {"attribute_judge": sha256_of(shipped_file("attribute_judge"))}
+            | {f"judge {name}": fingerprint(name) for name in judges})
 
 
 def open_instruments(judges: Sequence[str]) -> Instruments:

@@ -10,7 +10,7 @@ import torch
 
 from mien.evaluation.estimates import Better, Estimate, estimate_known
 from mien.evaluation.observed import Observed
-from mien.evaluation.privacy import FALSE_MATCHES, RANKS, Gallery, People, finding, linking, thresholds
+from mien.evaluation.privacy import FALSE_MATCHES, RANKS, Gallery, People, finding, linking, named, thresholds
 from mien.evaluation.quality import frechet, kernel_distance
 from mien.evaluation.utility import utility
 from mien.models.attribute_network import ATTRIBUTES
@@ -100,7 +100,8 @@ class Reference:
     Attributes:
         people: [N]. labels: [N, 40] or None. known: whether it is known who is on the photographs.
         limits: judge -> false match rate -> threshold; empty without known people.
-        galleries: judge -> all originals that it can judge, those of other parts of the data too; empty likewise.
+        galleries: judge -> all originals of named people that it can judge, those of other parts of the data too;
+            empty likewise.
         places: judge -> [N] where in its gallery each is, or -1.
     """
 
@@ -133,7 +134,9 @@ def reference(seen: Observed, people: People, labels: npt.NDArray[np.int8] | Non
     """Calibrate the judges on the originals' own pairs of different people."""
     limits, galleries, places = {}, {}, {}
     for name in judges if known else ():
-        vectors, there = _vectors(seen, name)
+        column = seen.columns[f"vector_{name}"]
+        there = np.isfinite(column).all(axis=1) & named(people)
+        vectors = torch.from_numpy(column[there])
         galleries[name] = Gallery(vectors, people[there])
         places[name] = np.where(there, np.cumsum(there) - 1, -1)
         limits[name] = thresholds(vectors, people[there])[0]
@@ -149,13 +152,6 @@ def figures(original: Reference, new: Observed, judges: list[str]) -> dict[str, 
     """
     out = {f"privacy/{name}": _privacy(original, new, name) for name in judges if original.known}
     return out | {"utility": _utility(original, new), "quality": _quality(original, new)}
-
-
-def _vectors(seen: Observed, judge: str) -> tuple[torch.Tensor, npt.NDArray[np.bool_]]:
-    """Vectors that there are [M, D], and of which rows [N]."""
-    x = seen.columns[f"vector_{judge}"]
-    there = np.asarray(np.isfinite(x).all(axis=1))
-    return torch.from_numpy(x[there]), there
 
 
 def _privacy(original: Reference, new: Observed, judge: str) -> Figures:
@@ -177,7 +173,7 @@ def _privacy(original: Reference, new: Observed, judge: str) -> Figures:
 
 
 def _utility(original: Reference, new: Observed) -> Figures:
-    found = utility(original.seen, new, original.people, original.labels)
+    found = utility(original.seen, new, original.people, original.truth())
     return _asked({
         "attributes_accuracy": found.attributes,
         "attributes_inner_accuracy": found.inner,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import PhotoError
-from mien.evaluation.instruments import open_instruments
+from mien.evaluation.instruments import fingerprints, open_instruments
 from mien.evaluation.observation import Instruments, Numbers, largest, observe
 from mien.files import replace_file, stamp
 from mien.records import Skipped
@@ -64,11 +64,13 @@ def observe_set(originals: Sequence[Path], new: Sequence[Path], judges: Sequence
     """Look at the largest face of every original [N] in the place where it is in the new photograph [N].
 
     Args:
-        work: a folder of this set alone. What is there already of files that have not changed is not done again.
+        work: a folder of this set alone. What is there already of files that have not changed, seen by the same
+            networks, is not done again.
     """
     work.mkdir(parents=True, exist_ok=True)
+    seen_by = fingerprints(judges)
     shards = [_Shard(work / f"{first:07d}.npz", tuple(originals[first : first + SHARD]),
-                     tuple(new[first : first + SHARD]), tuple(judges)) for first in range(0, len(originals), SHARD)]
+                     tuple(new[first : first + SHARD]), seen_by) for first in range(0, len(originals), SHARD)]
     waiting = [shard for shard in shards if not shard.done()]
     left = sum(len(shard.new) for shard in waiting)
     progress(len(new) - left, len(new))
@@ -83,11 +85,11 @@ class _Shard:
     path: Path
     originals: tuple[Path, ...]
     new: tuple[Path, ...]
-    judges: tuple[str, ...]
+    seen_by: dict[str, str]
 
     def key(self) -> str:
         files = [[str(path), stamp(path)] for path in (*self.originals, *self.new)]
-        return hashlib.sha256(json.dumps([FORMAT, files, self.judges]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([FORMAT, files, self.seen_by], sort_keys=True).encode()).hexdigest()
 
     def done(self) -> bool:
         try:

@@ -18,7 +18,7 @@ from mien.evaluation.spread import Spread, rows, strangers
 
 FALSE_MATCHES = (1e-2, 1e-3)
 RANKS = (1, 5)
-People = npt.NDArray[np.int64]
+People = npt.NDArray[np.int64]  # from 0 up; who is not named has a negative number of their own
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,15 @@ class Linking:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What is searched: vectors [G, D], and who is on each [G]; a face nobody is named for has a number of its own."""
+    """What is searched: vectors [G, D], and who is on each [G], all of them named."""
 
     vectors: Tensor
     people: People
+
+
+def named(people: People) -> npt.NDArray[np.bool_]:
+    """[N] whether it is known who that is: of others nobody can say whether they are strangers."""
+    return np.asarray(people >= 0)
 
 
 def thresholds(originals: Tensor, people: People) -> tuple[dict[float, float], Spread]:

@@ -91,7 +91,8 @@ class Result(BaseModel):
 
     Attributes:
         set: name of the set that was asked about, one of `sets`; the others are its bounds.
-        faces: that every set has. people: known people, or 0. truth: who says which attributes a face has.
+        faces: that every set has. people: known people, or 0. unnamed: faces of nobody known, left out of
+            privacy. truth: who says which attributes a face has.
         attacks: layers, parrot, reversal -> what came of it. missing: photographs that DST lacks.
         skipped: reason -> how many. notes: what could not be asked, and why.
     """
@@ -102,6 +103,7 @@ class Result(BaseModel):
     set: str
     faces: int
     people: int
+    unnamed: int = 0
     truth: str
     sample: int | None
     seed: int

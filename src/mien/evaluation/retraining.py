@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.datasets.dataset import plural
 from mien.errors import UsageError
 from mien.evaluation.counterparts import Counterparts
 from mien.evaluation.crops import Crops, crops_of
@@ -37,12 +38,13 @@ Progress = Callable[[str, int, int], None]
 
 
 class Retraining(BaseModel):
-    """Accuracy over 40 attributes on real photographs that nobody was trained on.
+    """Accuracy over 40 attributes on real photographs; whether of other people than those trained on, `notes` say.
 
     Attributes:
         originals, anonymised: of the classifiers trained on each. difference: anonymised less originals, face by face.
         constant: always the commoner answer of the training photographs. balanced: of the three, in this order, the
             mean over attributes of the mean over having and lacking it. trained, tested: photographs.
+        notes: what the figures do not show.
     """
 
     originals: Figure
@@ -53,6 +55,7 @@ class Retraining(BaseModel):
     trained: int
     tested: int
     seed: int
+    notes: list[str] = []
 
     def write(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
@@ -87,7 +90,20 @@ def compare_training(pairs: Counterparts, test: Counterparts, seed: int = 0,
     figures = [Figure.of(estimate(one, people), "more") for one in (*right, right[1] - right[0])]
     return Retraining(originals=figures[0], anonymised=figures[1], constant=figures[2], difference=figures[3],
                       balanced=(balanced(told[0], truth), balanced(told[1], truth), balanced(told[2], truth)),
-                      trained=len(old), tested=len(real), seed=seed)
+                      trained=len(old), tested=len(real), seed=seed,
+                      notes=_notes([pairs.whose[i] for i in rows], [test.whose[i] for i in tested]))
+
+
+def _notes(trained: list[str], tested: list[str]) -> list[str]:
+    """Of who is on each photograph; "": not known."""
+    everybody, shared = set(tested) - {""}, set(trained) & set(tested) - {""}
+    if not everybody or not set(trained) - {""}:
+        return ["It is not known who is on the photographs: the same people may be trained and tested on."]
+    if not shared:
+        return []
+    photos = sum(person in shared for person in tested)
+    return [f"{len(shared):,} of the {plural(len(everybody), 'person', 'people')} tested on (on {photos:,} of "
+            f"{plural(len(tested), 'photograph')}) were trained on too: the figures are not of other people alone."]
 
 
 def _train(crops: Crops, labels: Tensor, seed: int, progress: Callable[[int, int], None]) -> AttributeClassifier:

@@ -29,7 +29,7 @@ class Utility:
     """Figures of N faces against the originals'.
 
     Attributes:
-        attributes: share of the 40 attributes told as the labels say (without labels: as in the originals).
+        attributes: share of the 40 attributes told as they truly are.
         balanced: the mean over attributes of the mean over having and lacking it; so with inner, outer (accuracy).
         age: years apart. gender: share told as in the originals.
         points, points68: mean distance of the five and of the 68 points, of the eye distance. turn, nod: degrees apart.
@@ -50,14 +50,13 @@ class Utility:
     found_second: Estimate
 
 
-def utility(original: Observed, new: Observed, people: People, labels: npt.NDArray[np.int8] | None) -> Utility:
+def utility(original: Observed, new: Observed, people: People, truth: Flags) -> Utility:
     """Compare two sets row by row.
 
     Args:
-        labels: [N, 40] 0 or 1; without them what the judge sees in the originals takes their place.
+        truth: [N, 40] attributes that the faces should show.
     """
     a, b = original.columns, new.columns
-    truth = labels.astype(bool) if labels is not None else a["attributes"] > 0
     right = (b["attributes"] > 0) == truth
     inner = np.isin(ATTRIBUTES, INNER)
     apart, apart68 = (np.linalg.norm(a[name] - b[name], axis=2).mean(axis=1) for name in ("points", "points68"))

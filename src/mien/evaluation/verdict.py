@@ -40,7 +40,8 @@ def verdict(result: Result) -> Verdict:
         return Verdict("mixed", "Whether anyone can be found again is not known: nobody is named on the photographs, "
                                 "or no face could be compared", [*_useful(result), *result.notes])
     linked = privacy.get("auc_new_to_new")
-    chance = 1 / max(result.faces - result.faces / max(result.people, 1) + 1, 1)  # the person's others do not compete
+    searched = result.faces - result.unnamed
+    chance = 1 / max(searched - searched / max(result.people, 1) + 1, 1)  # the person's others do not compete
     # Among few photographs chance alone finds many; what is found beyond it counts, whichever judge finds it.
     others = [group for name, group in figures.items() if name.startswith("privacy/")]
     worst = max(max(group[VERIFIED].value, group[RANKED].value - chance) for group in others

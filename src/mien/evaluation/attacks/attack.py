@@ -17,7 +17,7 @@ from torch import Tensor
 from mien.errors import UsageError
 from mien.evaluation.attacks import layers, parrot, reversal
 from mien.evaluation.attacks.scoring import ATTACK_METRICS, score
-from mien.evaluation.attacks.setting import Setting, gather
+from mien.evaluation.attacks.setting import Setting, gather, of_named
 from mien.evaluation.counterparts import Counterparts, sample
 from mien.evaluation.crops import Crops
 from mien.evaluation.instruments import open_detector
@@ -72,7 +72,7 @@ def carry_out(names: Sequence[str], pairs: Counterparts, work: Path, seed: int,
         raise UsageError(f"there is no attack {min(unknown)!r}", f"the attacks are {', '.join(ATTACKS)}")
     if not names:
         return {}
-    some = sample(pairs, MOST, seed)
+    some = sample(of_named(pairs), MOST, seed)
     files = [[str(path), stamp(path)] for path in (*(some.root / name for name in some.names), *some.new)]
     decided = [FORMAT, files, some.people.tolist(), seed]
     key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mien.errors import UsageError
 from mien.evaluation.counterparts import Counterparts
 from mien.evaluation.crops import Crops, crops_of
-from mien.evaluation.privacy import People
+from mien.evaluation.privacy import People, named
 from mien.models.networks import Detector
 
 LEAST = 4  # people: two to learn of, two to tell apart
@@ -48,19 +48,29 @@ class Setting:
 
 def gather(pairs: Counterparts, detector: Detector, seed: int,
            progress: Callable[[int, int], None] = lambda done, total: None) -> Setting:
-    """Cut the largest face out of every original, and what is in its place out of the new photograph.
+    """Cut the largest face out of every original that has a name, and what is in its place out of the new photograph.
 
     Raises:
         UsageError: nobody is named, or fewer than four people can be compared.
     """
-    if not pairs.known:
-        raise UsageError("an attack needs to know who is on the photographs, and nobody is named",
-                         "mien datasets check DIR shows what is known")
+    pairs = of_named(pairs)
     old, new, rows = crops_of(pairs, detector, progress)
     who = pairs.people[rows]
     if len(np.unique(who)) < LEAST:
         raise UsageError(f"an attack needs at least {LEAST} people, and {len(np.unique(who))} can be compared")
     return Setting(old, new, who, known_half(who, seed), pairs.published)
+
+
+def of_named(pairs: Counterparts) -> Counterparts:
+    """The photographs on which somebody is named: of others nobody can say whom they lead to.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not pairs.known:
+        raise UsageError("an attack needs to know who is on the photographs, and nobody is named",
+                         "mien datasets check DIR shows what is known")
+    return pairs.at(np.flatnonzero(named(pairs.people)))
 
 
 def known_half(people: People, seed: int) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,78 @@
+"""A judge is more than its name: what another one has seen is not taken for what it sees."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drawn_faces import drawn_photo
+from mien.errors import UsageError
+from mien.evaluation.instruments import fingerprints
+from mien.evaluation.judges import fingerprint
+from mien.evaluation.observed import observe_set
+from mien.models.cache import sha256_of
+from tiny import save
+
+NAME = "judge_of_a_user"
+PLUG_IN = "def embed(photo, points):\n    return {}\n"
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module's file that can be imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, NAME, raising=False)
+    file = tmp_path / f"{NAME}.py"
+    file.write_text(PLUG_IN.format([1, 2]))
+    return file
+
+
+def test_a_judge_that_has_changed_looks_again(plug_in: Path, tmp_path: Path) -> None:
+    photo = [save(tmp_path / "a.png", drawn_photo())]
+
+    def seen() -> list[float]:
+        vector = observe_set(photo, photo, (f"{NAME}:embed",), tmp_path / "seen").columns[f"vector_{NAME}:embed"]
+        return np.asarray(vector)[0].tolist()
+
+    assert seen() == [1, 2]
+    plug_in.write_text(PLUG_IN.format([30, 40, 50]))
+    importlib.reload(sys.modules[NAME])
+    assert seen() == [30, 40, 50]
+
+
+def test_what_was_imported_is_what_judges(plug_in: Path) -> None:
+    """The file may be edited while an evaluation, or a notebook, still has what it was."""
+    before = fingerprint(f"{NAME}:embed")
+    assert before == sha256_of(plug_in)
+    plug_in.write_text(PLUG_IN.format([30, 40, 50]))
+    assert fingerprint(f"{NAME}:embed") == before
+    importlib.reload(sys.modules[NAME])
+    assert fingerprint(f"{NAME}:embed") == sha256_of(plug_in) != before
+
+
+def test_a_function_from_another_module_changes_with_both(plug_in: Path, tmp_path: Path) -> None:
+    front = tmp_path / "front_of_a_user.py"
+    front.write_text(f"from {NAME} import embed\n")
+    assert fingerprint("front_of_a_user:embed") == f"{sha256_of(front)} {sha256_of(plug_in)}"
+    with pytest.raises(UsageError, match="no judge"):
+        fingerprint("front_of_a_user:absent")
+
+
+def test_a_function_without_a_file_is_never_taken_for_another(plug_in: Path) -> None:
+    module = importlib.import_module(NAME)
+    found = set()
+    for _ in range(2):
+        exec("def embed(photo, points): return [1]", {"__name__": "nowhere"}, vars(module))
+        found.add(fingerprint(f"{NAME}:embed"))
+    assert len(found) == 2 and fingerprint(f"{NAME}:embed") in found
+
+
+def test_weights_tell_the_own_judges(weights: Callable[[str], Path]) -> None:
+    assert fingerprint("dlib") == " ".join(sha256_of(weights(name)) for name in ("dlib_resnet", "shape_predictor"))
+    found = fingerprints(("dlib", "sface"))
+    assert found["judge sface"] == sha256_of(weights("sface")) and found["age"] == sha256_of(weights("age"))

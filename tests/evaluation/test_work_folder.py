@@ -1,0 +1,59 @@
+"""Who is at work in an evaluation's private folder is alone there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drawn_faces import drawn_photo
+from mien.errors import OutputError
+from mien.evaluation.evaluate import Question, evaluate, originals_and_new
+from mien.evaluation.work_folder import opened
+from tiny import environment, save
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from mien.evaluation.work_folder import opened
+with opened(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_two_evaluations_do_not_share_a_folder(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "a.png", drawn_photo())
+    question = Question(tmp_path / "src", tmp_path / "src", tmp_path / "work", bounds=(), judges=("dlib",))
+    refused: list[str] = []
+
+    def try_too(*_: object) -> None:
+        for other in (evaluate, originals_and_new):
+            with pytest.raises(OutputError, match="another evaluation is at work") as caught:
+                other(question)
+            refused.append(caught.value.hint)
+
+    first = evaluate(question, try_too)
+    assert refused and "--work" in refused[0]
+    assert evaluate(question) == first
+
+
+def test_a_folder_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(work)], env=environment(), stdout=subprocess.PIPE,
+                          text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="another evaluation"), opened(work):
+            pass
+        holder.kill()
+        holder.wait()
+    with opened(work):
+        assert work.stat().st_mode & 0o77 == 0
+
+
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("a file")
+    with pytest.raises(OutputError, match="cannot write"), opened(tmp_path / "work"):
+        pass
