@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +11,8 @@ from mien.files import stamp
 from mien.records import Photo
 from mien.stages.export import write_bytes
 from mien.stages.read import read_photo
+
+Write = Callable[[str, bytes], None]  # a photograph's name and its file
 
 
 class Source(Protocol):
@@ -26,20 +30,32 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """A result's photographs."""
+    """A result's photographs, which come shard by shard."""
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write one, whole or not at all, in place of what was there.
+    def shard(self, index: int) -> AbstractContextManager[Write]:
+        """Give what writes the photographs of one shard, each whole or not at all, in place of what was there.
+
+        Once it is left without an error they are all there; with one, some may be.
+
+        Raises:
+            OutputError: they cannot be kept. Writing one may raise OSError too.
+        """
+
+    def has(self, index: int, name: str) -> bool:
+        """Whether a shard's photograph is there."""
+
+    def remove(self, index: int, name: str) -> None:
+        """Take a shard's photograph out again, where it is there."""
+
+    def finish(self, outputs: Iterable[Mapping[str, str]]) -> None:
+        """Put together what has to be, when all shards are there; may be called again.
+
+        Args:
+            outputs: of each shard the photographs' names in the source and in the result.
 
         Raises:
             OSError, OutputError: it cannot be written.
         """
-
-    def has(self, name: str) -> bool:
-        """Whether it is there."""
-
-    def remove(self, name: str) -> None:
-        """Take it out again, where it is there."""
 
 
 class FolderSource:
@@ -61,15 +77,22 @@ class FolderSink:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def write(self, name: str, data: bytes) -> None:
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, data)
+    @contextmanager
+    def shard(self, index: int) -> Iterator[Write]:
+        yield self._write
 
-    def has(self, name: str) -> bool:
+    def has(self, index: int, name: str) -> bool:
         return (self.root / name).is_file()
 
-    def remove(self, name: str) -> None:
+    def remove(self, index: int, name: str) -> None:
         path = self.root / name
         if self.root.resolve() in path.resolve().parents:
             path.unlink(missing_ok=True)
+
+    def finish(self, outputs: Iterable[Mapping[str, str]]) -> None:
+        pass
+
+    def _write(self, name: str, data: bytes) -> None:
+        target = self.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(target, data)

@@ -118,6 +118,7 @@ class Run:
             for index in range(len(shards)):
                 summary.add(store.finished(index))
             with write_errors(self.request.dst):
+                store.sink.finish(store.finished(index).outputs for index in range(len(shards)))
                 summary.notes += dataset.write_annotations(self.request.dst, summary.outputs)
             store.write_manifest(summary.outcomes, self._record(summary), self.recipe.hash)
         return summary

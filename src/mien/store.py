@@ -167,10 +167,10 @@ class Store:
             outputs = data.get("outputs")
             with write_errors(self.dst):
                 for name in outputs.values() if isinstance(outputs, dict) else ():
-                    self.sink.remove(str(name))
+                    self.sink.remove(index, str(name))
             return None
         result = _result(data)
-        return result if result and all(self.sink.has(name) for name in result.outputs.values()) else None
+        return result if result and all(self.sink.has(index, name) for name in result.outputs.values()) else None
 
     def finished(self, index: int) -> ShardResult:
         """The results of a shard that was just finished.

@@ -21,6 +21,7 @@ from mien.models.networks import Networks
 from mien.people import Region, read_regions
 from mien.photo_files import printable
 from mien.pipeline import Pipeline, Subject, Work
+from mien.places import Write
 from mien.records import Face, Match, Outcome, Photo, Skipped
 from mien.request import Request
 from mien.stages.detect import detect, overlap
@@ -119,17 +120,18 @@ class Worker:
         self.pipeline.free = self.free.copy()
         latents: dict[str, torch.Tensor] = {}
         begun = started
-        for group in self._groups(task, survey, result):
-            self.pipeline.run(group)
-            for work in group:
-                self._export(work, result)
-            done = max(names.index(work.photo.name) for work in group) + 1
-            if done < len(names):
-                tell(done, len(result.outcomes))
-            _share_time([row for work in group for row in work.outcomes], time.perf_counter() - begun)
-            begun = time.perf_counter()
-            for work in group:
-                latents |= _latents(work, names.index(work.photo.name))
+        with self.sink.shard(task.shard) as write:
+            for group in self._groups(task, survey, result):
+                self.pipeline.run(group)
+                for work in group:
+                    self._export(work, result, write)
+                done = max(names.index(work.photo.name) for work in group) + 1
+                if done < len(names):
+                    tell(done, len(result.outcomes))
+                _share_time([row for work in group for row in work.outcomes], time.perf_counter() - begun)
+                begun = time.perf_counter()
+                for work in group:
+                    latents |= _latents(work, names.index(work.photo.name))
         with write_errors(self.store.work):
             data = save(latents)
             replace_file(self.store.path("latents", task.shard), lambda path: path.write_bytes(data))
@@ -218,7 +220,7 @@ class Worker:
             work.left.append((subject.face, outcome))
         work.subjects = stay
 
-    def _export(self, work: Work, result: ShardResult) -> None:
+    def _export(self, work: Work, result: ShardResult, write: Write) -> None:
         """Encode, decode, search again, write; a dropped photo is not written."""
         data, suffix = self._encode(work)
         for _ in range(SEARCHES):
@@ -233,7 +235,7 @@ class Worker:
         if name != work.photo.name and self.source.stamp(name) is not None:
             raise OutputError(f"{work.photo.name} would be written as {name}, which SRC has already", "rename one")
         with self.pipeline.timed("write"), write_errors(self.request.dst):
-            self.sink.write(name, data)
+            write(name, data)
         result.outputs[work.photo.name] = name
 
     def _encode(self, work: Work) -> tuple[bytes, str]:
