@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import tiny
 from fakes import FakeCarriers
@@ -19,6 +20,11 @@ from mien.models.networks import Networks
 from mien.models.sets import MOBILE
 from mien.records import Pixels
 from mien.setup import Ready, prepare
+
+# The same examples at each call, however slow the machine; `pytest --hypothesis-profile many` looks further.
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("many", deadline=None, max_examples=1500)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -101,14 +102,18 @@ def match_shards(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], free: Fr
         surveys: of the shards; drawn one by one. free: the pool faces to choose from; those given are taken out.
     """
     for part in _blocks(surveys):
-        rows: Iterator[Tensor] = iter(())
+        matches: Iterator[Match] = iter(())
         if any(len(survey.traits) for survey in part):
-            rows = iter(distances(pool, Traits.joined([survey.traits for survey in part]), recipe.pair))
+            seeds = [seed for survey in part for seed in _seeds(survey, recipe.seed)]
+            traits = Traits.joined([survey.traits for survey in part])
+            matches = iter(pair(pool, traits, recipe.pair, free, seeds))
         for survey in part:
-            names = list(survey.sources)
-            yield [pair(pool, survey.traits.rows(slice(i, i + 1)), recipe.pair, free, table=next(rows)[None],
-                        seed=seed_of(recipe.seed, 0, [(names[place], number)]))[0]
-                   for i, (place, number) in enumerate(survey.numbers())], []
+            yield list(islice(matches, len(survey.traits))), []
+
+
+def _seeds(survey: Survey, seed: int) -> list[int]:
+    names = list(survey.sources)
+    return [seed_of(seed, 0, [(names[place], number)]) for place, number in survey.numbers()]
 
 
 def match_people(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], matches: dict[str, Match], key: bytes,

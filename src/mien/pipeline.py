@@ -184,7 +184,7 @@ class Pipeline:
             for i, subject in enumerate(waiting):
                 subject.identity = seen.identity[i]
                 seed = seed_of(self.recipe.seed, 0, [(subject.outcome.file, subject.outcome.face)])
-                (subject.match,) = pair(self.pool, traits.rows(slice(i, i + 1)), self.recipe.pair, self.free, seed,
+                (subject.match,) = pair(self.pool, traits.rows(slice(i, i + 1)), self.recipe.pair, self.free, [seed],
                                         but=subject.tried)
                 subject.tried.add(subject.match.index)
 

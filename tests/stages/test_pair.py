@@ -47,7 +47,7 @@ def chosen(distance: Tensor, key: bytes) -> int:
 
 def paired(pool: Pool, faces: Faces, settings: Pair, used: Iterable[int] = (), seed: int = 0,
            table: Tensor | None = None) -> list[Match]:
-    return pair(pool, pool.traits(faces), settings, Free(len(pool), used), seed, table)
+    return pair(pool, pool.traits(faces), settings, Free(len(pool), used), [seed] * len(faces), table)
 
 
 def table_of(pool: Pool, faces: Faces, settings: Pair) -> Tensor:

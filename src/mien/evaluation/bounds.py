@@ -191,6 +191,6 @@ def _codes(kind: str, jobs: list[Job], ready: Ready, recipe: Recipe) -> Tensor:
     faces = faces_of(ready.networks, [job.face for job in jobs], [job.crop for job in jobs])
     if kind == "inversion":
         return invert(ready.networks, faces, recipe.invert).codes
-    pool = ready.pool
-    nearest = [match.index for match in pair(pool, pool.traits(faces), recipe.pair, Free(len(pool)))]
+    pool, seeds = ready.pool, range(len(jobs))
+    nearest = [match.index for match in pair(pool, pool.traits(faces), recipe.pair, Free(len(pool)), seeds)]
     return ready.pool.codes[nearest][:, None].expand(-1, ready.networks.generator.n_layers, -1)

@@ -89,7 +89,7 @@ def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None 
         traits, free = ready.pool.traits(faces), free or Free(len(ready.pool), given)
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             row = rows(name) if rows else None
-            match = pair(ready.pool, traits.rows(slice(i, i + 1)), kit.recipe.pair, free, _seed(kit.recipe, [record]),
+            match = pair(ready.pool, traits.rows(slice(i, i + 1)), kit.recipe.pair, free, [_seed(kit.recipe, [record])],
                          row)[0]
             codes = ready.pool.codes[match.index].expand(ready.networks.generator.n_layers, -1)
             write_picture(tray.path(name, PAIR_LOOK), _look(ready.networks, codes))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Iterable
+import random
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from torch.nn import functional as F
 from mien.recipe import Pair as Settings
 from mien.records import Match
 from mien.stages.pool import Pool, Traits
+
+TILE = 4096  # pool faces whose distances are computed at once
+SHORT = 64  # nearest pool faces that are looked at first
 
 
 class Free:
@@ -44,6 +48,14 @@ class Free:
         near = (row <= last).nonzero()[:, 0]
         return near[row[near].argsort(stable=True)][:k]
 
+    def among(self, near: Tensor, row: Tensor, k: int, but: Collection[int] = ()) -> Tensor | None:
+        """The same, if it can be told from the nearest of all, given with their distances in rising order."""
+        rows = zip(row.tolist(), near.tolist(), self.taken[near].tolist(), strict=True)
+        chosen = sorted((distance, index) for distance, index, taken in rows if not taken and index not in but)
+        if len(chosen) < k or not chosen[k - 1][0] < float(row[-1]):  # beyond the last there may be equals
+            return None
+        return torch.tensor([index for _, index in chosen[:k]])
+
 
 def distances(pool: Pool, traits: Traits, settings: Settings) -> Tensor:
     """[B, N] distance of real faces to pool faces, of the kind that the settings ask for."""
@@ -64,26 +76,38 @@ def attribute_distances(pool: Pool, traits: Traits, settings: Settings) -> Tenso
 
     Pool pictures in which no face was found are infinitely far: nobody knows whom they look like.
     """
-    table = torch.cdist(traits.vectors, pool.vectors).square_()
-    table += torch.cdist(traits.colours, pool.colours).mul_(settings.colour_weight)
-    return table.masked_fill_(pool.identities.square().sum(dim=1) == 0, torch.inf)
+    table = torch.empty(len(traits), len(pool))
+    for first in range(0, len(pool), TILE):  # small enough to stay in the processor's cache
+        part = slice(first, first + TILE)
+        colours = _squared(traits.colours, pool.colours[part], pool.squares[1][part]).sqrt_()
+        features = _squared(traits.vectors, pool.vectors[part], pool.squares[0][part])
+        torch.add(features, colours, alpha=settings.colour_weight, out=table[:, part])
+    return table
 
 
-def pair(pool: Pool, traits: Traits, settings: Settings, free: Free, seed: int = 0, table: Tensor | None = None,
-         but: Collection[int] = ()) -> list[Match]:
+def _squared(a: Tensor, b: Tensor, squares: Tensor) -> Tensor:
+    """[B, N] squared Euclidean distances of rows [B, D] and [N, D], whose squared lengths are [N], by a product."""
+    table = torch.addmm(squares, a, b.T, alpha=-2)
+    return table.add_(a.square().sum(dim=1, keepdim=True)).clamp_(min=0)
+
+
+def pair(pool: Pool, traits: Traits, settings: Settings, free: Free, seeds: Sequence[int],
+         table: Tensor | None = None, but: Collection[int] = ()) -> list[Match]:
     """For each face: of the k nearest free pool faces the one least like the person (of equals the first), or any.
 
     Args:
-        free: pool faces to choose from; what is given is taken out where the settings want it. seed: of what is drawn.
-        table: [B, N] distances to go by, in place of those that the settings ask for. but: faces not to be given.
+        free: pool faces to choose from; what is given is taken out where the settings want it. seeds: of what is
+            drawn, one a face. table: [B, N] distances to go by, in place of those that the settings ask for. but: faces
+            not to be given.
     """
     table = distances(pool, traits, settings) if table is None else table
-    rng = torch.Generator().manual_seed(seed)
+    short = table.topk(min(max(SHORT, settings.k), len(pool)), largest=False)
     matches = []
-    for row, identity in zip(table, traits.identities, strict=True):
-        near = free.nearest(row, settings.k, but)
+    for i, (row, identity) in enumerate(zip(table, traits.identities, strict=True)):
+        near = free.among(short.indices[i], short.values[i], settings.k, but)
+        near = free.nearest(row, settings.k, but) if near is None else near
         if settings.choice == "drawn":
-            index = int(near[int(torch.randint(len(near), (1,), generator=rng))])
+            index = int(near[random.Random(seeds[i]).randrange(len(near))])
         else:
             index = int(near[int((pool.identities[near] @ identity).argmin())])
         if settings.unique:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
@@ -69,6 +69,12 @@ class Pool:
         """Read a built pool (safetensors)."""
         state = load_file(path)
         return cls(**{field.name: state[field.name].float() for field in fields(cls)})
+
+    @cached_property
+    def squares(self) -> tuple[Tensor, Tensor]:
+        """Squared lengths [N] of vectors and colours; infinite where nobody knows whom a picture looks like."""
+        unknown = self.identities.square().sum(dim=1) == 0
+        return self.vectors.square().sum(dim=1).masked_fill_(unknown, torch.inf), self.colours.square().sum(dim=1)
 
     def traits(self, faces: Faces) -> Traits:
         """What pairing in this pool goes by, of aligned real faces."""
