@@ -273,9 +273,10 @@ def test_a_terminal_gets_a_bar() -> None:
     screen = io.StringIO()
     reporter = Reporter(False, Console(file=screen, force_terminal=True, width=100))
     with reporter.run() as listen:
-        listen(Event(1, 3, 2, 2))
-        listen(Event(3, 3, 4, 4))
-    assert "photos" in screen.getvalue() and "3/3" in screen.getvalue()
+        listen(Event("photos looked at", 3, 3, 0, 0))
+        listen(Event("photos", 1, 3, 2, 2))
+        listen(Event("photos", 3, 3, 4, 4))
+    assert "photos looked at" in screen.getvalue() and "4 faces" in screen.getvalue()
 
 
 def test_a_log_gets_lines_whose_time_left_is_that_of_this_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,11 +284,11 @@ def test_a_log_gets_lines_whose_time_left_is_that_of_this_call(monkeypatch: pyte
     monkeypatch.setattr("mien.console.time.monotonic", lambda: now)
     log = io.StringIO()
     with Reporter(False, Console(file=log, width=100)).run() as listen:
-        listen(Event(90, 100, 90, 0))  # from an earlier call
+        listen(Event("photos", 90, 100, 90, 0))  # from an earlier call
         now = 60.0
-        listen(Event(95, 100, 95, 5))
+        listen(Event("photos", 95, 100, 95, 5))
         now = 61.0
-        listen(Event(96, 100, 96, 6))  # too soon for another line
+        listen(Event("photos", 96, 100, 96, 6))  # too soon for another line
     first, second = log.getvalue().splitlines()
     assert "90/100" in first and "left" not in first
     assert "95/100" in second and second.endswith("about 60 s left")

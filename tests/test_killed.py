@@ -62,11 +62,12 @@ def _in_a_process(target: Callable[..., None], *args: Any) -> int | None:
     return process.exitcode
 
 
-def test_a_run_may_die_at_any_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_run_may_die_at_any_moment(tmp_path: Path, every: int) -> None:
     src, whole = album(tmp_path / "src", 5), tmp_path / "whole"
     assert _in_a_process(_run_in_shards_of_two, src, whole) == 0
     photos, rows = photos_in(whole), rows_in(whole)
-    for moment in range(1, 200):
+    for moment in range(1, 300, every):
         dst = tmp_path / "dst"
         code = _in_a_process(_run_and_die, moment, src, dst)
         if code == 0:

@@ -35,7 +35,7 @@ def finished(store: Store, *names: str) -> ShardResult:
     for name in names:
         (store.dst / os.fsdecode(name)).write_bytes(b"photo")
     result = ShardResult([outcome(name, person="person-1") for name in names], [Skipped("b", "why")],
-                         {name: name for name in names}, {"read": 0.5}, 1.5)
+                         {name: name for name in names}, "here:1", {"read": 0.5}, 1.5)
     store.finish_shard(0, sources(*names), result)
     return result
 

@@ -86,8 +86,8 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
         src: folder of photographs (or one). dst: new folder, publishable. work: private folder, by default
             beside dst. key: secret for identity = "per-person". only, exclude: CSV of regions (file, x, y,
             width, height). keep_person: folder of reference photos of people who agreed. labels: CSV (file,
-            person) or CelebA's identity file. layout: folder, celebahq, celeba, lfw or imagefolder; auto looks
-            for itself. subset: splits to anonymise, as in "train+val". crew: who does it, by default this process;
+            person) or CelebA's identity file. layout: of `mien.datasets.layouts.LAYOUTS`; auto looks for itself.
+            subset: splits to anonymise, as in "train+val". crew: who does it, by default this process;
             `Crew(workers=4)` for several, `Crew("ray")` for a cluster.
 
     Raises:

@@ -38,7 +38,7 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything ra
 
 @app.command()
 def anonymize(
-    src: Annotated[Path, typer.Argument(help="Folder of photographs, or one photograph.")],
+    src: Annotated[Path, typer.Argument(help="Folder of photographs (or tars, or Parquet files), or one of them.")],
     dst: Annotated[Path, typer.Argument(help="New folder for the anonymised photographs.")],
     layout: options.Layout = "auto",
     subset: options.Subset = None,
@@ -86,6 +86,8 @@ def anonymize(
     crew = Crew(engine, workers, threads, rank, world_size)
     crew.check()
     request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels, layout, subset)
+    if with_originals:
+        request.dataset.in_files()
     reporter = Reporter(quiet)
     chosen = request.recipe
     ready = _prepare(chosen, reporter)
@@ -118,6 +120,22 @@ def report(dst: Annotated[Path, typer.Argument(help="A finished run's DST.")],
 
 
 @app.command()
+def status(work: Annotated[Path, typer.Argument(help="WORK of a run, by default DST.work.")],
+           as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+           prometheus: Annotated[bool, typer.Option("--prometheus", help="Prometheus' text format.")] = False) -> None:
+    """Say how far a run is, while it goes on or after it was stopped."""
+    from mien.status import read_status
+
+    found = read_status(work)
+    if as_json or prometheus:
+        typer.echo(found.as_json() if as_json else found.as_prometheus(), nl=as_json)
+        return
+    from mien.console import show_status
+
+    show_status(found)
+
+
+@app.command()
 def sheets(src: Annotated[Path, typer.Argument(help="SRC of a finished run.")],
            dst: Annotated[Path, typer.Argument(help="Its DST.")],
            out: Annotated[Path, typer.Argument(help="Folder for the sheets.")],
@@ -127,9 +145,11 @@ def sheets(src: Annotated[Path, typer.Argument(help="SRC of a finished run.")],
     from mien.report.reread import read_run
     from mien.sheets import write_sheets
 
-    _, recipe = read_run(dst)
+    summary, recipe = read_run(dst)
     from mien.console import Reporter
+    from mien.datasets.dataset import refuse_held
 
+    refuse_held(summary.layout, src)
     ready = _prepare(recipe, Reporter(quiet=False))
     for path in write_sheets(src, dst, work or dst.with_name(f"{dst.name}.work"), out, ready, every):
         typer.echo(str(path))

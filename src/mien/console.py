@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from mien.models.fetch import Progress as FetchProgress
 from mien.models.progress import shown
 from mien.photo_files import printable
 from mien.run import Event, Summary
+from mien.status import Status
 
 LINE_SECONDS = 10.0  # between plain lines
 LISTED = 20  # skipped files shown on the terminal; mien.json has all
@@ -133,3 +135,20 @@ class Reporter:
             page = printable(str(owners_report / "report.html"))
             self.console.print(f"before and after, for your eyes only: {page}", highlight=False, markup=False,
                                soft_wrap=True)
+
+
+def show_status(status: Status) -> None:
+    """The state of a run, on standard output."""
+    table = Table(show_header=False)
+    table.add_row("run", "going on" if status.running else "done" if status.done == status.photos else "stopped")
+    table.add_row("photos", f"{status.done:,} of {status.photos:,}")
+    table.add_row("faces", f"{status.faces:,}")
+    for name, count in status.statuses.most_common():
+        table.add_row(f"  {name}", f"{count:,}")
+    table.add_row("files skipped", f"{status.skipped:,}")
+    if status.left is not None:
+        table.add_row("photos a second", f"{status.speed:.2f}")
+        table.add_row("left", str(timedelta(seconds=round(status.left))))
+    for worker, shards in sorted(status.workers.items()):
+        table.add_row(f"  {printable(worker)}", f"{shards:,} shards")
+    Console().print(table)

@@ -32,6 +32,9 @@ OTHER_IMAGE_SUFFIXES = _suffixes("""
     kdc dcr mrw rwl
 """)
 
+# Moving pictures: no face in them is changed, so that no sample or row may go out with one.
+VIDEO_SUFFIXES = _suffixes("mp4 m4v mov avi mkv webm mpg mpeg m2ts mts wmv flv ogv 3gp 3g2 mjpg mjpeg")
+
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PIXEL_SEGMENTS = _FRAMES | {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, SOS}  # SOF, DHT, DAC, DQT, DNL, DRI, SOS
@@ -43,6 +46,29 @@ def printable(name: str) -> str:
     """`name` as one line that any terminal or file takes: line breaks and undecodable bytes are escaped."""
     escaped = name.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in escaped)
+
+
+_BEGINNINGS = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS", b"qoif", b"DDS |",
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\x1a\x45\xdf\xa3", b"FLV\x01",
+)  # fmt: skip
+
+
+def shows_picture(head: bytes) -> bool:
+    """Whether a file that begins so (32 bytes are enough) is a picture or a film, whatever its name says."""
+    riff = head[:4] == b"RIFF" and head[8:12] in (b"WEBP", b"AVI ")
+    bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
+    boxes = head[4:8] == b"ftyp" and head[8:11] not in (b"M4A", b"M4B")  # HEIC, AVIF and films, but no sound
+    return head.startswith(_BEGINNINGS) or riff or bitmap or boxes
+
+
+def suffix_of(head: bytes) -> str:
+    """The usual suffix of a picture that begins so, with its dot; ".bin" where it is none that is known by that."""
+    for beginning, suffix in ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"II*\0", ".tiff"),
+                              (b"MM\0*", ".tiff"), (b"BM", ".bmp"), (b"RIFF", ".webp")):
+        if head.startswith(beginning):
+            return suffix
+    return ".avif" if head[4:12] == b"ftypavif" else ".jp2" if head[4:8] == b"jP  " else ".bin"
 
 
 def clean_icc(profile: object) -> bytes | None:

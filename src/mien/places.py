@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from mien.files import stamp
-from mien.records import Photo
-from mien.stages.export import write_bytes
+from mien.records import Photo, Skipped
+from mien.stages.export import written_together
 from mien.stages.read import read_photo
 
 Write = Callable[[str, bytes], None]  # a photograph's name and its file
@@ -27,6 +27,9 @@ class Source(Protocol):
 
     def stamp(self, name: str) -> list[int] | None:
         """What changes when the photo does, or None where there is no such photo."""
+
+    def as_png(self, name: str) -> str:
+        """The name in the result of a photo that has to become a PNG."""
 
 
 class Sink(Protocol):
@@ -47,15 +50,29 @@ class Sink(Protocol):
     def remove(self, index: int, name: str) -> None:
         """Take a shard's photograph out again, where it is there."""
 
-    def finish(self, outputs: Iterable[Mapping[str, str]]) -> None:
+    def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
         """Put together what has to be, when all shards are there; may be called again.
 
         Args:
             outputs: of each shard the photographs' names in the source and in the result.
 
+        Returns:
+            Photographs (by their names in the source) that are not in the result after all, and why.
+
         Raises:
             OSError, OutputError: it cannot be written.
         """
+
+
+class Holder(Protocol):
+    """What holds a dataset's photographs where they are no files of their own; small, and can be pickled."""
+
+    @property
+    def source(self) -> Source:
+        """Where they come from, made anew in each process."""
+
+    def sink(self, dst: Path, work: Path, subset: str) -> Sink:
+        """Where a result of the same form goes; `subset`: splits, as in "train+val", or ""."""
 
 
 class FolderSource:
@@ -70,6 +87,9 @@ class FolderSource:
     def stamp(self, name: str) -> list[int] | None:
         return stamp(self.root / name)
 
+    def as_png(self, name: str) -> str:
+        return f"{name}.png"
+
 
 class FolderSink:
     """Photographs below a folder; names that lead out of it are not there."""
@@ -79,7 +99,8 @@ class FolderSink:
 
     @contextmanager
     def shard(self, index: int) -> Iterator[Write]:
-        yield self._write
+        with written_together() as write:
+            yield lambda name, data: write(self.root / name, data)
 
     def has(self, index: int, name: str) -> bool:
         return (self.root / name).is_file()
@@ -89,10 +110,5 @@ class FolderSink:
         if self.root.resolve() in path.resolve().parents:
             path.unlink(missing_ok=True)
 
-    def finish(self, outputs: Iterable[Mapping[str, str]]) -> None:
-        pass
-
-    def _write(self, name: str, data: bytes) -> None:
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, data)
+    def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
+        return []

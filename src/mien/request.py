@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mien.datasets.dataset import Dataset
 from mien.errors import UsageError
-from mien.places import FolderSink, Sink
+from mien.places import Sink
 from mien.recipe import Recipe
 
 
@@ -36,7 +36,7 @@ class Request:
     @property
     def sink(self) -> Sink:
         """Where the photographs go."""
-        return FolderSink(self.dst)
+        return self.dataset.sink(self.dst, self.work)
 
 
 def check_folders(src: Path, dst: Path, work: Path, name: str = "WORK") -> None:

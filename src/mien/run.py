@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from mien.records import Outcome, Skipped
 from mien.request import Request
 from mien.stages.pair import Free
 from mien.stages.pool import Pool
-from mien.store import SHARD, ShardResult, write_errors
+from mien.store import SHARD, Outcomes, Outputs, ShardResult, write_errors
 from mien.survey import Sources, Survey, digest_of
 from mien.worker import Task, Worker
 
@@ -36,7 +36,11 @@ PATIENCE = 1800.0  # seconds without anything new by other ranks after which the
 
 @dataclass
 class Summary:
-    """What a run did, for the closing table, `mien.json` and scripts."""
+    """What a run did, for the closing table, `mien.json` and scripts.
+
+    Attributes:
+        outcomes: of all faces, read from WORK as they are asked for. outputs: source name -> name in DST.
+    """
 
     photos: int = 0
     faces: int = 0
@@ -44,17 +48,15 @@ class Summary:
     reasons: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
-    outcomes: list[Outcome] = field(default_factory=list)
-    outputs: dict[str, str] = field(default_factory=dict)
+    outcomes: Sequence[Outcome] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
     wall: float = 0.0
     layout: str = "folder"
     notes: list[str] = field(default_factory=list)
 
     def add(self, shard: ShardResult) -> None:
         """Count one shard in."""
-        self.outcomes += shard.outcomes
         self.skipped += shard.skipped
-        self.outputs |= shard.outputs
         self.photos += len(shard.outputs)
         self.faces += len(shard.outcomes)
         self.statuses.update(outcome.status for outcome in shard.outcomes)
@@ -115,10 +117,18 @@ class Run:
             self._anonymise(shards, todo, progress)
             if not self.engine.leads:
                 return summary
+            renamed, absent = dict[str, str](), set[str]()
             for index in range(len(shards)):
-                summary.add(store.finished(index))
+                result = store.finished(index)
+                summary.add(result)
+                absent |= set(shards[index]) - set(result.outputs)
+                renamed |= {name: new for name, new in result.outputs.items() if new != name}
+            summary.outcomes = Outcomes(store, len(shards), summary.faces)
+            summary.outputs = Outputs(shards.names, renamed, absent)
             with write_errors(self.request.dst):
-                store.sink.finish(store.finished(index).outputs for index in range(len(shards)))
+                left = store.sink.finish(store.finished(index).outputs for index in range(len(shards)))
+                absent |= {one.file for one in left}
+                summary.skipped, summary.photos = summary.skipped + left, summary.photos - len(left)
                 summary.notes += dataset.write_annotations(self.request.dst, summary.outputs)
             store.write_manifest(summary.outcomes, self._record(summary), self.recipe.hash)
         return summary

@@ -6,6 +6,8 @@ WORK/surveys/     the faces of each shard's photos, as they were found
 WORK/matching.safetensors    which pool face each of them starts from
 WORK/latents/     codes of each shard's new faces
 WORK/shards/      a shard's results: written last, so that its presence means that its photos are in DST
+WORK/pieces/      of a dataset in tars or tables: each shard's photos, until they are joined
+WORK/joined/      what each tar or table in DST was made of
 WORK/events.jsonl one line a shard, as it was finished
 WORK/lock         held while a run lives; the kernel lets go of it when the run dies
 """
@@ -18,12 +20,13 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +38,7 @@ from mien.records import Outcome, Skipped
 from mien.survey import Sources
 
 SHARD = 8  # photos
+ROWS = 16_384  # of the manifest, written at once
 
 PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)  # of write_bytes and replace_file
 
@@ -51,14 +55,64 @@ class ShardResult:
     """What one shard did.
 
     Attributes:
-        outputs: source name -> name in DST of every photo written. stages: seconds by stage; wall: of all.
+        outputs: source name -> name in DST of every photo written. worker: who did it, machine and process.
+        stages: seconds by stage; wall: of all.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
+    worker: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     wall: float = 0.0
+
+
+class Outcomes(Sequence[Outcome]):
+    """What became of all faces, shard by shard, read from WORK each time anew: of a million faces none is held."""
+
+    def __init__(self, store: Store, shards: int, length: int) -> None:
+        self.store, self.shards, self.length = store, shards, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Outcome]:
+        for index in range(self.shards):
+            yield from self.store.finished(index).outcomes
+
+    @overload
+    def __getitem__(self, which: int) -> Outcome: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[Outcome]: ...
+
+    def __getitem__(self, which: int | slice) -> Outcome | list[Outcome]:
+        if isinstance(which, slice):
+            return list(self)[which]
+        place = range(self.length)[which]  # IndexError where there is none
+        return next(islice(self, place, None))
+
+
+class Outputs(Mapping[str, str]):
+    """Source name -> name in DST of the photos written; those that kept their names take no room of their own.
+
+    Attributes:
+        names: all photos of the run. renamed: those written under another name. absent: those not written.
+    """
+
+    def __init__(self, names: Sequence[str], renamed: dict[str, str], absent: set[str]) -> None:
+        self.names, self.renamed, self.absent = names, renamed, absent
+
+    def __len__(self) -> int:
+        return len(self.names) - len(self.absent)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.names if name not in self.absent)
+
+    def __getitem__(self, name: str) -> str:
+        if name in self.absent:
+            raise KeyError(name)
+        return self.renamed.get(name, name)  # nobody asks for photos of other runs
 
 
 class Store:
@@ -143,7 +197,7 @@ class Store:
     def write_json(self, name: str, value: Any) -> None:
         """Write WORK/name whole or not at all."""
         with write_errors(self.work):
-            replace_file(self.work / name, lambda path: _write_text(path, json.dumps(value)))
+            replace_file(self.work / name, lambda path: _write_text(path, json.dumps(value, default=vars)))
 
     def files(self, found: Sequence[str]) -> list[str]:
         """The photos of the run: those known from before in their old order, then new ones."""
@@ -189,23 +243,28 @@ class Store:
 
     def finish_shard(self, index: int, sources: Sources, result: ShardResult) -> None:
         """Mark a shard as done. Its photos must be in DST."""
-        self.write_json(f"shards/{index:06d}.json", {"sources": sources, **asdict(result)})
+        self.write_json(f"shards/{index:06d}.json", {"sources": sources, **vars(result)})
 
     def note(self, index: int, photos: int, result: ShardResult) -> None:
         """Add a finished shard's line to the events."""
         statuses = Counter(outcome.status for outcome in result.outcomes)
         line = {"shard": index, "photos": photos, "faces": len(result.outcomes), "statuses": statuses,
-                "skipped": len(result.skipped), "seconds": round(result.wall, 3),
+                "skipped": len(result.skipped), "worker": result.worker, "seconds": round(result.wall, 3),
                 "stages": {stage: round(value, 3) for stage, value in result.stages.items()},
                 "at": datetime.now(UTC).isoformat(timespec="seconds")}
         with write_errors(self.work), (self.work / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def write_manifest(self, outcomes: Sequence[Outcome], run: dict[str, Any], recipe: str) -> None:
+    def write_manifest(self, outcomes: Iterable[Outcome], run: dict[str, Any], recipe: str) -> None:
         """DST/mien.parquet, one row a face, and DST/mien.json, the run."""
-        table = pa.Table.from_pylist([_row(outcome, recipe) for outcome in outcomes], schema=MANIFEST)
+        def write(path: Path) -> None:
+            rows = (_row(outcome, recipe) for outcome in outcomes)
+            with pq.ParquetWriter(path, MANIFEST) as writer:
+                while some := list(islice(rows, ROWS)):
+                    writer.write_table(pa.Table.from_pylist(some, schema=MANIFEST))
+
         with write_errors(self.dst):
-            replace_file(self.dst / "mien.parquet", lambda path: pq.write_table(table, path))
+            replace_file(self.dst / "mien.parquet", write)
             replace_file(self.dst / "mien.json",
                          lambda path: _write_text(path, json.dumps(run, indent=1, sort_keys=True)))
 
@@ -213,6 +272,18 @@ class Store:
         """Delete WORK: after this the run can be neither resumed nor looked into."""
         with write_errors(self.work):
             shutil.rmtree(self.work)
+
+
+def is_held(work: Path) -> bool:
+    """Whether a run is at work in a WORK."""
+    try:
+        with (work / "lock").open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager
@@ -230,13 +301,13 @@ def write_errors(folder: Path) -> Iterator[None]:
 def _result(data: dict[str, Any]) -> ShardResult | None:
     try:
         return ShardResult([Outcome(**row) for row in data["outcomes"]], [Skipped(**row) for row in data["skipped"]],
-                           dict(data["outputs"]), dict(data["stages"]), float(data["wall"]))
+                           dict(data["outputs"]), str(data["worker"]), dict(data["stages"]), float(data["wall"]))
     except (KeyError, TypeError, ValueError):
         return None
 
 
 def _row(outcome: Outcome, recipe: str) -> dict[str, Any]:
-    row = asdict(outcome)
+    row = dict(vars(outcome))
     row.pop("person")  # who is who stays in WORK
     row["file"] = os.fsencode(row["file"]).decode("utf-8", "backslashreplace")
     row["x"], row["y"], row["width"], row["height"] = row.pop("box")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -114,7 +116,7 @@ class Worker:
         return Traits.joined(parts) if parts else Traits(*[torch.zeros(0, 1)] * 4)
 
     def _anonymise(self, task: Task, sources: dict[str, list[int] | None], tell: Tell) -> ShardResult:
-        started, result, names = time.perf_counter(), ShardResult(), task.names
+        started, result, names = time.perf_counter(), ShardResult(worker=f"{platform.node()}:{os.getpid()}"), task.names
         before = dict(self.pipeline.seconds)
         survey = Survey.from_file(self.store.path("surveys", task.shard), sources)
         self.pipeline.free = self.free.copy()
@@ -227,7 +229,7 @@ class Worker:
             if not self.pipeline.search_again(work, decode_pixels(data)):
                 break
             data, suffix = self._encode(work)
-        name = work.photo.name + suffix
+        name = self.source.as_png(work.photo.name) if suffix else work.photo.name
         result.outcomes += work.outcomes
         if any(row.status == "dropped" for row in work.outcomes):
             result.skipped.append(Skipped(work.photo.name, "dropped: a face could not be anonymised"))

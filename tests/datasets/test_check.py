@@ -113,7 +113,8 @@ def test_no_folder_and_no_layout(tmp_path: Path) -> None:
 
 def test_the_layouts_are_listed() -> None:
     lines = CliRunner().invoke(datasets_app, ["list"]).stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["folder", "celebahq", "celeba", "lfw", "imagefolder"]
+    assert [line.split()[0] for line in lines] == ["folder", "celebahq", "celeba", "lfw", "imagefolder",
+                                                 "webdataset", "huggingface"]
 
 
 @pytest.mark.parametrize(("place", "words"), [("", "in the top folder to data"), ("pics", "in pics to data")])

@@ -14,7 +14,9 @@ import pytest
 import tiny
 from mien.engines.choice import Crew
 from mien.errors import FaceError, UsageError
-from tiny import TINY, album, call, photos_in, rows_in, start
+from mien.records import Pixels
+from mien.setup import Ready
+from tiny import TINY, TINY_TOML, album, call, photos_in, rows_in, save, start
 
 
 @pytest.fixture
@@ -148,3 +150,16 @@ def test_ray_leaves_what_one_process_leaves(src: Path, tmp_path: Path) -> None:
     assert same(tmp_path / "one", tmp_path / "many")
 
 
+
+
+@pytest.mark.slow
+def test_the_real_networks_give_the_same_bytes_in_several_processes(ready: Ready, portraits: list[Pixels],
+                                                                    tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(TINY_TOML)
+    for i in range(12):
+        save(tmp_path / "src" / f"{i:02d}.png", portraits[i % 4] if i % 3 else tiny.ground(120, 160, i))
+    for dst, options in (("one", ["--threads", "1"]), ("two", ["--workers", "2", "--threads", "1"])):
+        done = call("anonymize", tmp_path / "src", tmp_path / dst, "--recipe", recipe, *options, quick=False)
+        assert done.returncode == 0, done.stderr
+    assert same(tmp_path / "one", tmp_path / "two")

@@ -142,12 +142,11 @@ def _below(root: Path) -> Iterator[str]:
 
 def _damaged(dataset: Dataset) -> list[str]:
     from mien.errors import PhotoError
-    from mien.stages.read import read_photo
 
-    bad = []
+    bad, source = [], dataset.source
     for name in dataset.photos:
         try:
-            read_photo(dataset.root / name, name)
+            source.photo(name)
         except PhotoError as error:
             bad.append(error.message)
     more = len(bad) - LISTED

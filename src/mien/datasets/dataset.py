@@ -14,10 +14,11 @@ from mien.datasets.tree import Tree
 from mien.errors import UsageError
 from mien.files import replace_file
 from mien.photo_files import printable
-from mien.places import FolderSource, Source
+from mien.places import FolderSink, FolderSource, Holder, Sink, Source
 from mien.records import Skipped
 
 SPLIT_NAMES = ("train", "val", "test")
+HELD = ("webdataset", "huggingface")  # layouts whose photos lie in larger files
 EXAMPLES = 3  # names in a note
 LISTED = 10  # files that are not carried over
 
@@ -69,7 +70,7 @@ class Dataset:
         splits: photo -> "train", "val" or "test". people: photo -> who is in it. classes: photo -> its class.
         attribute_names: the columns of `attributes`: photo -> [N] int8, -1 or 1.
         notes: what the owner should know. annotations: the files to carry over. digests: file -> SHA-256.
-        skipped: pictures and folders that cannot be read.
+        skipped: pictures and folders that cannot be read. holder: what the photos lie in; None: files of their own.
     """
 
     layout: str
@@ -85,11 +86,25 @@ class Dataset:
     annotations: list[Annotation] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    holder: Holder | None = None
 
     @property
     def source(self) -> Source:
         """Where the photos come from."""
-        return FolderSource(self.root)
+        return self.holder.source if self.holder else FolderSource(self.root)
+
+    def sink(self, dst: Path, work: Path) -> Sink:
+        """Where a result in the same form goes."""
+        return self.holder.sink(dst, work, self.subset) if self.holder else FolderSink(dst)
+
+    def in_files(self) -> Dataset:
+        """The dataset, if every photo is a file of its own.
+
+        Raises:
+            UsageError: they are not.
+        """
+        refuse_held(self.layout, self.root)
+        return self
 
     def names(self) -> list[str]:
         """The photos of the subset."""
@@ -175,10 +190,21 @@ class Dataset:
             else:  # of an earlier call, when there still were such photos
                 target.unlink(missing_ok=True)
         lost = sorted(set(self.classes.values()) - {self.classes.get(name) for name in outputs}, key=str)
-        if lost and not self.subset:
+        if lost and not self.subset and self.holder is None:  # what holds photos keeps the numbers of its classes
             notes.append(f"{plural(len(lost), 'class', 'classes')} lost every photograph, so that the numbers of "
                          f"those behind change: {', '.join(map(printable, lost[:EXAMPLES]))}")
         return notes
+
+
+def refuse_held(layout: str, root: Path) -> None:
+    """Refuse a dataset whose photos are no files of their own.
+
+    Raises:
+        UsageError: it is of such a layout.
+    """
+    if layout in HELD:
+        raise UsageError(f"{printable(str(root))} is {layout}: this needs photographs that are files",
+                         "unpack it into a folder first; only mien anonymize and datasets check take it as it is")
 
 
 def _write(data: bytes, path: Path) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.datasets import celeba, celebahq, image_folder, lfw
+from mien.datasets import celeba, celebahq, huggingface, image_folder, lfw, webdataset
 from mien.datasets.dataset import Dataset, plural
 from mien.datasets.folder import Tally, scan
+from mien.datasets.tars import COMPRESSED
 from mien.datasets.tree import Place, Tree
 from mien.errors import UsageError
 from mien.photo_files import printable
@@ -55,13 +56,19 @@ LAYOUTS = {layout.name: layout for layout in (
            "attributes, splits, identities, landmarks, boxes"),
     Layout("lfw", "LFW", lfw.PLACES, lfw.is_lfw, lfw.read_lfw, "people, pairs, development splits, attribute scores"),
     Layout("imagefolder", "ImageFolder", image_folder.PLACES, image_folder.is_image_folder,
-           image_folder.read_image_folder, "classes and splits, which are folders"))}
+           image_folder.read_image_folder, "classes and splits, which are folders"),
+    Layout("webdataset", "WebDataset", webdataset.PLACES, webdataset.is_webdataset, webdataset.read_webdataset,
+           "all members of a sample, tars and splits"),
+    Layout("huggingface", "a Hugging Face dataset", huggingface.PLACES, huggingface.is_huggingface,
+           huggingface.read_huggingface, "all columns, features and splits"))}
+LAST = ("imagefolder", "webdataset", "huggingface")  # they may lie in a folder of another layout, too
+FILES = {".tar": "webdataset", **dict.fromkeys(COMPRESSED, "webdataset"), ".parquet": "huggingface"}
 
 
 def recognised(tree: Tree) -> list[str]:
     """Names of the layouts that a folder shows; none: it is just a folder."""
     named = [name for name, layout in LAYOUTS.items() if layout.recognise and layout.recognise(tree)]
-    return [name for name in named if name != "imagefolder"] or named  # others may have a train folder too
+    return [name for name in named if name not in LAST] or named
 
 
 def choose_layout(tree: Tree, layout: str = "auto") -> Layout:
@@ -73,6 +80,9 @@ def choose_layout(tree: Tree, layout: str = "auto") -> Layout:
     if layout not in ("auto", *LAYOUTS):
         raise UsageError(f"there is no layout {layout!r}", f"layouts: auto, {', '.join(LAYOUTS)}")
     if not tree.root.is_dir():
+        held = next((LAYOUTS[name] for end, name in FILES.items() if tree.root.name.lower().endswith(end)), None)
+        if held and layout in ("auto", held.name):
+            return held
         if layout in ("auto", "folder"):
             return LAYOUTS["folder"]
         raise UsageError(f"{printable(str(tree.root))} is no folder: {layout} needs one", "leave --layout out")

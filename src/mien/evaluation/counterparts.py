@@ -53,7 +53,7 @@ def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | 
     Raises:
         UsageError: they have no photograph in common, or it is not clear which belongs to which.
     """
-    dataset = open_dataset(src, layout, subset)
+    dataset = open_dataset(src, layout, subset).in_files()
     there = _by_stem(dst)
     names, new, missing = [], [], []
     for name in dataset.names():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from mien.datasets.dataset import refuse_held
 from mien.errors import UsageError
 from mien.files import replace_file
 from mien.photo_files import printable
@@ -36,11 +39,13 @@ def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path |
         path: the HTML file. originals: SRC, results: DST, to show faces before and after; both or neither.
 
     Raises:
-        UsageError: originals without results, or a page with originals inside DST, which is published.
+        UsageError: originals without results, or that are no files of their own, or a page with originals inside DST,
+            which is published.
         OutputError: the file cannot be written.
     """
     if originals is not None:
         _check_private(path, originals, results)
+        refuse_held(summary.layout, originals)
     pairs = []
     if originals is not None and results is not None:
         pairs = read_pairs(choose(summary.outcomes), originals, results, summary.outputs)
@@ -90,23 +95,26 @@ def _check_private(path: Path, originals: Path, results: Path | None) -> None:
 
 def _content(summary: Summary, recipe: Recipe, pairs: Sequence[Pair]) -> dict[str, Any]:
     outcomes, limit = summary.outcomes, recipe.verify.threshold
-    replaced = [row for row in outcomes if row.status == "anonymised"]
+
+    def replaced() -> Iterator[Outcome]:  # never all at once
+        return (row for row in outcomes if row.status == "anonymised")
+
     skipped = [(printable(item.file), skip_reason(item)) for item in summary.skipped]
     why_skipped = Counter(why for _, why in skipped)
-    worst = sorted(replaced, key=likeness)[:WORST]
+    worst = heapq.nsmallest(WORST, replaced(), key=likeness)
+    similarities = array("d", (row.similarity for row in replaced() if row.similarity is not None))
     return {
         "verdict": verdict(outcomes, summary.skipped, summary.photos, limit),
         "counts": _counts(summary), "reasons": reasons(outcomes),
         "layout": summary.layout, "notes": [printable(note) for note in summary.notes],
         "skipped": skipped[:LISTED], "skipped_more": max(0, len(skipped) - LISTED),
         "why_skipped": why_skipped.most_common(20), "limit": limit, "margin": recipe.optimise.margin,
-        "distances": histogram(judge_distances(replaced), limit, f"limit {limit:g}", limit=True),
-        "similarities": histogram([row.similarity for row in replaced if row.similarity is not None],
-                                  recipe.optimise.margin, f"goal {recipe.optimise.margin:g}"),
-        "seconds": histogram([row.seconds for row in replaced], start=0.0),
+        "distances": histogram(judge_distances(replaced()), limit, f"limit {limit:g}", limit=True),
+        "similarities": histogram(similarities, recipe.optimise.margin, f"goal {recipe.optimise.margin:g}"),
+        "seconds": histogram(array("d", (row.seconds for row in replaced())), start=0.0),
         "stages": _stages(summary), "pace": _pace(summary),
         "settings": _settings(recipe.model_dump(mode="json")), "recipe": recipe.name, "hash": recipe.hash,
-        "worst": [_row(row) for row in worst], "replaced": len(replaced),
+        "worst": [_row(row) for row in worst], "replaced": sum(1 for _ in replaced()),
         "pairs": [(pair, _caption(pair.outcome)) for pair in pairs]}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import heapq
 import io
 import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -44,11 +46,14 @@ def likeness(outcome: Outcome) -> tuple[float, float]:
 
 def choose(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The faces to look at: the worst by the judge, some blurred, and others evenly spread; at most 60."""
-    replaced = sorted((row for row in outcomes if row.status == "anonymised"), key=likeness)
-    blurred = [row for row in outcomes if row.status == "blurred"][:BLURRED]
-    chosen, rest = replaced[:WORST] + blurred, sorted(replaced[WORST:], key=lambda row: (row.file, row.face))
-    room = min(MOST - len(chosen), len(rest))
-    return chosen + [rest[i * len(rest) // room] for i in range(room)]
+    worst = heapq.nsmallest(WORST, (row for row in outcomes if row.status == "anonymised"), key=likeness)
+    blurred = list(islice((row for row in outcomes if row.status == "blurred"), BLURRED))
+    taken = {(row.file, row.face) for row in worst}
+    rest = sum(1 for row in outcomes if row.status == "anonymised") - len(worst)
+    room = min(MOST - len(worst) - len(blurred), rest)
+    places = {i * rest // room for i in range(room)}
+    others = (row for row in outcomes if row.status == "anonymised" and (row.file, row.face) not in taken)
+    return worst + blurred + [row for place, row in enumerate(others) if place in places]
 
 
 def read_pairs(outcomes: Sequence[Outcome], originals: Path, results: Path,

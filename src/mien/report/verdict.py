@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,26 +31,27 @@ class Verdict:
     notes: list[str]
 
 
-def verdict(outcomes: Sequence[Outcome], skipped: Sequence[Skipped], photos: int, limit: float) -> Verdict:
+def verdict(outcomes: Iterable[Outcome], skipped: Sequence[Skipped], photos: int, limit: float) -> Verdict:
     """Say what a run achieved.
 
     Args:
-        photos: how many were written. limit: the judge's distance below which two faces are one person.
+        outcomes: gone through several times. photos: how many were written. limit: the judge's distance below which
+            two faces are one person.
     """
     statuses = Counter[str](row.status for row in outcomes)
     notes = _notes(statuses, skipped)
-    replaced = [row for row in outcomes if row.status == "anonymised"]
-    judged = judge_distances(replaced)
+    replaced = statuses["anonymised"]
+    judged = judge_distances(row for row in outcomes if row.status == "anonymised")
     taken = sum(distance < limit for distance in judged)
     if taken:
         are = "is still taken for its original" if taken == 1 else "are still taken for their originals"
-        return Verdict("bad", f"{taken} of {count(len(replaced), 'new face')} {are} by the judge "
+        return Verdict("bad", f"{taken} of {count(replaced, 'new face')} {are} by the judge "
                               f"({_closest(judged, limit)})", notes)
-    missed = len(replaced) - len(judged)
+    missed = replaced - len(judged)
     if missed:
-        return Verdict("bad", f"{missed} of {count(len(replaced), 'new face')} escaped the judge: "
+        return Verdict("bad", f"{missed} of {count(replaced, 'new face')} escaped the judge: "
                               "nothing shows that they are strangers", notes)
-    if not outcomes:
+    if not statuses:
         return Verdict("mixed", _nothing(photos), notes)
     left = statuses["kept"] + statuses["excluded"]
     level: Level = "mixed" if left or not replaced else "good"
@@ -57,13 +59,13 @@ def verdict(outcomes: Sequence[Outcome], skipped: Sequence[Skipped], photos: int
     return Verdict(level, f"{changed}; {'of the others ' if left and replaced else ''}{others}", notes)
 
 
-def judge_distances(outcomes: Sequence[Outcome]) -> list[float]:
+def judge_distances(outcomes: Iterable[Outcome]) -> Sequence[float]:
     """The judge's distances of all outcomes that have one."""
-    return [row.judge_distance for row in outcomes
-            if row.judge_distance is not None and math.isfinite(row.judge_distance)]
+    return array("d", (row.judge_distance for row in outcomes
+                       if row.judge_distance is not None and math.isfinite(row.judge_distance)))
 
 
-def reasons(outcomes: Sequence[Outcome]) -> list[tuple[str, str, int]]:
+def reasons(outcomes: Iterable[Outcome]) -> list[tuple[str, str, int]]:
     """(status, reason, how many) of all faces with a reason, without what differs from face to face."""
     order = ("blurred", "dropped", "kept", "excluded", "anonymised")
     counts = Counter((row.status, _kind(row.reason)) for row in outcomes if row.reason)
@@ -103,10 +105,10 @@ def _closest(judged: Sequence[float], limit: float) -> str:
     return f"closest distance {two_places(min(judged))}, limit {shown}"
 
 
-def _judged(replaced: Sequence[Outcome], judged: Sequence[float], limit: float) -> str:
+def _judged(replaced: int, judged: Sequence[float], limit: float) -> str:
     if not replaced:
         return "no face was replaced by a new one"
-    return (f"none is taken for its original by the judge ({len(judged):,} of {len(replaced):,}, "
+    return (f"none is taken for its original by the judge ({len(judged):,} of {replaced:,}, "
             f"{_closest(judged, limit)})")
 
 

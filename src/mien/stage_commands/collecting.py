@@ -55,7 +55,7 @@ def collect_dataset(src: Path, folder: Path, dst: Path, kit: Kit, layout: str, s
             one another. OutputError: DST is not empty, or cannot be written.
     """
     check_folders(src, dst, folder, "FOLDER")
-    dataset, tray = open_dataset(src, layout, subset), Tray(folder)
+    dataset, tray = open_dataset(src, layout, subset).in_files(), Tray(folder)
     names = tray.names()
     if not any(tray.has(name, RESULT_PICTURE) for name in names):
         tray.missing(names, RESULT_PICTURE, "rendered results", "render")

@@ -96,7 +96,7 @@ def align_dataset(src: Path, folder: Path, kit: Kit, again: bool, largest: bool,
     if src.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise UsageError(f"{folder} lies inside {src}: its crops would be taken for photographs of the dataset",
                          "give a folder beside it")
-    dataset, tray = open_dataset(src, layout, subset), Tray(folder)
+    dataset, tray = open_dataset(src, layout, subset).in_files(), Tray(folder)
     names, known = dataset.names(), tray.by_photo()
     faces = crops = faceless = skipped = 0
     owners: dict[str, str] = {}

@@ -9,8 +9,9 @@ import os
 import secrets
 import threading
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -262,17 +263,55 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OutputError: the disk is full, read-only or closed to the user, or the name cannot be.
     """
-    part = path.with_name(f".mien-{os.getpid()}-{secrets.token_hex(4)}")
+    with written_together() as write:
+        write(path, data)
+
+
+@contextlib.contextmanager
+def written_together() -> Iterator[Callable[[Path, bytes], None]]:
+    """Give what writes files as `write_bytes` does, all names appearing at the end, in the order of writing.
+
+    Waiting for the disk once for all is what makes this faster. After an error none of the names has changed, unless
+    it came from the last renaming itself.
+
+    Raises:
+        OutputError: as `write_bytes`, here and at each writing.
+    """
+    parts: list[tuple[Path, Path, IO[bytes]]] = []
+
+    def write(path: Path, data: bytes) -> None:
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".mien-{os.getpid()}-{secrets.token_hex(4)}")
+            parts.append((part, path, part.open("xb")))
+            parts[-1][2].write(data)
+            parts[-1][2].flush()
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write_synced(part, data)
-            part.replace(path)
-        except BaseException:
+        yield write
+        for _, path, file in parts:
+            with _told(path):
+                os.fsync(file.fileno())
+        for part, path, file in parts:
+            with _told(path):
+                file.close()
+                part.replace(path)
+    except BaseException:
+        for part, _, file in parts:
+            with contextlib.suppress(OSError):
+                file.close()
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+        raise
+    for folder in dict.fromkeys(path.parent for _, path, _ in parts):
+        _sync_folder(folder)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the file system says, as OutputError."""
+    try:
+        yield
     except OSError as error:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
         hint = _HINTS.get(error.errno or 0, "Check the folder and run the same command again.")
@@ -280,13 +319,6 @@ def write_bytes(path: Path, data: bytes) -> None:
     except ValueError as error:
         hint = "No file can have this name."
         raise OutputError(f"{path!r} cannot be written: {error}", hint=hint) from error
-
-
-def _write_synced(part: Path, data: bytes) -> None:
-    with part.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

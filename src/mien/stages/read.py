@@ -85,6 +85,17 @@ def read_photo(path: Path, name: str, max_pixels: int = 200_000_000) -> Photo:
         return _read(file, name, max_pixels)
 
 
+def read_photo_bytes(data: bytes, name: str, max_pixels: int = 200_000_000) -> Photo:
+    """Read a photograph that is no file of its own, as `read_photo` does.
+
+    Raises:
+        PhotoError: as `read_photo`.
+    """
+    if not data:
+        raise _error(name, "the file is empty (0 bytes)")
+    return _read(io.BytesIO(data), name, max_pixels)
+
+
 def decode_pixels(data: bytes, max_pixels: int = 200_000_000) -> Pixels:
     """The upright pixels of an encoded photo, [H, W, 3] uint8 RGB, by the same way as `read_photo`.
 

@@ -1,0 +1,97 @@
+"""How far a run is, read from its WORK while it goes on or after it was stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mien.errors import UsageError
+from mien.store import is_held
+
+RECENT = 600.0  # seconds that the speed is measured over
+
+
+@dataclass
+class Status:
+    """Attributes:
+        running: whether a process holds WORK. photos: of the run. done: photos of finished shards, faces: theirs.
+        statuses: of these faces. skipped: files. stages: seconds by stage. workers: who has done how many shards.
+        speed: photos a second, lately; left: seconds, or None where nobody knows.
+    """
+
+    running: bool
+    photos: int
+    done: int = 0
+    faces: int = 0
+    skipped: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    stages: Counter[str] = field(default_factory=Counter)
+    workers: Counter[str] = field(default_factory=Counter)
+    speed: float = 0.0
+    left: float | None = None
+
+    def as_json(self) -> str:
+        """All of it, on one line."""
+        return json.dumps(vars(self))
+
+    def as_prometheus(self) -> str:
+        """In Prometheus' text format, for a node exporter's textfile collector or a push gateway."""
+        rows = [("running", "", float(self.running)), ("photos", "", self.photos), ("photos_done", "", self.done),
+                ("photos_per_second", "", self.speed), ("files_skipped", "", self.skipped)]
+        rows += [("faces", f'{{status="{name}"}}', count) for name, count in sorted(self.statuses.items())]
+        rows += [("stage_seconds", f'{{stage="{name}"}}', value) for name, value in sorted(self.stages.items())]
+        lines, named = [], set[str]()
+        for name, labels, value in rows:
+            if name not in named:
+                lines.append(f"# TYPE mien_{name} gauge")
+                named.add(name)
+            lines.append(f"mien_{name}{labels} {value:g}")
+        return "\n".join(lines) + "\n"
+
+
+def read_status(work: Path) -> Status:
+    """The state of the run of a WORK.
+
+    Raises:
+        UsageError: it holds no run.
+    """
+    try:
+        names = json.loads((work / "files.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{work} holds no run", "give the WORK of a run, by default DST.work") from error
+    status, events = Status(is_held(work), len(names)), _events(work)
+    for event in events.values():
+        status.done += event["photos"]
+        status.faces += event["faces"]
+        status.skipped += event["skipped"]
+        status.statuses.update(event["statuses"])
+        status.stages.update(event["stages"])
+        status.workers[event["worker"]] += 1
+    ages = [(time.time() - datetime.fromisoformat(event["at"]).timestamp(), event["photos"])
+            for event in events.values()]
+    recent = [(age, photos) for age, photos in ages if 0 <= age <= RECENT]  # clocks may be set, and differ
+    if status.running and recent and max(recent)[0] > 0:
+        status.speed = sum(photos for _, photos in recent) / max(recent)[0]
+        status.left = (status.photos - status.done) / status.speed
+    return status
+
+
+def _events(work: Path) -> dict[int, dict[str, Any]]:
+    """The last line of each shard that is done; a line that was cut short does not count."""
+    events = {}
+    try:
+        with (work / "events.jsonl").open(encoding="utf-8") as file:
+            for line in file:
+                try:
+                    event = json.loads(line)
+                    events[int(event["shard"])] = event
+                except (ValueError, KeyError, TypeError):
+                    continue
+    except OSError:
+        return {}
+    return {shard: event for shard, event in events.items() if (work / "shards" / f"{shard:06d}.json").exists()}

@@ -1,0 +1,155 @@
+"""Tars of samples: what is a photograph, what goes along, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import held
+from held import photo
+from mien.datasets.commands import datasets_app
+from mien.datasets.dataset import Dataset
+from mien.datasets.layouts import open_dataset
+from mien.datasets.tars import index_tar
+from mien.datasets.webdataset import split_of
+from mien.errors import PhotoError, UsageError
+from tiny import save, squares
+
+
+def opened(root: Path, *members: tuple[str, bytes | tarfile.TarInfo]) -> Dataset:
+    held.tar(root / "a.tar", [("ok.png", photo(1)), *members])
+    return open_dataset(root)
+
+
+def reasons(dataset: Dataset) -> dict[str, str]:
+    return {one.file: one.reason for one in dataset.skipped}
+
+
+def test_photos_are_read_where_they_lie(tmp_path: Path) -> None:
+    dataset = open_dataset(held.tars(tmp_path / "src", {"train-0.tar": 3, "validation-0.tar": 1, "Test_1.tar": 1}))
+    assert dataset.layout == "webdataset" and len(dataset.photos) == 5
+    assert dataset.splits["train-0.tar/000001.png"] == "train"
+    assert dataset.count(dataset.photos) == {"train": 3, "val": 1, "test": 1}
+    again = pickle.loads(pickle.dumps(dataset)).source
+    for number in range(3):
+        name = f"train-0.tar/{number:06d}.png"
+        assert np.array_equal(again.photo(name).pixels, held.decoded(photo(number)))
+        assert again.stamp(name) == dataset.source.stamp(name) is not None
+    assert again.stamp("train-0.tar/9.png") is again.stamp("b.tar/1.png") is None
+    with pytest.raises(PhotoError, match=r"train-0\.tar/9\.png: the tar has no such member, or it is refused"):
+        again.photo("train-0.tar/9.png")
+
+
+@pytest.mark.parametrize(("name", "split"), [("train-000.tar", "train"), ("val_1.tar", "val"), ("trainer.tar", ""),
+                                             ("validation.tar", "val"), ("00001.tar", ""), ("testing-1.tar", "test")])
+def test_splits_stand_in_the_names(name: str, split: str) -> None:
+    assert split_of(name) == split
+
+
+def test_a_photograph_beside_the_tars_makes_it_a_folder(tmp_path: Path) -> None:
+    held.tars(tmp_path, {"a.tar": 1})
+    save(tmp_path / "pics" / "1.png", squares())
+    assert open_dataset(tmp_path).layout == "folder"
+    assert open_dataset(tmp_path, "webdataset").photos == ["a.tar/000000.png"]
+
+
+def test_pictures_are_known_whatever_they_are_called(tmp_path: Path) -> None:
+    dataset = opened(tmp_path, ("1.data", photo(1)), ("2", photo(2)), ("3.svg", b"<svg>"), ("4.txt", b"BMW, II, RIFF"),
+                     ("5.mov", b""))
+    assert dataset.photos == [f"a.tar/{name}" for name in ("ok.png", "1.data", "2", "3.svg", "5.mov")]
+    with pytest.raises(PhotoError, match="a film"):
+        dataset.source.photo("a.tar/5.mov")
+
+
+def test_members_that_lead_out_or_are_no_files_are_refused(tmp_path: Path) -> None:
+    link = tarfile.TarInfo()
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    folder = tarfile.TarInfo()
+    folder.type = tarfile.DIRTYPE
+    dataset = opened(tmp_path, ("../1.png", photo(1)), ("/2.png", photo(2)), ("a/../../3.json", b"{}"), ("a", folder),
+                     ("a/4.png", link), ("a/4.json", b"{}"), ("5.png", photo(5)), ("5.json", link), ("a/._6.png", b""))
+    assert dataset.photos == ["a.tar/ok.png"]
+    found = reasons(dataset)
+    assert set(found) == {f"a.tar/{name}" for name in
+                          ("../1.png", "/2.png", "a/../../3.json", "a/4.png", "5.png", "5.json")}
+    assert found["a.tar/../1.png"] == found["a.tar//2.png"] == "a name that leads out of the tar"
+    assert found["a.tar/5.png"] == "its sample leaves with 5.json"
+    assert list(index_tar(tmp_path / "a.tar").members) == ["ok.png"]
+    assert "1 hidden members are not carried over" in dataset.notes
+
+
+def test_names_that_come_twice(tmp_path: Path) -> None:
+    dataset = opened(tmp_path, ("1.png", photo(1)), ("1.png", photo(2)), ("1.PNG", photo(3)))
+    assert dataset.photos == ["a.tar/ok.png", "a.tar/1.png", "a.tar/1.PNG"]
+    assert reasons(dataset) == {"a.tar/1.png": "another member of this name: only the first is taken"}
+    assert np.array_equal(dataset.source.photo("a.tar/1.png").pixels, held.decoded(photo(1)))
+    assert any("1 members differ from others in case only" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("cut", ["content", "header", "garbage"])
+def test_a_damaged_tar_gives_what_is_whole(tmp_path: Path, cut: str) -> None:
+    path = held.tar(tmp_path / "a.tar",
+                    [("1.png", photo(1)), ("1.txt", b"one"), ("2.txt", b"two"), ("2.png", photo(2))])
+    with tarfile.open(path) as file:
+        last = file.getmember("2.png")
+    data = path.read_bytes()
+    end = {"content": last.offset_data + 100, "header": last.offset + 100, "garbage": last.offset}[cut]
+    path.write_bytes(data[:end] + (b"x" * 2000 if cut == "garbage" else b""))
+    dataset = open_dataset(tmp_path)
+    assert dataset.photos == ["a.tar/1.png"]
+    assert "damaged or cut short" in reasons(dataset)["a.tar"]
+    if cut == "content":
+        assert reasons(dataset)["a.tar/2.png"] == "cut short"
+        assert list(index_tar(path).members) == ["1.png", "1.txt"]
+
+
+def test_tars_without_anything_are_noted(tmp_path: Path) -> None:
+    held.tars(tmp_path, {"a.tar": 1})
+    held.tar(tmp_path / "b.tar", [("1.json", b"{}")])
+    held.tar(tmp_path / "c.tar", [])
+    (tmp_path / "d.tar").touch()
+    (tmp_path / "e.tar").write_text("no tar" * 200)
+    (tmp_path / "README.md").touch()
+    dataset = open_dataset(tmp_path)
+    assert "without a photograph: b.tar, c.tar, d.tar, ..." in dataset.notes
+    assert "not carried over: README.md" in dataset.notes
+    assert {name: reason.partition(" (")[0] for name, reason in reasons(dataset).items()} == {
+        "d.tar": "no tar, or a damaged one", "e.tar": "no tar, or a damaged one"}
+    (tmp_path / "a.tar").unlink()
+    with pytest.raises(UsageError, match="no tar has a photograph"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar"])
+def test_compressed_tars_are_refused(tmp_path: Path, name: str) -> None:
+    path = held.tar(tmp_path / name, [("1.png", photo(1))])
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    for src in (tmp_path, path):
+        with pytest.raises(UsageError, match=f"{name} is compressed"):
+            open_dataset(src)
+
+
+def test_a_new_suffix_takes_nobody_elses_name(tmp_path: Path) -> None:
+    source = opened(tmp_path, ("1.ico", held.icon()), ("2.ico", held.icon()), ("2.json", b""), ("2.Png", photo(2)),
+                    ("3.a.ico", held.icon()), ("3.a.psd", b""), ("d/4.ico", b""), ("4", held.icon())).source
+    assert [source.as_png(f"a.tar/{name}") for name in ("1.ico", "2.ico", "3.a.ico", "d/4.ico", "4")] == [
+        f"a.tar/{name}" for name in ("1.png", "2.ico.png", "3.a.ico.png", "d/4.png", "4.png")]
+
+
+def test_what_may_lead_to_people_or_hold_pictures_is_said(tmp_path: Path) -> None:
+    notes = opened(tmp_path, ("ok.json", b"{}"), ("ok.npy", b"")).notes
+    assert any(note.startswith("carried over byte for byte: .json 1, .npy 1. Captions") for note in notes)
+    assert ".npy may hold pictures too, which stay as they are: look into them" in notes
+
+
+def test_check_says_what_it_is(tmp_path: Path) -> None:
+    held.tars(tmp_path, {"train-0.tar": 2})
+    result = CliRunner().invoke(datasets_app, ["check", str(tmp_path), "--pictures"])
+    assert result.exit_code == 0 and "WebDataset (layout webdataset)" in result.stdout, result.stdout
+    assert "damaged:\n  - none" in result.stdout

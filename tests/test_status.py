@@ -1,0 +1,75 @@
+"""How far a run is, as `mien status` says it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+import tiny
+from mien.errors import UsageError
+from mien.status import read_status
+from tiny import album, call, start
+
+
+def test_a_finished_run(brush: None, tmp_path: Path) -> None:
+    tiny.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    status = read_status(tmp_path / "dst.work")
+    assert (status.running, status.photos, status.done, status.faces) == (False, 20, 20, 28)
+    assert status.statuses == {"anonymised": 24, "blurred": 4} and sum(status.workers.values()) == 3
+    assert status.left is None and status.stages["read"] > 0
+
+
+def test_a_shard_that_is_to_be_done_again_does_not_count(brush: None, tmp_path: Path) -> None:
+    src, dst = album(tmp_path / "src", 20), tmp_path / "dst"
+    tiny.run(src, dst)
+    (tmp_path / "dst.work" / "shards" / "000001.json").unlink()
+    assert read_status(tmp_path / "dst.work").done == 12
+    tiny.run(src, dst)
+    status = read_status(tmp_path / "dst.work")
+    assert (status.done, status.faces) == (20, 28)
+
+
+def test_events_that_were_cut_or_come_from_another_clock_are_borne(brush: None, tmp_path: Path) -> None:
+    tiny.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    events = tmp_path / "dst.work" / "events.jsonl"
+    lines = events.read_text().splitlines()
+    assert [sorted(json.loads(line)) for line in lines] == [sorted(json.loads(lines[0]))] * 3
+    future = json.dumps(json.loads(lines[0]) | {"at": "2101-01-01T00:00:00+00:00"})
+    events.write_text("\n".join([future, lines[1], lines[2][:40], "[]", "null"]))
+    status = read_status(tmp_path / "dst.work")
+    assert status.done == 16 and status.speed == 0
+
+
+def test_a_run_that_goes_on(tmp_path: Path) -> None:
+    process = start("anonymize", album(tmp_path / "src", 20), tmp_path / "dst", pause=1.0)
+    try:
+        while not (tmp_path / "dst.work" / "events.jsonl").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        status = read_status(tmp_path / "dst.work")
+        assert status.running and 0 < status.done < 20
+        shown = call("status", tmp_path / "dst.work")
+        assert "going on" in shown.stdout and "8 of 20" in shown.stdout.replace("16 of", "8 of")
+    finally:
+        process.kill()
+        process.communicate()
+    assert not read_status(tmp_path / "dst.work").running
+
+
+def test_machines_read_it_too(brush: None, tmp_path: Path) -> None:
+    tiny.run(album(tmp_path / "src", 5), tmp_path / "dst")
+    assert json.loads(read_status(tmp_path / "dst.work").as_json())["done"] == 5
+    text = read_status(tmp_path / "dst.work").as_prometheus()
+    assert 'mien_faces{status="anonymised"} 6\n' in text and "mien_photos_done 5\n" in text
+    kinds = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(kinds) == len(set(kinds)) and text.endswith("\n")
+
+
+def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no run"):
+        read_status(tmp_path)
+    done = call("status", tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
