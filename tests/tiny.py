@@ -227,13 +227,15 @@ def use_brush(setattr_: Callable[[str, Any], Any]) -> None:
     setattr_("mien.api._ready", lambda recipe: square_ready())
 
 
-def run(src: Path, dst: Path, recipe: Recipe = TINY, ready: Ready | None = None, **asked: Any) -> Summary:
+def run(src: str | Path, dst: str | Path, recipe: Recipe = TINY, ready: Ready | None = None, **asked: Any) -> Summary:
     """A run through the library, quick where the brush is in use and no networks are given."""
     names = ("work", "key", "only", "exclude", "keep_person", "labels", "layout", "subset")
     asked.setdefault("layout", "auto")
     request = make_request(src, dst, recipe, *(asked.get(name) for name in names))
     ready = ready or square_ready()
-    return Run(request, ready.networks, ready.pool, asked.get("crew")).execute()
+    summary = Run(request, ready.networks, ready.pool, asked.get("crew")).execute()
+    request.publish()
+    return summary
 
 
 def run_quickly(src: Path, dst: Path, recipe: Recipe = TINY) -> Summary:

@@ -16,6 +16,7 @@ from mien.errors import UsageError
 from mien.pipeline import Pipeline
 from mien.recipe import Recipe
 from mien.records import Encoding, Outcome, Photo, Pixels
+from mien.remote import is_url, open_remote
 from mien.request import Request, check_folders
 from mien.run import Event, Run, Summary
 from mien.setup import Ready, prepare
@@ -83,11 +84,11 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
     """Anonymise a folder of photographs; call it again to go on where it stopped.
 
     Args:
-        src: folder of photographs (or one). dst: new folder, publishable. work: private folder, by default
-            beside dst. key: secret for identity = "per-person". only, exclude: CSV of regions (file, x, y,
-            width, height). keep_person: folder of reference photos of people who agreed. labels: CSV (file,
-            person) or CelebA's identity file. layout: of `mien.datasets.layouts.LAYOUTS`; auto looks for itself.
-            subset: splits to anonymise, as in "train+val". crew: who does it, by default this process;
+        src: folder of photographs (or one). dst: new folder, publishable; both may be URLs that fsspec opens. work:
+            private folder, by default beside dst. key: secret for identity = "per-person". only, exclude: CSV of
+            regions (file, x, y, width, height). keep_person: folder of reference photos of people who agreed. labels:
+            CSV (file, person) or CelebA's identity file. layout: of `mien.datasets.layouts.LAYOUTS`; auto looks for
+            itself. subset: splits to anonymise, as in "train+val". crew: who does it, by default this process;
             `Crew(workers=4)` for several, `Crew("ray")` for a cluster.
 
     Raises:
@@ -96,10 +97,12 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     if crew is not None:
         crew.check()
-    request = make_request(Path(src), Path(dst), chosen, Path(work) if work else None, key, only, exclude,
+    request = make_request(src, dst, chosen, Path(work) if work else None, key, only, exclude,
                            keep_person, labels, layout, subset)
     ready = _ready(request.recipe)
-    return Run(with_weights(request, ready), ready.networks, ready.pool, crew).execute(progress)
+    summary = Run(with_weights(request, ready), ready.networks, ready.pool, crew).execute(progress)
+    request.publish()
+    return summary
 
 
 def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None, layout: str = "auto",
@@ -134,7 +137,7 @@ def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None
         attacks=tuple(attacks), sample=sample, least=least, seed=seed, processes=processes), progress)
 
 
-def make_request(src: Path, dst: Path, recipe: Recipe, work: Path | None, key: bytes | None,
+def make_request(src: str | Path, dst: str | Path, recipe: Recipe, work: Path | None, key: bytes | None,
                  only: Path | None, exclude: Path | None, keep_person: Path | None,
                  labels: Path | None, layout: str = "auto", subset: str | None = None) -> Request:
     """Check everything that can be checked before networks are loaded.
@@ -143,13 +146,24 @@ def make_request(src: Path, dst: Path, recipe: Recipe, work: Path | None, key: b
         UsageError: folders in one another, a person's face asked for without a key, or a dataset that is not in
             its layout.
     """
-    work = work or dst.with_name(f"{dst.name}.work")
-    check_folders(src, dst, work)
+    src_url, dst_url = (str(place) if is_url(str(place)) else "" for place in (src, dst))
+    if dst_url and work is None:
+        raise UsageError("a DST elsewhere needs --work", "give a folder on this machine, or one that all workers see")
+    if src_url and (dst_url + "/").startswith(src_url.rstrip("/") + "/"):
+        raise UsageError("DST lies inside SRC", "give folders beside one another")
+    whole = Path(dst)
+    work = work or whole.with_name(f"{whole.name}.work")
+    whole = work / "public" if dst_url else whole
+    if not (src_url or dst_url):
+        check_folders(Path(src), whole, work)
+    elif not src_url and Path(src).resolve() in (work.resolve(), *work.resolve().parents):
+        raise UsageError(f"WORK lies inside SRC: {work}", "give folders beside one another")
     if recipe.identity == "per-person" and not key:
         raise UsageError("--identity per-person needs a secret key",
                          "give --key-file FILE; make one with: head -c 32 /dev/urandom > key")
-    dataset = open_dataset(src, layout, subset)
-    return Request(src, dst, work, recipe.settled(), dataset, only, exclude, keep_person, labels, key)
+    dataset = open_remote(src_url, layout, subset) if src_url else open_dataset(Path(src), layout, subset)
+    return Request(Path(src), whole, work, recipe.settled(), dataset, only, exclude, keep_person, labels, key,
+                   src_url=src_url, dst_url=dst_url)
 
 
 def with_weights(request: Request, ready: Ready) -> Request:

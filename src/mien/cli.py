@@ -38,8 +38,8 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything ra
 
 @app.command()
 def anonymize(
-    src: Annotated[Path, typer.Argument(help="Folder of photographs (or tars, or Parquet files), or one of them.")],
-    dst: Annotated[Path, typer.Argument(help="New folder for the anonymised photographs.")],
+    src: Annotated[str, typer.Argument(help="Folder of photographs (or tars, or Parquet files), or one of them.")],
+    dst: Annotated[str, typer.Argument(help="New folder for what comes of it; both may be URLs, as s3://...")],
     layout: options.Layout = "auto",
     subset: options.Subset = None,
     recipe: options.Recipe = "default",
@@ -88,6 +88,7 @@ def anonymize(
     request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels, layout, subset)
     if with_originals:
         request.dataset.in_files()
+        request.refuse_urls()
     reporter = Reporter(quiet)
     chosen = request.recipe
     ready = _prepare(chosen, reporter)
@@ -102,9 +103,10 @@ def anonymize(
     write_report(request.dst / "report.html", summary, chosen)
     if with_originals and not forget:
         write_report(request.work / "report.html", summary, chosen, originals=request.src, results=request.dst)
+    request.publish()
     if forget:
         Store(request.dst, request.work).forget()
-    reporter.close(summary, request.dst, request.work if with_originals and not forget else None)
+    reporter.close(summary, dst, request.work if with_originals and not forget else None)
     if not summary.photos and not summary.faces and summary.skipped:
         raise MienError("no photograph could be read", "the reasons are listed above and in mien.json")
 

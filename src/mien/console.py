@@ -106,11 +106,11 @@ class Reporter:
 
         return line
 
-    def close(self, summary: Summary, dst: Path, owners_report: Path | None) -> None:
+    def close(self, summary: Summary, dst: str, owners_report: Path | None) -> None:
         """The closing table: what was done, what was not and why."""
         if self.quiet:
             return
-        title = escape(f"photographs in {printable(str(dst))}")
+        title = escape(f"photographs in {printable(dst)}")
         table = Table(title=title, title_justify="left", show_header=False)
         table.add_row("layout", summary.layout)
         table.add_row("photos written", str(summary.photos))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Drawn: processes of several machines may have one number.
+    temporary = path.with_name(f".{path.name}.{secrets.randbelow(10**12)}.tmp")
     try:
         write(temporary)
         with temporary.open("rb") as handle:

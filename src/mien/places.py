@@ -50,6 +50,9 @@ class Sink(Protocol):
     def remove(self, index: int, name: str) -> None:
         """Take a shard's photograph out again, where it is there."""
 
+    def filled(self) -> bool:
+        """Whether anything at all is there."""
+
     def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
         """Put together what has to be, when all shards are there; may be called again.
 
@@ -109,6 +112,9 @@ class FolderSink:
         path = self.root / name
         if self.root.resolve() in path.resolve().parents:
             path.unlink(missing_ok=True)
+
+    def filled(self) -> bool:
+        return self.root.exists() and any(self.root.iterdir())
 
     def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
         return []

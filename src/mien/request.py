@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.datasets.dataset import Dataset
+from mien.datasets.dataset import HELD, Dataset
 from mien.errors import UsageError
 from mien.places import Sink
 from mien.recipe import Recipe
@@ -19,6 +19,8 @@ class Request:
         only, exclude: regions to anonymise alone, or to leave. keep_person: folder of reference photos.
         dataset: SRC as it was read, with the layout and the subset that are asked for.
         labels: file -> person, instead of the dataset's own. key: secret, for `per-person`.
+        src_url: where SRC lies, if not in a folder. dst_url: where the result is to lie; DST then is a folder in WORK,
+        for all of it that is no photograph of its own.
     """
 
     src: Path
@@ -32,11 +34,43 @@ class Request:
     labels: Path | None = None
     key: bytes | None = None
     weights: dict[str, str] = field(default_factory=dict)
+    src_url: str = ""
+    dst_url: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Where the photographs come from."""
+        return self.src_url or str(self.src.resolve())
 
     @property
     def sink(self) -> Sink:
         """Where the photographs go."""
+        if self.dst_url and self.dataset.layout not in HELD:
+            from mien.remote import Remote, RemoteSink
+
+            return RemoteSink(Remote(self.dst_url))
         return self.dataset.sink(self.dst, self.work)
+
+    def refuse_urls(self) -> None:
+        """Say that something needs photographs on this machine.
+
+        Raises:
+            UsageError: SRC or DST lie elsewhere.
+        """
+        if self.src_url or self.dst_url:
+            raise UsageError("before and after can only be shown of folders on this machine",
+                             "leave --with-originals out")
+
+    def publish(self) -> None:
+        """Bring what a finished run has left in DST to where it is to lie.
+
+        Raises:
+            OutputError: it cannot be written there.
+        """
+        if self.dst_url:
+            from mien.remote import upload
+
+            upload(self.dst, self.dst_url)
 
 
 def check_folders(src: Path, dst: Path, work: Path, name: str = "WORK") -> None:

@@ -109,14 +109,16 @@ class Run:
         """
         dataset, store = self.request.dataset, self.store
         summary = Summary(skipped=list(dataset.skipped), layout=dataset.layout, notes=list(dataset.notes))
-        with store.opened(self._question(), self.crew.rank if self.crew.size > 1 else None), self._engine():
+        with store.opened(self._question(), self.crew.rank if self.crew.size > 1 else None):
             shards = Shards(store.files(dataset.names()))
             todo = [index for index in range(len(shards)) if store.shard(index, self._sources(shards[index])) is None]
-            if self.recipe.identity == "per-person" or self.recipe.pair.unique:
-                self._match(shards, todo, progress)
-            self._anonymise(shards, todo, progress)
+            with self._engine():
+                if self.recipe.identity == "per-person" or self.recipe.pair.unique:
+                    self._match(shards, todo, progress)
+                self._anonymise(shards, todo, progress)
             if not self.engine.leads:
                 return summary
+            store.settle()
             renamed, absent = dict[str, str](), set[str]()
             for index in range(len(shards)):
                 result = store.finished(index)
@@ -221,7 +223,7 @@ class Run:
         request = self.request
         files = {name: _digest(path) for name, path in (("only", request.only), ("except", request.exclude),
                                                        ("labels", request.labels)) if path}
-        return {"source": str(request.src.resolve()), "recipe": self.recipe.model_dump(mode="json"),
+        return {"source": request.origin, "recipe": self.recipe.model_dump(mode="json"),
                 "layout": request.dataset.layout, "subset": request.dataset.subset,
                 "set of annotation files": request.dataset.digests,
                 "weights": request.weights, "files": files, "keep_person": self.worker.consent.fingerprint,

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import IO, Any, Literal, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -122,6 +122,7 @@ class Store:
         self.dst = dst
         self.work = work
         self.sink = sink or FolderSink(dst)
+        self._shared: IO[str] | None = None
 
     @property
     def matching(self) -> Path:
@@ -146,7 +147,7 @@ class Store:
         """
         with write_errors(self.work):
             # In this order: of processes that share a run another may be the first, just now.
-            filled = self.dst.exists() and any(self.dst.iterdir())
+            filled = self.sink.filled()
             fresh = not (self.work / "run.json").exists()
             if fresh and filled:
                 raise OutputError(f"{self.dst} is not empty and holds no run that could go on",
@@ -160,13 +161,13 @@ class Store:
                 locks.enter_context(self._lock("lock", fcntl.LOCK_EX))
                 self._sweep()
             else:
-                locks.enter_context(self._lock("lock", fcntl.LOCK_SH))
+                self._shared = locks.enter_context(self._lock("lock", fcntl.LOCK_SH))
                 locks.enter_context(self._lock(f"lock.{rank}", fcntl.LOCK_EX))
             self._check(question, fresh)
             yield self
 
     @contextmanager
-    def _lock(self, name: str, kind: int) -> Iterator[None]:
+    def _lock(self, name: str, kind: int) -> Iterator[IO[str]]:
         with write_errors(self.work):
             handle = (self.work / name).open("w")
         with handle:
@@ -174,7 +175,7 @@ class Store:
                 fcntl.flock(handle, kind | fcntl.LOCK_NB)
             except OSError as error:
                 raise OutputError(f"another run is at work in {self.work}", "wait for it, or stop it") from error
-            yield
+            yield handle
 
     def _check(self, question: dict[str, Any], fresh: bool) -> None:
         if fresh:
@@ -185,6 +186,18 @@ class Store:
         if changed:
             raise UsageError(f"{self.work} belongs to a run with another {', '.join(changed)}",
                              "resume with the same arguments, or give another DST and --work")
+
+    def settle(self) -> None:
+        """Clear away what workers that died were just writing, when all others have ended.
+
+        Of processes that share a run the first does it, unless another is still there.
+        """
+        if self._shared is not None:
+            try:
+                fcntl.flock(self._shared, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return
+        self._sweep()
 
     def _sweep(self) -> None:
         """Clear away what a killed run was just writing: DST may be published as it is."""

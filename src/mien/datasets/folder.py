@@ -73,7 +73,7 @@ def _walk(src: Path, root: tuple[int, int], tally: Tally) -> Iterator[str]:
             continue
         name, is_folder, is_link = entry
         if not is_folder:
-            yield from _photo(name, tally)
+            yield from tally_photo(name, tally)
         elif is_link:
             linked.append(name)
         elif _enter(src, name, entered, tally):
@@ -115,7 +115,8 @@ def _enter(src: Path, folder: str, entered: dict[tuple[int, int], str], tally: T
     return first == folder
 
 
-def _photo(name: str, tally: Tally) -> Iterator[str]:
+def tally_photo(name: str, tally: Tally) -> Iterator[str]:
+    """The name, if its suffix is a photograph's; else it is counted in."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in PHOTO_SUFFIXES:
         yield name

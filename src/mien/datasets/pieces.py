@@ -102,6 +102,9 @@ class PieceSink(ABC):
         if self.dst.resolve() in path.resolve().parents:
             path.unlink(missing_ok=True)
 
+    def filled(self) -> bool:
+        return self.dst.exists() and any(self.dst.iterdir())
+
     def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
         shards: dict[str, list[int]] = {}
         for index, names in enumerate(outputs):

@@ -1,0 +1,211 @@
+"""Folders that lie elsewhere: object stores and whatever else fsspec opens by a URL ("s3://bucket/photos")."""
+
+from __future__ import annotations
+
+import random
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import fsspec
+
+from mien.datasets.dataset import Dataset
+from mien.datasets.folder import Tally, tally_photo
+from mien.errors import OutputError, PhotoError, UsageError
+from mien.photo_files import printable
+from mien.places import Sink, Source, Write
+from mien.records import Photo, Skipped
+from mien.stages.read import read_photo_bytes
+
+TRIES = 6
+FIRST_WAIT = 0.2  # seconds; twice as long after each failure
+
+Answer = TypeVar("Answer")
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is no path of this machine."""
+    return "://" in place
+
+
+class Remote:
+    """A folder by URL; opened anew in each process. What fails is tried again, for stores fail now and then.
+
+    Raises:
+        UsageError: nothing here opens such a URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._open()
+
+    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
+        return Remote, (self.url,)
+
+    def _open(self) -> None:
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"cannot open {self.url}: {error}", "install the package that fsspec names") from error
+
+    def names(self) -> list[str]:
+        """All files below it, relative to it, sorted by their bytes."""
+        found = self._patiently(lambda: self.fs.find(self.root))
+        return sorted((path[len(self.root) :].lstrip("/") for path in found), key=lambda name: name.encode())
+
+    def read(self, name: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            OSError: it is not there, or cannot be had.
+        """
+        data: bytes = self._patiently(lambda: self.fs.cat_file(self._path(name)))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file in place of what was there.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        def put() -> None:
+            self.fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+            self.fs.pipe_file(self._path(name), data)
+
+        self._patiently(put)
+
+    def stamp(self, name: str) -> list[int] | None:
+        """Size and a number that changes with the content, or None where there is no such file."""
+        try:
+            info: dict[str, Any] = self._patiently(lambda: self.fs.info(self._path(name)))
+        except OSError:
+            return None
+        changed = next((info[key] for key in ("ETag", "etag", "md5", "mtime", "LastModified", "created")
+                        if info.get(key) is not None), "")
+        return [int(info.get("size") or 0), zlib.crc32(str(changed).encode())]
+
+    def remove(self, name: str) -> None:
+        """Delete a file, where it is there."""
+        if self.stamp(name) is not None:
+            self._patiently(lambda: self.fs.rm_file(self._path(name)))
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        for tried in range(TRIES):
+            try:
+                return ask()
+            except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+                raise
+            except (OSError, TimeoutError):
+                if tried + 1 == TRIES:
+                    raise
+                time.sleep(FIRST_WAIT * 2**tried * (0.5 + random.random()))  # not all workers at once
+        raise AssertionError
+
+
+class RemoteSource:
+    """Photographs below a URL; the holder of a dataset that lies there, too."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+
+    @property
+    def source(self) -> Source:
+        return self
+
+    def sink(self, dst: Path, work: Path, subset: str) -> Sink:
+        from mien.places import FolderSink
+
+        return FolderSink(dst)
+
+    def photo(self, name: str) -> Photo:
+        try:
+            data = self.remote.read(name)
+        except OSError as error:
+            raise PhotoError(f"{printable(name)}: it cannot be fetched ({error})") from error
+        return read_photo_bytes(data, name)
+
+    def stamp(self, name: str) -> list[int] | None:
+        return self.remote.stamp(name)
+
+    def as_png(self, name: str) -> str:
+        return f"{name}.png"
+
+
+class RemoteSink:
+    """Photographs below a URL. A store shows a file when all of it has come; a half one belongs to a shard that is
+    not finished, and is written again."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+
+    @contextmanager
+    def shard(self, index: int) -> Iterator[Write]:
+        yield self._write
+
+    def has(self, index: int, name: str) -> bool:
+        return self.remote.stamp(name) is not None
+
+    def remove(self, index: int, name: str) -> None:
+        if ".." not in PurePosixPath(name).parts:
+            self.remote.remove(name)
+
+    def filled(self) -> bool:
+        return bool(self.remote.names())
+
+    def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
+        return []
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            self.remote.write(name, data)
+        except OSError as error:
+            raise OutputError(f"{self.remote.url}/{printable(name)} cannot be written: {error}",
+                              "run the same command again when the store answers") from error
+
+
+def open_remote(url: str, layout: str, subset: str | None) -> Dataset:
+    """A folder of photographs by URL. No pixel is read.
+
+    Raises:
+        UsageError: it cannot be opened, or a layout is asked for that needs files on a disk.
+    """
+    if layout not in ("auto", "folder") or subset:
+        raise UsageError(f"{url}: only plain folders of photographs are read from there",
+                         "leave --layout and --subset out, or copy the dataset to a disk")
+    remote, tally, photos = Remote(url), Tally(), list[str]()
+    try:
+        names = remote.names()
+    except OSError as error:
+        raise UsageError(f"cannot list {url}: {error}", "check the URL and what its store asks for") from error
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if ".." in parts or name != "/".join(parts):
+            tally.skipped.append(Skipped(name, "a name that no folder can hold"))
+        elif any(part.startswith(".") for part in parts):
+            tally.passed_over += 1
+        else:
+            photos += tally_photo(name, tally)
+    if not photos:
+        raise UsageError(f"{url} holds no photograph", "check the URL")
+    dataset = Dataset("folder", Path(), photos, skipped=tally.skipped, holder=RemoteSource(remote))
+    dataset.note_other_files(tally.passed_over)
+    return dataset
+
+
+def upload(folder: Path, url: str) -> None:
+    """Put all files of a folder below a URL.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    sink = RemoteSink(Remote(url))
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with sink.shard(0) as write:
+                write(path.relative_to(folder).as_posix(), path.read_bytes())
