@@ -29,7 +29,7 @@ from mien.evaluation.observed import Observed
 from mien.losses import Faces
 from mien.models.attribute_network import ATTRIBUTES
 from mien.pipeline import Pipeline, Subject, Work
-from mien.recipe import Recipe
+from mien.recipe import Invert, Recipe
 from mien.records import Face, Photo
 from mien.setup import Ready, prepare
 from mien.stages.blend import Patch, blend
@@ -60,13 +60,10 @@ class Tried(Pipeline):
         self.folder = folder / hashlib.sha256(recipe.invert.model_dump_json().encode()).hexdigest()[:8]
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def _invert(self, subjects: list[Subject], faces: Faces) -> None:
-        if not self._inversion().steps:  # a guess alone, which costs nothing
-            super()._invert(subjects, faces)
-            return
+    def _invert(self, subjects: list[Subject], faces: Faces, settings: Invert) -> None:
         files = [self.folder / f"{subject.outcome.file}.pt" for subject in subjects]
         if not all(file.exists() for file in files):
-            super()._invert(subjects, faces)
+            super()._invert(subjects, faces, settings)
             for subject, file in zip(subjects, files, strict=True):
                 torch.save(subject.inverted, file)
         for subject, file in zip(subjects, files, strict=True):

@@ -13,14 +13,16 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
+from safetensors.torch import load_file
 
 import tiny
 from mien.errors import FaceError, OutputError
 from mien.pipeline import Pipeline, _harder
-from mien.recipe import Optimise
+from mien.recipe import Invert, Optimise
 from mien.records import Encoding, Face, Photo, Pixels
 from mien.run import Summary
 from mien.setup import Ready
+from mien.sheets import write_sheets
 from mien.stages.align import align as align_mirrored
 from mien.stages.align_published import align_as_published
 from mien.stages.blend import Patch, blend
@@ -387,6 +389,17 @@ def test_the_result_can_be_published(real: RealRun) -> None:
 def test_work_is_private_and_holds_what_research_needs(real: RealRun) -> None:
     assert stat.S_IMODE(real.work.stat().st_mode) == 0o700
     assert list((real.work / "latents").glob("*.safetensors"))
+
+
+def test_sheets_show_every_face_from_its_original_to_its_photo(real: RealRun, ready: Ready, tmp_path: Path) -> None:
+    """With an inversion, though the run had no need of one."""
+    (page,) = write_sheets(real.src, real.dst, real.dst.with_name("dst.work"), tmp_path / "sheets", ready,
+                           Invert(steps=2))
+    drawn = pixels_of(page)
+    changed_faces = sum(row["status"] == "anonymised" for row in rows_in(real.dst))
+    assert drawn.shape[0] > 200 * changed_faces and drawn.shape[1] > 5 * 200
+    latents = load_file(real.dst.with_name("dst.work") / "latents" / "000000.safetensors")
+    assert {name.rpartition(".")[2] for name in latents} == {"result", "pair"}
 
 
 def test_the_record_says_what_decided_the_result(real: RealRun) -> None:

@@ -153,7 +153,7 @@ def sheets(src: Annotated[Path, typer.Argument(help="SRC of a finished run.")],
 
     refuse_held(summary.layout, src)
     ready = _prepare(recipe, Reporter(quiet=False))
-    for path in write_sheets(src, dst, work or dst.with_name(f"{dst.name}.work"), out, ready, every):
+    for path in write_sheets(src, dst, work or dst.with_name(f"{dst.name}.work"), out, ready, recipe.invert, every):
         typer.echo(str(path))
 
 

@@ -40,7 +40,7 @@ class Subject:
 
     Attributes:
         fixed: pool face that its person always gets (per-person), or None. match: the one it starts from.
-        identity: the recogniser's unit vector [D] of the original.
+        identity: the recogniser's unit vector [D] of the original. inverted: its codes, where the recipe keeps any.
         picture: the new face [1024, 1024, 3], once rendered.
     """
 
@@ -139,15 +139,18 @@ class Pipeline:
         started = time.perf_counter()
         self._pair(subjects, another=attempt >= 2)
         faces = faces_of(self.networks, [s.face for s in subjects], [s.crop for s in subjects], self._size(attempt))
-        if attempt == 0:
-            self._invert(subjects, faces)
+        inversion = self.recipe.inversion(self.networks.generator.n_layers)
+        if attempt == 0 and inversion is not None:
+            self._invert(subjects, faces, inversion)
         settings = _harder(self.recipe.optimise, attempt, self.networks.generator.n_layers)
         if self.recipe.identity == "per-person":
             weight = max(settings.target_weight, settings.identity_weight)
             settings = settings.model_copy(update={"target_weight": weight})
         target = torch.stack([self.pool.identities[s.match.index] for s in subjects if s.match])
-        inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         start = torch.stack([self.pool.codes[s.match.index] for s in subjects if s.match])
+        inverted = start[:, None].expand(-1, self.networks.generator.n_layers, -1)
+        if inversion is not None:
+            inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         with self.timed("optimise"):
             seed = seed_of(self.recipe.seed, attempt, [(s.outcome.file, s.outcome.face) for s in subjects])
             done = optimise_faces(self.networks, faces, inverted, start, settings, seed, target)
@@ -160,15 +163,12 @@ class Pipeline:
 
     def _size(self, attempt: int) -> int:
         """Of the pictures that an attempt looks at: all other sizes are shrunk from it."""
-        inverting = attempt == 0 and self._inversion().steps > 0
-        return max(self.recipe.optimise.size, self.recipe.invert.size if inverting else 0)
+        inversion = self.recipe.inversion(self.networks.generator.n_layers) if attempt == 0 else None
+        return max(self.recipe.optimise.size, inversion.size if inversion else 0)
 
-    def _inversion(self) -> InvertSettings:
-        return self.recipe.inversion(self.networks.generator.n_layers)
-
-    def _invert(self, subjects: list[Subject], faces: Faces) -> None:
+    def _invert(self, subjects: list[Subject], faces: Faces, settings: InvertSettings) -> None:
         with self.timed("invert"):
-            result: Inversion = invert(self.networks, faces, self._inversion())
+            result: Inversion = invert(self.networks, faces, settings)
         for i, subject in enumerate(subjects):
             subject.inverted = result.codes[i]
             subject.outcome.steps += result.steps

@@ -35,7 +35,7 @@ class Detect(_Table):
 class Invert(_Table):
     """Inversion by optimisation in whitened codes, from the encoder's guess."""
 
-    steps: int = Field(24, ge=0, le=2000, description="0: the encoder's guess alone, as where all layers change")
+    steps: int = Field(24, ge=0, le=2000, description="0: the encoder's guess alone")
     size: Literal[128, 256] = Field(128, description="of the pictures compared")
     shared_steps: int = Field(0, ge=0, description="first steps: one code for all layers")
     rate: float = Field(0.1, gt=0)
@@ -153,11 +153,10 @@ class Recipe(_Table):
         """SHA-256 of the whole recipe, first 16 hex digits."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
-    def inversion(self, n_layers: int) -> Invert:
-        """How to invert for a generator of so many layers: where all change, nothing of it is left that steps would
-        mend."""
-        everything = len(self.optimise.changed(n_layers)) == n_layers
-        return self.invert.model_copy(update={"steps": 0}) if everything else self.invert
+    def inversion(self, n_layers: int) -> Invert | None:
+        """How to invert for a generator of so many layers; None where all change, so that nothing of it would be left.
+        """
+        return None if len(self.optimise.changed(n_layers)) == n_layers else self.invert
 
     @classmethod
     def load(cls, name: str) -> Recipe:

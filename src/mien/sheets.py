@@ -14,11 +14,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mien.errors import PhotoError, UsageError
+from mien.losses import faces_of
 from mien.models.networks import Networks
+from mien.recipe import Invert
 from mien.records import Face, Pixels
 from mien.report.sheet import pages
 from mien.setup import Ready
 from mien.stages.align import SIZE, align
+from mien.stages.invert import invert
 from mien.stages.read import read_photo
 from mien.stages.render import render
 from mien.store import SHARD, Store
@@ -26,8 +29,12 @@ from mien.store import SHARD, Store
 HEADINGS = ("original", "inversion", "pair", "new face", "in the photo")
 
 
-def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, every: int = 1) -> list[Path]:
+def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, settings: Invert,
+                 every: int = 1) -> list[Path]:
     """Write sheets of every n-th anonymised face to OUT/sheet-001.png and so on.
+
+    Args:
+        settings: by which faces are inverted whose inversion the run did not need.
 
     Raises:
         UsageError: DST or WORK does not hold a finished run.
@@ -44,8 +51,11 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, ever
         except PhotoError:
             continue
         face = Face((row["x"], row["y"], row["width"], row["height"]), np.array(row["points"], dtype=np.float32), 1.0)
-        rows.append([align(original.pixels, face).pixels, *_pictures(ready, codes, index),
-                     align(new.pixels, face).pixels])
+        crop = align(original.pixels, face)
+        if "inversion" not in codes:
+            seen = faces_of(ready.networks, [face], [crop])
+            codes["inversion"] = invert(ready.networks, seen, settings).codes[0]
+        rows.append([crop.pixels, *_pictures(ready, codes, index), align(new.pixels, face).pixels])
         captions.append(f"{row['file']} face {row['face']}: judge {row['judge_distance']:.2f}, "
                         f"cosine {row['similarity']:.2f}, attempts {row['attempts']}")
     out.mkdir(parents=True, exist_ok=True)
@@ -73,7 +83,8 @@ def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, to
             shards = {shard: load_file(work / "latents" / f"{shard:06d}.safetensors")}
         key = f"{place}.{row['face']}"
         if f"{key}.pair" in shards[shard]:
-            codes = {kind: shards[shard][f"{key}.{kind}"].float() for kind in ("inversion", "result")}
+            codes = {kind: shards[shard][f"{key}.{kind}"].float() for kind in ("inversion", "result")
+                     if f"{key}.{kind}" in shards[shard]}
             yield row, codes, int(shards[shard][f"{key}.pair"])
 
 

@@ -250,10 +250,11 @@ def _latents(work: Work, place: int) -> dict[str, torch.Tensor]:
     """The codes of a photo's new faces, for WORK."""
     latents: dict[str, torch.Tensor] = {}
     for subject in work.subjects:
-        if subject.codes is not None and subject.inverted is not None and subject.match is not None:
+        if subject.codes is not None and subject.match is not None:
             name = f"{place}.{subject.outcome.face}"
-            latents |= {f"{name}.result": subject.codes.half(), f"{name}.inversion": subject.inverted.half(),
-                        f"{name}.pair": torch.tensor(subject.match.index)}
+            latents |= {f"{name}.result": subject.codes.half(), f"{name}.pair": torch.tensor(subject.match.index)}
+            if subject.inverted is not None:
+                latents[f"{name}.inversion"] = subject.inverted.half()
     return latents
 
 
