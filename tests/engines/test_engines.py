@@ -65,6 +65,7 @@ def children(pid: int) -> list[int]:
     return [child for child in started if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
+@pytest.mark.slow
 def test_killed_workers_are_replaced(src: Path, tmp_path: Path) -> None:
     """While they look at photos and while they anonymise; what they were at is done again."""
     assert call("anonymize", src, tmp_path / "whole").returncode == 0

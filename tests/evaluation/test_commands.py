@@ -33,6 +33,7 @@ def test_the_page_does_not_take_the_figures_place(tmp_path: Path) -> None:
     assert done.returncode == 2 and "--page" in done.stderr and not (tmp_path / "one.html").exists()
 
 
+@pytest.mark.slow
 def test_attacks_and_trainings_say_what_they_need(tmp_path: Path) -> None:
     save(tmp_path / "src" / "a.png", drawn_photo())
     save(tmp_path / "dst" / "a.png", drawn_photo())

@@ -44,6 +44,7 @@ def copied(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target))
 
 
+@pytest.mark.slow
 def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
     """Originals verify as themselves, a black patch is no face; the result is read again as it was written."""
     dst = copied(source, tmp_path / "same")

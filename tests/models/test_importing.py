@@ -112,6 +112,7 @@ def test_a_published_file_is_recognised_and_kept(tmp_path: Path, case: str, lega
     assert [path.name for path in published_folder().iterdir()] == [name]  # no workplace stays behind
 
 
+@pytest.mark.slow
 def test_kept_weights_load_into_their_networks(tmp_path: Path) -> None:
     for case, load in (("genforce", StyleGAN2.from_file), ("e4e", E4E.from_file), ("arcface", ArcFace.from_file),
                        ("s3fd", S3FD.from_file), ("fan without counters", FAN.from_file),
