@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from drawn_faces import drawn_photo
 from mien.evaluation.result import Result
 from tiny import call, save
