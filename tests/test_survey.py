@@ -132,6 +132,20 @@ def test_people_keep_their_faces_and_new_ones_get_others() -> None:
     assert len({match.index for match in known.values()}) == 3
 
 
+def test_people_keep_their_names_when_others_leave() -> None:
+    """Or a person's later photos would get the face that somebody else had."""
+    one, two, three = (survey(i, [1]) for i in range(3))
+    known: dict[str, Match] = {}
+    first = match_people(pool(), Recipe(), [one, two, three], known, b"key", 0.9, lambda name: "")
+    assert [people for _, people in first] == [["person-1"], ["person-2"], ["person-3"]]
+    late = survey(7, [1])
+    again = replace(survey(8, [1]), traits=three.traits)  # another photo of the third
+    then = match_people(pool(), Recipe(), [two, three, again, late], known, b"key", 0.9, lambda name: "",
+                        [["person-2"], ["person-3"]])
+    assert [people for _, people in then] == [["person-2"], ["person-3"], ["person-3"], ["person-4"]]
+    assert then[2][0] == first[2][0] and then[0][0] == first[1][0]
+
+
 def test_the_largest_face_bears_the_label() -> None:
     photos = [[face(0.0, 20.0), face(50.0, 40.0)]]
     sources: Sources = {"a.png": [1, 1]}

@@ -8,6 +8,7 @@ generator. All else (reading, judging, retrying, concealing, searching again, wr
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -258,7 +259,9 @@ def environment(**more: str) -> dict[str, str]:
 
 def start(*arguments: str | Path, quick: bool = True, pause: float = 0.0) -> subprocess.Popen[str]:
     return subprocess.Popen(mien_command(*arguments, quick=quick), env=environment(**{PAUSE: str(pause)}),
-                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            # A test run in the background ignores it, and so would what it starts.
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def call(*arguments: str | Path, quick: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -101,7 +101,8 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
                            keep_person, labels, layout, subset)
     ready = _ready(request.recipe)
     summary = Run(with_weights(request, ready), ready.networks, ready.pool, crew).execute(progress)
-    request.publish()
+    if crew is None or not crew.rank:
+        request.publish()
     return summary
 
 

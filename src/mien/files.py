@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -12,8 +13,14 @@ def stamp(path: Path) -> list[int] | None:
     """Size and time of the last change (ns) of a file: a changed file has another stamp. None where it is gone."""
     try:
         status = path.stat()
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        if error.errno in (errno.ELOOP, errno.EACCES):  # there, but not to be had, as the reader will say
+            return [0, 0]
+        raise  # a disk that does not answer now has not lost its photographs
     return [status.st_size, status.st_mtime_ns]
 
 

@@ -117,20 +117,26 @@ def _seeds(survey: Survey, seed: int) -> list[int]:
 
 
 def match_people(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], matches: dict[str, Match], key: bytes,
-                 near: float, label: Callable[[str], str]) -> list[Matched]:
+                 near: float, label: Callable[[str], str], before: Sequence[list[str]] = ()) -> list[Matched]:
     """Match people: one pool face for all of a person's faces, by a secret key.
 
     Args:
-        surveys: of all shards, in their order; drawn one by one. matches: of people known from before, who keep them;
-            those of new people are added. near: cosine from which on two faces are one person's. label: photo -> who
-            its largest face is, or "".
+        surveys: of all shards, those that were matched before first; drawn one by one. before: who their faces are.
+        matches: of people known from before, who keep them; those of new people are added. near: cosine from which on
+            two faces are one person's. label: photo -> who its largest face is, or "".
 
     Returns:
         Of each shard.
     """
     gallery, known, who = Gallery(near), dict[str, list[Traits]](), list[list[str]]()
-    for survey in surveys:
-        people = _people(survey, gallery, label)
+    for number, survey in enumerate(surveys):
+        if number < len(before):
+            people = before[number]
+            for person, identity in zip(people, survey.traits.identities, strict=True):
+                if person.startswith("person-"):  # whoever is new is compared with them
+                    gallery.join(person, identity.numpy())
+        else:
+            people = _people(survey, gallery, label)
         who.append(people)
         for i, person in enumerate(people):
             rows = known.setdefault(person, [])

@@ -24,6 +24,15 @@ class Gallery:
     names: list[str] = field(default_factory=list)
     sums: list[Floats] = field(default_factory=list)
 
+    def join(self, name: str, vector: Floats) -> None:
+        """Let a unit vector [D] be one of somebody who is known by name."""
+        if name in self.names:
+            place = self.names.index(name)
+            self.sums[place] = self.sums[place] + vector
+        else:
+            self.names.append(name)
+            self.sums.append(vector.astype(np.float32))
+
     def assign(self, vector: Floats) -> str:
         """The person of a unit vector [D], known or new."""
         if self.sums:
@@ -33,7 +42,8 @@ class Gallery:
             if cosines[best] >= self.near:
                 self.sums[best] = self.sums[best] + vector
                 return self.names[best]
-        self.names.append(f"person-{len(self.names) + 1}")
+        number = 1 + max((int(name.removeprefix("person-")) for name in self.names), default=0)
+        self.names.append(f"person-{number}")
         self.sums.append(vector.astype(np.float32))
         return self.names[-1]
 

@@ -50,6 +50,7 @@ def printable(name: str) -> str:
 
 _BEGINNINGS = (
     b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS", b"qoif", b"DDS |",
+    b"\0\0\1\0", b"\0\0\2\0", b"icns", b"II+\0", b"MM\0+", b"\x01\xda", b"\x59\xa6\x6a\x95",
     b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\x1a\x45\xdf\xa3", b"FLV\x01",
 )  # fmt: skip
 
@@ -60,6 +61,19 @@ def shows_picture(head: bytes) -> bool:
     bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
     boxes = head[4:8] == b"ftyp" and head[8:11] not in (b"M4A", b"M4B")  # HEIC, AVIF and films, but no sound
     return head.startswith(_BEGINNINGS) or riff or bitmap or boxes
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file that begins so is text that describes no picture, as plain PPM, SVG and PostScript do."""
+    if head[:2] in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6") or b"<svg" in head or head.startswith((b"%!PS", b"%PDF")):
+        return False
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # a letter that is cut at the end is none of its fault
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(letter >= " " or letter in "\t\n\r\f" for letter in text)
 
 
 def suffix_of(head: bytes) -> str:

@@ -81,7 +81,7 @@ class Remote:
         """Size and a number that changes with the content, or None where there is no such file."""
         try:
             info: dict[str, Any] = self._patiently(lambda: self.fs.info(self._path(name)))
-        except OSError:
+        except FileNotFoundError:
             return None
         changed = next((info[key] for key in ("ETag", "etag", "md5", "mtime", "LastModified", "created")
                         if info.get(key) is not None), "")
@@ -126,8 +126,11 @@ class RemoteSource:
     def photo(self, name: str) -> Photo:
         try:
             data = self.remote.read(name)
-        except OSError as error:
+        except (FileNotFoundError, PermissionError) as error:
             raise PhotoError(f"{printable(name)}: it cannot be fetched ({error})") from error
+        except OSError as error:
+            raise OutputError(f"{self.remote.url}/{printable(name)} cannot be fetched: {error}",
+                              "run the same command again when the store answers") from error
         return read_photo_bytes(data, name)
 
     def stamp(self, name: str) -> list[int] | None:

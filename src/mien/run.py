@@ -150,7 +150,7 @@ class Run:
         sources = self._sources(task.names)
         if task.what == "survey":
             return Survey.from_file(self.store.path("surveys", task.shard), sources) is not None
-        return self.store.shard(task.shard, sources) is not None
+        return self.store.shard(task.shard, sources, asking=True) is not None
 
     def _anonymise(self, shards: Shards, todo: list[int], progress: Progress) -> None:
         missing = set(todo)
@@ -174,8 +174,10 @@ class Run:
         people, before = self.recipe.identity == "per-person", Matching.from_file(self.store.matching)
         digests = [digest_of(self._sources(shards[index])) for index in range(len(shards))]
         kept = [index for index, digest in enumerate(digests) if before is not None and before.knows(index, digest)]
-        wanted = list(range(len(shards))) if people else sorted(set(todo) - set(kept))
+        rest = sorted(set(range(len(shards))) - set(kept))
+        wanted = kept + rest if people else rest
         if not set(todo) - set(kept):
+            self._survey(shards, todo, progress)  # what is there is not done again
             return
         self._survey(shards, wanted, progress)
         matched: dict[int, Matched] = {index: before.of_shard(index) for index in kept} if before else {}
@@ -183,7 +185,8 @@ class Run:
         if people:
             known = dict(pair for matches, who in matched.values() for pair in zip(who, matches, strict=True))
             key = self.request.key or b""
-            found: Iterable[Matched] = match_people(self.pool, self.recipe, surveys, known, key, self.near, self._label)
+            found: Iterable[Matched] = match_people(self.pool, self.recipe, surveys, known, key, self.near, self._label,
+                                                        [matched[index][1] for index in kept])
         else:
             free = Free(len(self.pool), (match.index for matches, _ in matched.values() for match in matches))
             found = match_shards(self.pool, self.recipe, surveys, free)

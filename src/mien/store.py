@@ -221,8 +221,8 @@ class Store:
             self.write_json("files.json", names)
         return names
 
-    def shard(self, index: int, sources: Sources) -> ShardResult | None:
-        """The results of a finished shard, or None where it has to be done (again).
+    def shard(self, index: int, sources: Sources, asking: bool = False) -> ShardResult | None:
+        """The results of a finished shard, or None where it has to be done (again); `asking`: nothing is changed.
 
         A shard whose photos changed or vanished since is taken back out of DST first: what was made of a photo that is
         no longer the same must not stay there.
@@ -231,6 +231,8 @@ class Store:
         if not isinstance(data, dict):
             return None
         if data.get("sources") != sources:
+            if asking:
+                return None
             outputs = data.get("outputs")
             with write_errors(self.dst):
                 for name in outputs.values() if isinstance(outputs, dict) else ():

@@ -135,6 +135,16 @@ def test_compressed_tars_are_refused(tmp_path: Path, name: str) -> None:
             open_dataset(src)
 
 
+@pytest.mark.parametrize("name", ["1.jpg.gz", "1.pdf", "1.bin", "1.npy", "1.x"])
+def test_what_is_no_text_and_no_picture_stays_behind(tmp_path: Path, name: str) -> None:
+    """It could show the original."""
+    data = {"1.jpg.gz": gzip.compress(photo(1)), "1.pdf": b"%PDF-1.4\n" + photo(1),
+            "1.bin": b"P6\n1 1\n255\n" + photo(1), "1.npy": b"\x93NUMPY" + photo(1), "1.x": b"junk" + photo(1)}[name]
+    index = index_tar(opened(tmp_path, ("1.png", photo(1)), (name, data), ("1.json", b"{}")).root / "a.tar")
+    assert not [one for one in index.members.values() if one.name == name and not one.picture]
+    assert "1.json" in index.members and "1.png" in index.members
+
+
 def test_a_new_suffix_takes_nobody_elses_name(tmp_path: Path) -> None:
     source = opened(tmp_path, ("1.ico", held.icon()), ("2.ico", held.icon()), ("2.json", b""), ("2.Png", photo(2)),
                     ("3.a.ico", held.icon()), ("3.a.psd", b""), ("d/4.ico", b""), ("4", held.icon())).source

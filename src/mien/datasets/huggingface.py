@@ -14,7 +14,7 @@ from mien.datasets.dataset import Dataset, plural
 from mien.datasets.folder import scan
 from mien.datasets.image_folder import SPLIT_FOLDERS
 from mien.datasets.row_places import Rows, labels_of, photo_name, pictures
-from mien.datasets.rows import batches, binaries, class_names, hidden_pictures, picture_columns, schema_of
+from mien.datasets.rows import batches, binaries, class_names, hidden_pictures, is_array, picture_columns, schema_of
 from mien.datasets.tree import OWN, Place, Tree
 from mien.errors import UsageError
 from mien.photo_files import printable, shows_picture
@@ -180,6 +180,9 @@ class _Reading:
         for field in batch.schema:
             if field.name in columns or self.tree.problems:
                 continue
+            if is_array(field.type):
+                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds arrays, "
+                                          "which may be pictures: take it out")
             if any(value.is_valid and shows_picture(value.as_buffer()[:32].to_pybytes())
                    for part in binaries(batch.column(field.name)) for value in part):
                 self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds pictures and "

@@ -145,9 +145,9 @@ class RowSink(PieceSink):
         return left
 
     def _described(self, schema: pa.Schema) -> pa.Schema:
-        metadata = dict(schema.metadata or {})
-        if self.metadata:
-            metadata.setdefault(b"huggingface", self.metadata)
+        # Of what the source says of itself only the features: other keys may hold anything.
+        kept = (schema.metadata or {}).get(b"huggingface", self.metadata)
+        metadata = {b"huggingface": kept} if kept else {}
         return schema.with_metadata(metadata or None)
 
 

@@ -146,11 +146,21 @@ def is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
+def is_array(kind: pa.DataType) -> bool:
+    """Whether values are numbers in rows of rows, as pixels are."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return is_array(kind.storage_type)
+    depth = 0
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    return depth >= 2 and bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
 def _is_picture(kind: pa.DataType, said: str) -> bool:
     if pa.types.is_struct(kind):
         names = {kind.field(i).name for i in range(kind.num_fields)}
         fits = "bytes" in names and is_binary(kind.field(kind.get_field_index("bytes")).type)
-        return fits and (said == "Image" or (not said and names == {"bytes", "path"}))
+        return fits and names <= {"bytes", "path"} and said in ("Image", "")
     return said == "Image" and is_binary(kind)
 
 

@@ -15,14 +15,14 @@ from pathlib import Path, PurePosixPath
 from mien.datasets.pieces import PieceSink, Where, header, new_tar
 from mien.errors import PhotoError
 from mien.files import stamp
-from mien.photo_files import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, printable, shows_picture
+from mien.photo_files import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, is_text, printable, shows_picture
 from mien.records import Photo, Skipped
 from mien.stages.read import read_photo_bytes
 
 PICTURE_SUFFIXES = PHOTO_SUFFIXES | OTHER_IMAGE_SUFFIXES | VIDEO_SUFFIXES
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
-_HEAD = 32  # bytes of a member that tell whether it is a picture
+_HEAD = 512  # bytes of a member that tell whether it is a picture
 _LARGEST = 2**30  # bytes of a photograph's file
 _INDICES = 4  # tars whose members are held at once
 
@@ -141,6 +141,9 @@ def _enter(index: Index, info: tarfile.TarInfo, head: bytes, size: int, spoilt: 
         index.passed_over += 1
     else:
         picture = PurePosixPath(base).suffix.lower() in PICTURE_SUFFIXES or shows_picture(head)
+        if not picture and not is_text(head):  # compressed pictures, documents, arrays: nobody knows what they show
+            index.skipped.append(Skipped(name, "left out: it is no text, and might show the original"))
+            return
         index.members[name] = Member(name, info.offset_data, info.size, picture)
 
 

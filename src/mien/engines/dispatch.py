@@ -47,17 +47,14 @@ def dispatch(tasks: Iterable[Task], submit: Submit, revive: Callable[[], None], 
             if not flying:
                 return
             finished, _ = wait(flying, timeout=1.0, return_when=FIRST_COMPLETED)
+            died = ""  # one death may fail all that are out
             for future in finished:
                 task, begun = flying.pop(future)
                 error = future.exception()
                 if isinstance(error, WorkerDied):
-                    deaths += 1
+                    died = str(error)
                     if task not in done and all(task != other for other, _ in flying.values()):
                         again.append(task)
-                    if deaths > DEATHS:
-                        raise MienError(f"workers keep dying: {error}", "there may be too little memory: give fewer "
-                                        "--workers; the same command goes on where it stopped")
-                    revive()
                 elif error is not None:
                     raise error
                 elif task not in done:
@@ -65,6 +62,12 @@ def dispatch(tasks: Iterable[Task], submit: Submit, revive: Callable[[], None], 
                     done.add(task)
                     taken.append(time.monotonic() - begun)
                     yield task
+            if died:
+                deaths += 1
+                if deaths > DEATHS:
+                    raise MienError(f"workers keep dying: {died}", "there may be too little memory: give fewer "
+                                    "--workers; the same command goes on where it stopped")
+                revive()
             for future in [one for one, (task, _) in flying.items() if task in done]:
                 del flying[future]  # a straggler whose task another has done
     finally:

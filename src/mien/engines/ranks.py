@@ -34,9 +34,9 @@ class Ranks:
             return  # the first waits for all
         last = time.monotonic()
         while others:
-            new = [task for task in others if self.there(task)]
+            new = {task for task in others if self.there(task)}
             yield from new
-            others = [task for task in others if task not in set(new)]
+            others = [task for task in others if task not in new]
             last = time.monotonic() if new else last
             if others and time.monotonic() - last > self.patience:
                 yield from self.engine.run(others, tell)
