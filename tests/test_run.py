@@ -115,6 +115,18 @@ def test_a_photo_that_was_taken_away_leaves_the_result_too(brush: None, tmp_path
     assert [skipped.file for skipped in summary.skipped] == ["1/001.png"]
 
 
+def test_a_source_that_is_not_there_empties_nothing(brush: None, tmp_path: Path) -> None:
+    """A disk that is not mounted is an empty folder."""
+    src, dst = album(tmp_path / "src", 4), tmp_path / "dst"
+    tiny.run(src, dst)
+    before = photos_in(dst)
+    src.rename(tmp_path / "away")
+    src.mkdir()
+    with pytest.raises(OutputError, match="holds none of the photographs"):
+        tiny.run(src, dst)
+    assert photos_in(dst) == before
+
+
 def test_a_photo_that_was_changed_is_done_again(brush: None, tmp_path: Path) -> None:
     src, dst = album(tmp_path / "src", 3), tmp_path / "dst"
     tiny.run(src, dst)

@@ -110,7 +110,11 @@ class Run:
         dataset, store = self.request.dataset, self.store
         summary = Summary(skipped=list(dataset.skipped), layout=dataset.layout, notes=list(dataset.notes))
         with store.opened(self._question(), self.crew.rank if self.crew.size > 1 else None):
-            shards = Shards(store.files(dataset.names()))
+            found = dataset.names()
+            if not found and store.files([]):
+                raise OutputError(f"{self.request.origin} holds none of the photographs that this run had",
+                                  "is its disk there? What was made of them would be taken out of DST")
+            shards = Shards(store.files(found))
             todo = [index for index in range(len(shards)) if store.shard(index, self._sources(shards[index])) is None]
             with self._engine():
                 if self.recipe.identity == "per-person" or self.recipe.pair.unique:
