@@ -12,6 +12,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
+import held
 import mien.remote as module
 import tiny
 from mien.engines.choice import Crew
@@ -163,6 +164,19 @@ def test_what_cannot_be_is_refused(shaky: type[Shaky], tmp_path: Path) -> None:
     for src, dst, more, words in asked:
         with pytest.raises(UsageError, match=words):
             tiny.run(src, dst, **more)
+
+
+def test_originals_are_never_written_over(brush: None, tmp_path: Path) -> None:
+    """Whichever way one folder is called."""
+    src = album(tmp_path / "src", 2)
+    before = photos_in(src)
+    for one, other in ((src, f"file://{src}"), (f"file://{src}", f"file://{src}/out"), (f"file://{src}/0", src)):
+        with pytest.raises(UsageError, match=r"inside SRC|inside DST"):
+            tiny.run(one, other, work=tmp_path / "w")
+    held.tars(tmp_path / "tars", {"a.tar": 2})
+    with pytest.raises(UsageError, match="cannot be written to a URL"):
+        tiny.run(tmp_path / "tars", f"file://{tmp_path}/out", work=tmp_path / "w")
+    assert photos_in(src) == before
 
 
 def test_a_remote_folder_can_be_sent_to_another_process(shaky: type[Shaky]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.datasets.dataset import HELD
 from mien.datasets.layouts import open_dataset
 from mien.engines.choice import Crew
 from mien.errors import UsageError
@@ -152,17 +153,20 @@ def make_request(src: str | Path, dst: str | Path, recipe: Recipe, work: Path | 
         raise UsageError("a DST elsewhere needs --work", "give a folder on this machine, or one that all workers see")
     if src_url and (dst_url + "/").startswith(src_url.rstrip("/") + "/"):
         raise UsageError("DST lies inside SRC", "give folders beside one another")
+    places = [str(place).removeprefix("file://") for place in (src, dst)]
     whole = Path(dst)
     work = work or whole.with_name(f"{whole.name}.work")
     whole = work / "public" if dst_url else whole
-    if not (src_url or dst_url):
-        check_folders(Path(src), whole, work)
+    if not any(map(is_url, places)):
+        check_folders(Path(places[0]), Path(places[1]), work)
     elif not src_url and Path(src).resolve() in (work.resolve(), *work.resolve().parents):
         raise UsageError(f"WORK lies inside SRC: {work}", "give folders beside one another")
     if recipe.identity == "per-person" and not key:
         raise UsageError("--identity per-person needs a secret key",
                          "give --key-file FILE; make one with: head -c 32 /dev/urandom > key")
     dataset = open_remote(src_url, layout, subset) if src_url else open_dataset(Path(src), layout, subset)
+    if dst_url and dataset.layout in HELD:
+        raise UsageError(f"{dataset.layout} cannot be written to a URL", "give a folder as DST, and copy it there")
     return Request(Path(src), whole, work, recipe.settled(), dataset, only, exclude, keep_person, labels, key,
                    src_url=src_url, dst_url=dst_url)
 

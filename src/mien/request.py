@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.datasets.dataset import HELD, Dataset
+from mien.datasets.dataset import Dataset
 from mien.errors import UsageError
 from mien.places import Sink
 from mien.recipe import Recipe
@@ -45,7 +45,7 @@ class Request:
     @property
     def sink(self) -> Sink:
         """Where the photographs go."""
-        if self.dst_url and self.dataset.layout not in HELD:
+        if self.dst_url:
             from mien.remote import Remote, RemoteSink
 
             return RemoteSink(Remote(self.dst_url))
