@@ -38,7 +38,7 @@ from mien.run import Run
 from mien.stages.pair import Free
 from mien.stages.pool import Pool, Traits
 from mien.store import SHARD
-from mien.survey import Survey, face_tensors
+from mien.survey import Sources, Survey, face_tensors
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SIDE, D, C, E, IDENTITY = 32, 256, 64, 64, 128  # of photos; of the real pool's numbers
@@ -153,21 +153,24 @@ def pairing(faces: int, size: int, work: Path) -> dict[str, float]:
     folder.mkdir(parents=True, exist_ok=True)
     count = -(-faces // SHARD)
     rng = torch.Generator().manual_seed(1)
+
+    def sources(index: int) -> Sources:
+        return {f"{i}.png": [1, 1] for i in range(index * SHARD, min((index + 1) * SHARD, faces))}
+
     for index in range(count):
-        n = min(SHARD, faces - index * SHARD)
-        names = {f"{index * SHARD + i}.png": [1, 1] for i in range(n)}
+        names = sources(index)
+        n = len(names)
         identities = torch.nn.functional.normalize(torch.randn(n, IDENTITY, generator=rng))
         traits = Traits(torch.randn(n, D, generator=rng), torch.randn(n, C, generator=rng),
                         torch.randn(n, E, generator=rng), identities)
-        Survey(dict(names), list(names), **face_tensors([[FACE]] * n), chosen=torch.arange(n),
+        Survey(names, list(names), **face_tensors([[FACE]] * n), chosen=torch.arange(n),
                traits=traits).write(folder / f"{index:06d}.safetensors")
     pool = drawn_pool(Pool, size)
     started = time.perf_counter()
 
     def surveys() -> Any:
         for index in range(count):
-            sources = {f"{index * SHARD + i}.png": [1, 1] for i in range(min(SHARD, faces - index * SHARD))}
-            yield Survey.from_file(folder / f"{index:06d}.safetensors", dict(sources))
+            yield Survey.from_file(folder / f"{index:06d}.safetensors", sources(index))
 
     used = [match.index for matches, _ in match_shards(pool, Recipe(), surveys(), Free(size)) for match in matches]
     seconds = time.perf_counter() - started

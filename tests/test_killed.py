@@ -3,78 +3,35 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
 import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tiny
+from dying import in_a_process, run_and_die, run_in_shards_of_two
 from mien.records import Pixels
 from mien.setup import Ready
 from tiny import TINY_TOML, album, call, photos_in, rows_in, save, start
-
-SHARD = 2
-
-
-def _run_in_shards_of_two(src: Path, dst: Path) -> None:
-    tiny.use_brush(tiny.set_attribute)
-    tiny.set_attribute("mien.run.SHARD", SHARD)
-    tiny.run(src, dst)
-
-
-def _run_and_die(moment: int, src: Path, dst: Path) -> None:
-    """Run, and be killed just before the `moment`-th time that anything is synced or renamed."""
-    count = 0
-
-    def deadly(name: str) -> None:
-        really = getattr(os, name)
-
-        def counted(*args: Any, **more: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return really(*args, **more)
-
-        setattr(os, name, counted)
-
-    deadly("fsync")
-    deadly("replace")
-    _run_in_shards_of_two(src, dst)
-
-
-def _in_a_process(target: Callable[..., None], *args: Any) -> int | None:
-    """Exit code of a process forked from one that has imported all modules already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny", "test_killed"])
-    process = context.Process(target=target, args=args)
-    process.start()
-    process.join(600)
-    assert process.exitcode is not None, "the run hangs"
-    return process.exitcode
 
 
 @pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_may_die_at_any_moment(tmp_path: Path, every: int) -> None:
     src, whole = album(tmp_path / "src", 5), tmp_path / "whole"
-    assert _in_a_process(_run_in_shards_of_two, src, whole) == 0
+    assert in_a_process(run_in_shards_of_two, src, whole) == 0
     photos, rows = photos_in(whole), rows_in(whole)
     for moment in range(1, 300, every):
         dst = tmp_path / "dst"
-        code = _in_a_process(_run_and_die, moment, src, dst)
+        code = in_a_process(run_and_die, moment, src, dst)
         if code == 0:
             break
         assert code == -signal.SIGKILL
         _nothing_half_done(dst, photos)
-        assert _in_a_process(_run_in_shards_of_two, src, dst) == 0
+        assert in_a_process(run_in_shards_of_two, src, dst) == 0
         assert photos_in(dst) == photos and rows_in(dst) == rows, moment
         shutil.rmtree(dst)
         shutil.rmtree(tmp_path / "dst.work")
@@ -92,10 +49,10 @@ def _nothing_half_done(dst: Path, photos: dict[str, bytes]) -> None:
 
 def test_a_run_may_die_twice_and_grow_in_between(tmp_path: Path) -> None:
     src, dst = album(tmp_path / "src", 4), tmp_path / "dst"
-    assert _in_a_process(_run_and_die, 14, src, dst) == -signal.SIGKILL
+    assert in_a_process(run_and_die, 14, src, dst) == -signal.SIGKILL
     save(src / "0" / "0.png", tiny.squares(tiny.CLEO))
-    assert _in_a_process(_run_and_die, 18, src, dst) == -signal.SIGKILL
-    assert _in_a_process(_run_in_shards_of_two, src, dst) == 0
+    assert in_a_process(run_and_die, 18, src, dst) == -signal.SIGKILL
+    assert in_a_process(run_in_shards_of_two, src, dst) == 0
     assert set(photos_in(dst)) == {"0/0.png", "0/000.png", "0/003.png", "1/001.png", "2/002.png"}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import gzip
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -21,6 +20,7 @@ import pytest
 
 import held
 import tiny
+from dying import in_a_process, run_and_die, run_in_shards_of_two
 from held import decoded, in_tar, photo
 from mien.datasets.layouts import open_dataset
 from mien.engines.choice import Crew
@@ -84,43 +84,6 @@ def test_a_subset_is_written_alone(brush: None, tmp_path: Path, layout: str) -> 
     assert tiny.run(src, dst, subset="val").photos == 3
     assert [Path(name).name for name in photos_in(dst)] == [
         "val-000000.tar" if layout == "webdataset" else "validation-00000-of-00001.parquet"]
-
-
-def run_in_shards_of_two(src: Path, dst: Path) -> None:
-    tiny.use_brush(tiny.set_attribute)
-    tiny.set_attribute("mien.run.SHARD", 2)
-    tiny.run(src, dst)
-
-
-def run_and_die(moment: int, src: Path, dst: Path) -> None:
-    """Run, and be killed just before the `moment`-th time that anything is synced or renamed; 0: say how many."""
-    count = 0
-
-    def deadly(name: str) -> None:
-        really = getattr(os, name)
-
-        def counted(*args: Any, **more: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return really(*args, **more)
-
-        setattr(os, name, counted)
-
-    deadly("fsync")
-    deadly("replace")
-    run_in_shards_of_two(src, dst)
-    dst.with_name("moments").write_text(str(count))
-
-
-def in_a_process(target: Callable[..., None], *args: Any) -> int | None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny", "held"])
-    process = context.Process(target=target, args=args)
-    process.start()
-    process.join(300)
-    return process.exitcode
 
 
 @pytest.mark.parametrize("layout", DRAW)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def stamp(path: Path) -> list[int] | None:
@@ -22,6 +24,20 @@ def stamp(path: Path) -> list[int] | None:
             return [0, 0]
         raise  # a disk that does not answer now has not lost its photographs
     return [status.st_size, status.st_mtime_ns]
+
+
+def read_json(path: Path) -> Any:
+    """The content, or None where there is no readable one."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The same of a file that should hold an object; where it does not, an empty one."""
+    found = read_json(path)
+    return found if isinstance(found, dict) else {}
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:

@@ -138,10 +138,13 @@ class Pipeline:
         """One batch through invert, pair, optimise and render, harder at each attempt."""
         started = time.perf_counter()
         self._pair(subjects, another=attempt >= 2)
-        faces = faces_of(self.networks, [s.face for s in subjects], [s.crop for s in subjects], self._size(attempt))
         inversion = self.recipe.inversion(self.networks.generator.n_layers)
-        if attempt == 0 and inversion is not None:
-            self._invert(subjects, faces, inversion)
+        now = inversion if attempt == 0 else None
+        # Of the pictures that are looked at: all other sizes are shrunk from it.
+        size = max(self.recipe.optimise.size, now.size if now else 0)
+        faces = faces_of(self.networks, [s.face for s in subjects], [s.crop for s in subjects], size)
+        if now is not None:
+            self._invert(subjects, faces, now)
         settings = _harder(self.recipe.optimise, attempt, self.networks.generator.n_layers)
         if self.recipe.identity == "per-person":
             weight = max(settings.target_weight, settings.identity_weight)
@@ -160,11 +163,6 @@ class Pipeline:
         for i, subject in enumerate(subjects):
             subject.picture, subject.codes = pictures[i], done.codes[i]
             _note(subject.outcome, done, i, share)
-
-    def _size(self, attempt: int) -> int:
-        """Of the pictures that an attempt looks at: all other sizes are shrunk from it."""
-        inversion = self.recipe.inversion(self.networks.generator.n_layers) if attempt == 0 else None
-        return max(self.recipe.optimise.size, inversion.size if inversion else 0)
 
     def _invert(self, subjects: list[Subject], faces: Faces, settings: InvertSettings) -> None:
         with self.timed("invert"):

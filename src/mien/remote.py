@@ -16,7 +16,7 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.folder import Tally, tally_photo
 from mien.errors import OutputError, PhotoError, UsageError
 from mien.photo_files import printable
-from mien.places import Sink, Source, Write
+from mien.places import FolderSink, Sink, Source, Write
 from mien.records import Photo, Skipped
 from mien.stages.read import read_photo_bytes
 
@@ -40,16 +40,13 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._open()
-
-    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
-        return Remote, (self.url,)
-
-    def _open(self) -> None:
         try:
             self.fs, self.root = fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             raise UsageError(f"cannot open {self.url}: {error}", "install the package that fsspec names") from error
+
+    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
+        return Remote, (self.url,)
 
     def names(self) -> list[str]:
         """All files below it, relative to it, sorted by their bytes."""
@@ -101,7 +98,7 @@ class Remote:
                 return ask()
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
                 raise
-            except (OSError, TimeoutError):
+            except OSError:
                 if tried + 1 == TRIES:
                     raise
                 time.sleep(FIRST_WAIT * 2**tried * (0.5 + random.random()))  # not all workers at once
@@ -119,8 +116,6 @@ class RemoteSource:
         return self
 
     def sink(self, dst: Path, work: Path, subset: str) -> Sink:
-        from mien.places import FolderSink
-
         return FolderSink(dst)
 
     def photo(self, name: str) -> Photo:
@@ -207,8 +202,7 @@ def upload(folder: Path, url: str) -> None:
     Raises:
         OutputError: one cannot be written.
     """
-    sink = RemoteSink(Remote(url))
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with sink.shard(0) as write:
+    with RemoteSink(Remote(url)).shard(0) as write:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
                 write(path.relative_to(folder).as_posix(), path.read_bytes())

@@ -190,7 +190,7 @@ class Run:
             known = dict(pair for matches, who in matched.values() for pair in zip(who, matches, strict=True))
             key = self.request.key or b""
             found: Iterable[Matched] = match_people(self.pool, self.recipe, surveys, known, key, self.near, self._label,
-                                                        [matched[index][1] for index in kept])
+                                                    [matched[index][1] for index in kept])
         else:
             free = Free(len(self.pool), (match.index for matches, _ in matched.values() for match in matches))
             found = match_shards(self.pool, self.recipe, surveys, free)

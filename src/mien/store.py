@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.errors import OutputError, UsageError
-from mien.files import replace_file
+from mien.files import read_json, read_object, replace_file
 from mien.places import FolderSink, Sink
 from mien.records import Outcome, Skipped
 from mien.survey import Sources
@@ -181,8 +181,8 @@ class Store:
         if fresh:
             self.write_json("run.json", question)
             return
-        asked = _read_json(self.work / "run.json")
-        changed = [key for key in question if not isinstance(asked, dict) or asked.get(key) != question[key]]
+        asked = read_object(self.work / "run.json")
+        changed = [key for key in question if asked.get(key) != question[key]]
         if changed:
             raise UsageError(f"{self.work} belongs to a run with another {', '.join(changed)}",
                              "resume with the same arguments, or give another DST and --work")
@@ -214,7 +214,7 @@ class Store:
 
     def files(self, found: Sequence[str]) -> list[str]:
         """The photos of the run: those known from before in their old order, then new ones."""
-        known = _read_json(self.work / "files.json") or []
+        known = read_json(self.work / "files.json") or []
         seen = set(known)
         names = known + [name for name in found if name not in seen]
         if names != known:
@@ -227,9 +227,7 @@ class Store:
         A shard whose photos changed or vanished since is taken back out of DST first: what was made of a photo that is
         no longer the same must not stay there.
         """
-        data = _read_json(self._marker(index))
-        if not isinstance(data, dict):
-            return None
+        data = read_object(self._marker(index))
         if data.get("sources") != sources:
             if asking:
                 return None
@@ -247,8 +245,7 @@ class Store:
         Raises:
             OutputError: they are not there.
         """
-        data = _read_json(self._marker(index))
-        result = _result(data) if isinstance(data, dict) else None
+        result = _result(read_object(self._marker(index)))
         if result is None:
             raise OutputError(f"{self._marker(index)} is gone or damaged", "run the same command again")
         return result
@@ -331,11 +328,3 @@ def _row(outcome: Outcome, recipe: str) -> dict[str, Any]:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _read_json(path: Path) -> Any:
-    """The content, or None where there is no readable one."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -17,6 +16,7 @@ from mien.datasets.row_places import Rows, labels_of, photo_name, pictures
 from mien.datasets.rows import batches, binaries, class_names, hidden_pictures, is_array, picture_columns, schema_of
 from mien.datasets.tree import OWN, Place, Tree
 from mien.errors import UsageError
+from mien.files import read_object
 from mien.photo_files import printable, shows_picture
 from mien.records import Skipped
 
@@ -74,7 +74,7 @@ def _parquets(root: Path) -> list[str]:
 def _saved(tree: Tree) -> dict[str, str]:
     """Files of `save_to_disk`, each with its split; nothing where it made none."""
     if "dataset_dict.json" in tree.names():
-        splits = _json(tree.root / "dataset_dict.json").get("splits")
+        splits = read_object(tree.root / "dataset_dict.json").get("splits")
         named = [split for split in splits if isinstance(split, str)] if isinstance(splits, list) else []
         return {f"{split}/{file}": split for split in named for file in _data_files(tree, split)}
     return dict.fromkeys(_data_files(tree, ""), "") if "state.json" in tree.names() else {}
@@ -82,7 +82,7 @@ def _saved(tree: Tree) -> dict[str, str]:
 
 def _data_files(tree: Tree, folder: str) -> list[str]:
     """Names of a saved dataset's files in their order; such as lead out of its folder are a problem."""
-    listed = _json(tree.root / folder / "state.json").get("_data_files")
+    listed = read_object(tree.root / folder / "state.json").get("_data_files")
     files = [str(one.get("filename")) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     if not files:
         tree.problems.append(f"{printable(f'{folder}/state.json'.lstrip('/'))} names no files")
@@ -90,14 +90,6 @@ def _data_files(tree: Tree, folder: str) -> list[str]:
     if away:
         tree.problems.append(f"{printable(away[0])}: a file's name that leads out of the folder")
     return [] if away else files
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _split_in(name: str) -> str:
@@ -124,7 +116,7 @@ def _targets(files: dict[str, str]) -> dict[str, str]:
 def _metadata(tree: Tree, files: dict[str, str]) -> bytes:
     """The features in dataset_info.json, in the form that stands in the files."""
     folder = next(iter(files), "").rpartition("/")[0]
-    features = _json(tree.root / folder / "dataset_info.json").get("features") if tree.root.is_dir() else None
+    features = read_object(tree.root / folder / "dataset_info.json").get("features") if tree.root.is_dir() else None
     return json.dumps({"info": {"features": features}}).encode() if isinstance(features, dict) else b""
 
 

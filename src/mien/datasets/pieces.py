@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from mien.errors import OutputError
-from mien.files import replace_file, stamp
+from mien.files import read_object, replace_file, stamp
 from mien.places import Write
 from mien.records import Skipped
 
@@ -94,7 +94,7 @@ class PieceSink(ABC):
         self._piece(index).unlink(missing_ok=True)
         container = self.container(name)
         record = self._record(container)
-        self._take_out(str(_read(record).get("target", self.targets().get(container, container))))
+        self._take_out(str(read_object(record).get("target", self.targets().get(container, container))))
         record.unlink(missing_ok=True)
 
     def _take_out(self, target: str) -> None:
@@ -112,7 +112,7 @@ class PieceSink(ABC):
                 shards.setdefault(container, []).append(index)
         left, targets = list[Skipped](), self.targets()
         for record in sorted(self.joined.glob("*.json")):
-            known = _read(record)
+            known = read_object(record)
             if targets.get(str(known.get("container"))) != known.get("target"):  # of a file that SRC had before
                 self._take_out(str(known.get("target")))
                 record.unlink(missing_ok=True)
@@ -125,7 +125,7 @@ class PieceSink(ABC):
         pieces = [self._piece(index) for index in shards]
         made_of = hashlib.sha256(json.dumps(
             [self.source_stamp(container), [[piece.name, stamp(piece)] for piece in pieces]]).encode()).hexdigest()
-        record, target = _read(self._record(container)), self.dst / name
+        record, target = read_object(self._record(container)), self.dst / name
         if record.get("of") == made_of and record.get("file") == stamp(target) is not None:
             return [Skipped(**one) for one in record["left"]]
         left = list[Skipped]()
@@ -163,11 +163,3 @@ def _members(piece: Path) -> dict[str, tuple[int, int]]:
             return {info.name: (info.offset_data, info.size) for info in tar}
     except (OSError, tarfile.TarError):
         return {}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
