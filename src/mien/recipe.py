@@ -81,18 +81,18 @@ class Optimise(_Table):
     size: Literal[128, 256] = Field(128, description="of the pictures compared; the published method's is 256")
     full_size: bool = Field(False, description="published method: look at the whole picture, not at 256 px")
     reference: bool = Field(False, description="published method: the reference code's value ranges")
-    steps: int = Field(24, ge=1, le=2000)
-    rate: float = Field(0.06, gt=0)
+    steps: int = Field(12, ge=1, le=2000)
+    rate: float = Field(0.1, gt=0)
     layers: tuple[int, ...] = Field(tuple(range(18)), description="of W+, in rising order, as far as there are so many")
     margin: float = Field(0.0, ge=-1, le=1, description="cosine to the original that is low enough")
     identity_weight: float = Field(2.0, ge=0)
-    target_weight: float = Field(3.0, ge=0, description="of the pool face; per-person at least identity_weight")
+    target_weight: float = Field(5.0, ge=0, description="of the pool face; per-person at least identity_weight")
     attribute_weight: float = Field(1.0, ge=0)
     colour_weight: float = Field(2.0, ge=0)
     seam_weight: float = Field(1.0, ge=0)
     prior_weight: float = Field(0.08, ge=0)
     spread_weight: float = Field(0.05, ge=0)
-    pair_scale: float = Field(1.0, gt=0, le=1)
+    share: float = Field(0.7, ge=0, le=1, description="of the inversion in the codes begun with, the pool face's rest")
     attribute_goal: float = Field(0.0, ge=0, description="attribute distance near enough to stop early")
 
     @field_validator("layers")
@@ -154,9 +154,14 @@ class Recipe(_Table):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     def inversion(self, n_layers: int) -> Invert | None:
-        """How to invert for a generator of so many layers; None where all change, so that nothing of it would be left.
+        """How to invert for a generator of so many layers, or None where nothing of it is asked for.
+
+        Where all layers change it is only a place to begin, and the encoder's guess is enough.
         """
-        return None if len(self.optimise.changed(n_layers)) == n_layers else self.invert
+        if len(self.optimise.changed(n_layers)) < n_layers:
+            return self.invert
+        begins = self.optimise.method == "mien" and self.optimise.share > 0
+        return self.invert.model_copy(update={"steps": 0}) if begins else None
 
     @classmethod
     def load(cls, name: str) -> Recipe:

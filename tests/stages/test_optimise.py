@@ -30,7 +30,7 @@ class Setting:
         self.toy.batches.clear()
 
     def optimise(self, seed: int = 3, target: Tensor | None = None, **changes: float | tuple[int, ...]) -> object:
-        settings = Optimise().model_copy(update={"steps": 12, "rate": 0.1, **changes})
+        settings = Optimise().model_copy(update={"steps": 12, "rate": 0.1, "share": 0.0, **changes})
         return optimise(self.networks, self.faces, self.inverted, self.paired, settings, seed, target)
 
 
@@ -62,9 +62,10 @@ def test_layers_that_the_generator_lacks_are_passed_over_or_refused(setting: Set
         setting.optimise(layers=(16, 17))
 
 
-def test_one_step_keeps_the_start_which_is_the_pair_drawn_to_the_mean(setting: Setting) -> None:
-    done = setting.optimise(steps=1, pair_scale=0.5)
-    assert torch.equal(done.codes[:, 3:8], (0.5 * setting.paired)[:, None].expand(-1, 5, -1))
+def test_one_step_keeps_the_start_which_lies_between_pair_and_inversion(setting: Setting) -> None:
+    done = setting.optimise(steps=1, share=0.25)
+    expected = 0.75 * setting.paired[:, None] + 0.25 * setting.inverted
+    assert torch.allclose(done.codes, expected, atol=1e-6)
     assert done.steps.tolist() == [1, 1, 1]
 
 
@@ -182,7 +183,7 @@ def test_real_networks_lower_the_likeness_and_stay_as_they_were(networks: Networ
     before = [value.clone() for module in modules for value in module.state_dict().values()]
     faces, codes = generated.faces, generated.codes[:, None].repeat(1, 16, 1)
     # Each starts as itself, so that there is a likeness to lose.
-    settings = Optimise().model_copy(update={"steps": 5, "rate": 0.1, "layers": (3, 4, 5, 6, 7)})
+    settings = Optimise().model_copy(update={"steps": 5, "rate": 0.1, "share": 0.0, "layers": (3, 4, 5, 6, 7)})
     once = settings.model_copy(update={"steps": 1})
     start = optimise(networks, faces, codes, generated.codes, once, seed=0)
     done = optimise(networks, faces, codes, generated.codes, settings, seed=0)

@@ -106,12 +106,12 @@ class ImageHead(nn.Module):
         Raises:
             ModelError: the file does not hold an image head of this size.
         """
-        return load_into(cls(size), path, "the image head", HINT).eval().requires_grad_(False)
+        head = load_into(cls(size), path, "the image head", HINT).eval().requires_grad_(False)
+        return head.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def reduced(self, precision: torch.dtype) -> Self:
         """A copy that computes in this precision, all but the styles."""
         other = copy.deepcopy(self)
-        other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for name, part in other.named_children():
             if not name.startswith(("style", "later")):
                 part.to(precision)

@@ -77,7 +77,7 @@ class Styled(nn.Module):
         super().__init__()
         self.names = [key.removeprefix(f"{name}.") for key in state if key.startswith(f"{name}.")]
         for key in self.names:
-            self.register_buffer(key, state[f"{name}.{key}"])
+            self.register_buffer(key, _last(state[f"{name}.{key}"]))
 
     affine: Tensor
     affine_bias: Tensor
@@ -91,11 +91,10 @@ class Styled(nn.Module):
         return x * style[:, :, None, None].to(x.dtype)
 
     def reduce(self, precision: torch.dtype) -> None:
-        """Keep all but the styles' own weights in this precision, in the layout that its fast kernels want."""
+        """Keep all but the styles' own weights in this precision."""
         for key in self.names:
             if not key.startswith("affine"):
-                tensor = getattr(self, key).to(precision)
-                setattr(self, key, tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor)
+                setattr(self, key, getattr(self, key).to(precision))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         x = self.modulate(x, w)
@@ -131,7 +130,7 @@ class MobileStyleGAN(Generator):
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__(state)
-        self.register_buffer("const", state["const"])
+        self.register_buffer("const", _last(state["const"]))
         self.conv1 = Styled(state, "conv1")
         self.blocks = nn.ModuleList(Block(state, i) for i in range(BLOCKS))
         self.to_img = Styled(state, "to_img")
@@ -153,7 +152,7 @@ class MobileStyleGAN(Generator):
     def reduced(self, precision: torch.dtype) -> Self:
         """A copy whose synthesis computes in this precision; bfloat16 is several times faster with matrix units."""
         other = copy.deepcopy(self)
-        other.const = other.const.to(precision).contiguous(memory_format=torch.channels_last)
+        other.const = other.const.to(precision)
         for module in other.modules():
             if isinstance(module, Styled):
                 module.reduce(precision)
@@ -177,6 +176,11 @@ class MobileStyleGAN(Generator):
         x = self.features(wp, BLOCKS)  # [B, 64, 512, 512]
         x = self.to_img.modulate(x, wp[:, 15])
         return inverse_haar(F.conv2d(x, self.to_img.weight, self.to_img.bias.flatten())).float()
+
+
+def _last(tensor: Tensor) -> Tensor:
+    """In the layout that the processor's kernels are fastest in: depthwise convolutions twice."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def _pick(nodes: list[Node], kind: str) -> list[Node]:
