@@ -65,12 +65,15 @@ def source(name: str, part: str, data: Path, work: Path, count: int) -> Path:
     paths = celebahq_photos(data, count) if name == "celebahq" else sorted((data / "photos" / "images").iterdir())
     number, parts = (int(x) for x in part.split("/"))
     chosen = np.array_split(np.array(paths, dtype=object), parts)[number - 1]
-    folder = work / "src" / f"{name}-{number}of{parts}"
+    return link(list(chosen), work / "src" / f"{name}-{number}of{parts}")
+
+
+def link(paths: list[Path], folder: Path) -> Path:
+    """A folder of links to photos."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in chosen:
-        link = folder / path.name
-        if not link.is_symlink():
-            link.symlink_to(path.resolve())
+    for path in paths:
+        if not (folder / path.name).is_symlink():
+            (folder / path.name).symlink_to(path.resolve())
     return folder
 
 

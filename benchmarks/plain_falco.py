@@ -6,17 +6,15 @@ anew at each step, gradients for all weights of generator and attribute network 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.models.arcface import ArcFace, face_view
-from mien.models.vit import VisionTransformer
-
 LAYERS = 17
 State = dict[str, Tensor]
+Look = Callable[[Tensor], Tensor]
 
 
 class PlainStyleGAN2:
@@ -64,29 +62,31 @@ class PlainStyleGAN2:
         return self.blur.expand(channels, 1, 4, 4).contiguous()
 
 
-def plain_loop(generator: PlainStyleGAN2, recogniser: ArcFace, attributes: VisionTransformer, photo: Tensor,
-               real: Tensor, paired: Tensor, steps: int, tick: Callable[[], None]) -> Tensor:
+def plain_loop(generator: Look, recogniser: Look, tokens: Look, weights: Iterable[Tensor], photo: Tensor, real: Tensor,
+               paired: Tensor, steps: int, tick: Callable[[], None] = lambda: None) -> Tensor:
     """Optimise one face with the paper's constants.
 
     Args:
-        photo: [1, 3, 256, 256] in -1..1. real, paired: W+ [1, 18, 512]. tick: called after each step.
+        generator: W+ -> picture, at full size. recogniser: pictures in -1..1 -> unit vectors. tokens: of the attribute
+            network. weights: that gradients are computed for as well.
+        photo: [1, 3, 256, 256] in -1..1. real, paired: W+ [1, L, 512]. tick: called after each step.
 
     Returns:
-        W+ [1, 18, 512].
+        W+ [1, L, 512].
     """
-    for value in (*attributes.buffers(), *attributes.parameters()):
+    for value in weights:
         value.requires_grad_()
     moving = paired[:, 3:8].clone().requires_grad_()
     optimizer = torch.optim.Adam([moving], lr=0.01)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(0.75 * steps), int(0.9 * steps)], gamma=0.8)
     for _ in range(steps):
         image = generator(torch.cat([real[:, :3], moving, real[:, 8:]], dim=1))
-        target = recogniser(face_view(photo)).detach()
-        cosine = (recogniser(face_view(image)) * target).sum(dim=1)
-        new, old = (attributes.tokens(attributes.normalise((one + 1) / 2)) for one in (image, photo))
+        target = recogniser(photo).detach()
+        cosine = (recogniser(image) * target).sum(dim=1)
+        new, old = tokens(image), tokens(photo)
         loss = 10 * cosine.abs().mean() + 0.1 * (new - old).abs().mean(dim=(0, 2)).sum()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         tick()

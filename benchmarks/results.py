@@ -1,15 +1,22 @@
-"""What the benchmarks share: the results file, one section a benchmark, and the machine's name."""
+"""What the benchmarks share: the results file, one section a benchmark; the machine; measurements that are kept."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import subprocess
+import sys
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
 
 import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # whose small runs some benchmarks use
 
 OUT = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Results
@@ -30,6 +37,31 @@ def stamp() -> str:
     """Date, commit and machine, as a section begins."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     return f"{date.today().isoformat()}, commit {commit.strip()}, {machine()}."
+
+
+def measured_apart(file: Path, script: str, *arguments: object) -> dict[str, Any]:
+    """What the last line of a script's output says, in JSON: run in a process of its own, kept in `file`.
+
+    What was measured before is not measured again.
+    """
+    if not file.exists():
+        command = [sys.executable, script, *map(str, arguments)]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+        file.write_text(json.dumps(json.loads(said) | {"stamp": stamp()}) + "\n", "utf-8")
+        print(f"{file.stem}: {said}", flush=True)
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return found
+
+
+def stamps(rows: Iterable[dict[str, Any]]) -> str:
+    """When and where kept measurements were made."""
+    return " ".join(dict.fromkeys(row["stamp"] for row in rows))
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Median and, of so many that there are such, quartiles."""
+    quarters = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+    return f"{median(values):.{digits}f} ({quarters[0]:.{digits}f}, {quarters[2]:.{digits}f})"
 
 
 def put_section(title: str, text: str, out: Path = OUT) -> None:

@@ -1,40 +1,46 @@
 """What a run costs besides its networks, and what it costs to choose pool faces, at size.
 
-    python benchmarks/scale.py overhead --work FOLDER [--sizes 1000 10000 100000 1000000]
+    python benchmarks/scale.py overhead --work FOLDER [--sizes 1000 10000 100000 1000000] [--form folder|tars]
     python benchmarks/scale.py pairing --work FOLDER [--faces 30000 --pool 60000]
     python benchmarks/scale.py write --work FOLDER          # writes RESULTS.md from what was measured
 
-Every measurement runs in a process of its own, which tells its peak memory. `overhead`: photographs are made as they
-are read, 32 x 32 pixels with one face each, and go through everything but detection, alignment, generator and
-blending, which do nothing; WORK, with a survey, codes and a marker for each shard, lies on disk, and so do the results.
+Every measurement runs in a process of its own and is kept in --work: run again, only what is missing is measured.
+`overhead`: photographs of 32 x 32 pixels with one face each go through everything but detection, alignment, generator,
+judge and blending, which do nothing; they are read, encoded and written, and WORK, with a survey, codes and a marker
+for each shard, lies on disk. Each name has a twin that differs in case only, one file in a hundred is cut short, and in
+tars one name in a hundred is longer than any file's may be. A million need about 25 GB.
 `pairing`: the faces of a run, as their surveys lie in WORK, are matched with a pool; all numbers are drawn.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import resource
 import shutil
-import subprocess
-import sys
+import tarfile
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from results import put_section, stamp
+from PIL import Image
+from results import OUT, measured_apart, put_section, stamps
 
-from mien.datasets.dataset import Dataset
+from mien.api import make_request
 from mien.matching import match_shards
 from mien.pipeline import Pipeline, Subject, Work
-from mien.places import Source
 from mien.recipe import Recipe
-from mien.records import Crop, Encoding, Face, Match, Outcome, Photo
-from mien.request import Request
-from mien.run import Run
+from mien.records import Crop, Face, Match, Outcome, Photo
+from mien.report.page import write_report
+from mien.run import Run, Summary
 from mien.stages.pair import Free
 from mien.stages.pool import Pool, Traits
 from mien.store import SHARD
@@ -42,28 +48,70 @@ from mien.survey import Sources, Survey, face_tensors
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SIDE, D, C, E, IDENTITY = 32, 256, 64, 64, 128  # of photos; of the real pool's numbers
+IN_FOLDER, SHADES = 1_000, 251
+BROKEN, LONG = 99, 49  # of every hundred photos
 FACE = Face((8.0, 8.0, 16.0, 16.0), np.full((5, 2), 16, np.float32), 0.9)
 CROP = Crop(np.zeros((256, 256, 3), np.uint8), np.zeros((4, 2)), np.ones((256, 256), bool))
 
 
-class Made:
-    """Photographs that are made as they are read."""
-
-    def photo(self, name: str) -> Photo:
-        pixels = np.full((SIDE, SIDE, 3), int(name[:-4]) % 251, np.uint8)
-        return Photo(name, pixels, Encoding("PNG", "RGB"))
-
-    def stamp(self, name: str) -> list[int] | None:
-        return [1, 1]
+def shade(number: int) -> bytes:
+    """A photograph's file."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((SIDE, SIDE, 3), number, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
-@dataclass
-class MadeDataset(Dataset):
-    """Entries that lie nowhere."""
+def entries(size: int) -> Iterator[tuple[str, str, int]]:
+    """Of each photo its folder, its name, and which picture it shows; -1: one that is cut short."""
+    for i in range(size):
+        yield f"{i // IN_FOLDER:04d}", f"{i // 2:07d}{'aA'[i % 2]}", -1 if i % 100 == BROKEN else i % SHADES
 
-    @property
-    def source(self) -> Source:
-        return Made()
+
+def fill_folder(root: Path, size: int) -> None:
+    """A million names of a few files: links cost no room."""
+    pictures = root.with_name("pictures")
+    pictures.mkdir()
+    for number in range(SHADES):
+        (pictures / f"{number}").write_bytes(shade(number))
+    (pictures / "-1").write_bytes(shade(0)[:-40])
+    for folder, name, picture in entries(size):
+        if not (root / folder).exists():
+            (root / folder).mkdir(parents=True)
+        (root / folder / f"{name}.png").hardlink_to(pictures / f"{picture}")
+
+
+def fill_tars(root: Path, size: int) -> None:
+    """The same in tars of a thousand."""
+    root.mkdir()
+    pictures = {number: shade(number) for number in range(SHADES)} | {-1: shade(0)[:-40]}
+    rows = list(entries(size))
+    for first in range(0, size, IN_FOLDER):
+        with tarfile.open(root / f"{rows[first][0]}.tar", "w") as tar:
+            for i, (_, name, picture) in enumerate(rows[first : first + IN_FOLDER], first):
+                info = tarfile.TarInfo(f"{name}{'n' * 300 * (i % 100 == LONG)}.png")
+                info.size = len(pictures[picture])
+                tar.addfile(info, io.BytesIO(pictures[picture]))
+
+
+FORMS = {"folder": fill_folder, "tars": fill_tars}
+
+
+class Memory(threading.Thread):
+    """What this process holds, looked at twice a second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.megabytes: list[float] = []
+
+    def run(self) -> None:
+        page = os.sysconf("SC_PAGE_SIZE")
+        while True:
+            self.megabytes.append(int(Path("/proc/self/statm").read_text().split()[1]) * page / 1e6)
+            time.sleep(0.5)
+
+    def tenths(self) -> list[int]:
+        """The most in each tenth of the time so far."""
+        return [round(max(part)) for part in np.array_split(self.megabytes, 10) if len(part)]
 
 
 class Idle(Pipeline):
@@ -75,7 +123,7 @@ class Idle(Pipeline):
 
     def run(self, works: list[Work]) -> None:
         for work in works:
-            work.pixels, work.changed = work.photo.pixels, np.zeros((SIDE, SIDE), bool)
+            work.pixels, work.changed = 255 - work.photo.pixels, np.ones((SIDE, SIDE), bool)
             for subject in work.subjects:
                 subject.codes = subject.inverted = torch.zeros(16, 512)
                 subject.match = subject.match or Match(0, 0.0)
@@ -89,6 +137,7 @@ class IdleNetworks:
     """Networks that find the same face everywhere."""
 
     same_person = 0.42
+    generator = SimpleNamespace(n_layers=16)
 
     @property
     def detector(self) -> IdleNetworks:
@@ -125,29 +174,51 @@ def drawn_pool(kind: type[Pool], size: int) -> Pool:
                 torch.randn(size, E, generator=rng), identities, torch.zeros(1), torch.zeros(1, D), torch.zeros(1, C))
 
 
-def overhead(size: int, work: Path) -> dict[str, float]:
-    """A run over `size` entries."""
+def sync_time(folder: Path) -> float:
+    """Seconds that the disk takes to keep a small new file, median."""
+    taken = []
+    for number in range(100):
+        with (folder / f"{number}").open("wb") as file:
+            file.write(bytes(200))
+            file.flush()
+            started = time.perf_counter()
+            os.fsync(file.fileno())
+            taken.append(time.perf_counter() - started)
+    return median(taken)
+
+
+def overhead(size: int, form: str, work: Path) -> dict[str, Any]:
+    """A run over `size` entries, then the same command with nothing left to do."""
     import mien.worker
 
-    mien.worker.Pipeline = Idle  # type: ignore[misc]
-    mien.worker.faces_of = lambda networks, faces, crops: faces  # type: ignore[assignment,misc]
-    folder = work / f"overhead-{size}"
+    vars(mien.worker).update(Pipeline=Idle, faces_of=lambda networks, faces, crops: faces)
+    folder = work / f"overhead-{form}-{size}.files"
     shutil.rmtree(folder, ignore_errors=True)
-    names = [f"{i:07d}.png" for i in range(size)]
-    request = Request(folder, folder / "dst", folder / "work", Recipe(), MadeDataset("folder", folder, names))
+    folder.mkdir()
+    src, dst = folder / "src", folder / "dst"
+    (folder / "synced").mkdir()
+    sync = sync_time(folder / "synced")
+    FORMS[form](src, size)
+    memory, times = Memory(), list[float]()
+    memory.start()
+    for _ in range(2):
+        started, summary = time.perf_counter(), Summary()  # the first one's must not lie beside the second's
+        request = make_request(src, dst, Recipe(), None, None, None, None, None, None)
+        summary = Run(request, IdleNetworks(), drawn_pool(IdlePool, 2000)).execute()  # type: ignore[arg-type]
+        times.append(time.perf_counter() - started)
+        assert len(summary.skipped) == size // 100, f"{len(summary.skipped)} skipped"
+        assert summary.photos == summary.faces == size - size // 100, f"{summary.photos} photos, {summary.faces} faces"
+        if form == "folder":
+            assert sum(len(names) for _, _, names in os.walk(dst)) == summary.photos + 2, "not all are in DST"
     started = time.perf_counter()
-    summary = Run(request, IdleNetworks(), drawn_pool(IdlePool, 2000)).execute()  # type: ignore[arg-type]
-    seconds = time.perf_counter() - started
-    assert summary.photos == summary.faces == size
-    from mien.report.page import write_report
-
-    write_report(folder / "dst" / "report.html", summary, Recipe())
-    whole = time.perf_counter() - started
+    write_report(dst / "report.html", summary, Recipe())
+    report = time.perf_counter() - started
     shutil.rmtree(folder)
-    return {"size": size, "seconds": seconds, "with_report": whole}
+    return {"form": form, "size": size, "seconds": times[0], "again": times[1], "report": report, "sync": sync,
+            "memory": memory.tenths()}
 
 
-def pairing(faces: int, size: int, work: Path) -> dict[str, float]:
+def pairing(faces: int, size: int, work: Path) -> dict[str, Any]:
     """Match faces with a pool."""
     folder = work / f"pairing-{faces}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,8 +234,9 @@ def pairing(faces: int, size: int, work: Path) -> dict[str, float]:
         identities = torch.nn.functional.normalize(torch.randn(n, IDENTITY, generator=rng))
         traits = Traits(torch.randn(n, D, generator=rng), torch.randn(n, C, generator=rng),
                         torch.randn(n, E, generator=rng), identities)
-        Survey(names, list(names), **face_tensors([[FACE]] * n), chosen=torch.arange(n),
-               traits=traits).write(folder / f"{index:06d}.safetensors")
+        tensors: dict[str, Any] = face_tensors([[FACE]] * n)
+        survey = Survey(names, list(names), **tensors, chosen=torch.arange(n), traits=traits)
+        survey.write(folder / f"{index:06d}.safetensors")
     pool = drawn_pool(Pool, size)
     started = time.perf_counter()
 
@@ -179,29 +251,27 @@ def pairing(faces: int, size: int, work: Path) -> dict[str, float]:
     return {"faces": faces, "pool": size, "seconds": seconds}
 
 
-def apart(kind: str, work: Path, *numbers: int) -> None:
-    """Measure in a process of its own, and keep what it says."""
-    out = subprocess.run([sys.executable, __file__, kind, "--work", str(work), "--apart", *map(str, numbers)],
-                         check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-    with (work / f"{kind}.jsonl").open("a") as file:
-        file.write(out + "\n")
-    print(out, flush=True)
-
-
-def write(work: Path) -> None:
+def write(work: Path, out: Path) -> None:
     """The section of RESULTS.md."""
-    rows = [json.loads(line) for line in (work / "overhead.jsonl").read_text().splitlines()]
-    lines = [stamp(), "", "| entries | ms a photo (at most 2) | with its report | peak memory, MB |",
-             "|---|---|---|---|"]
-    lines += [f"| {row['size']:,} | {1000 * row['seconds'] / row['size']:.2f} | "
-              f"{1000 * row['with_report'] / row['size']:.2f} | {row['peak_mb']:.0f} |" for row in rows]
-    pairs = [json.loads(line) for line in (work / "pairing.jsonl").read_text().splitlines()]
+    rows, pairs = ([json.loads(file.read_text("utf-8")) for file in work.glob(f"{kind}-*.json")]
+                   for kind in ("overhead", "pairing"))
+    lines = [f"`python benchmarks/scale.py write`. {stamps([*rows, *pairs])}", "",
+             "| photographs in | entries | ms a photo (at most 2) | its report | the same command again, ms a photo | "
+             "one fsync here, ms | peak memory, MB | most in each tenth of the time |", f"|{'---|' * 8}"]
+    for row in sorted(rows, key=lambda row: (row["form"], row["size"])):
+        each = [f"{1000 * row[name] / row['size']:.2f}" for name in ("seconds", "report", "again")]
+        lines.append(f"| {row['form']} | {row['size']:,} | {' | '.join(each)} | {1000 * row['sync']:.2f} | "
+                     f"{row['peak_mb']:.0f} | {', '.join(map(str, row['memory']))} |")
     lines += ["", "| faces | pool | seconds (at most 30 for 30,000 and 60,000) | peak memory, MB (at most 1,000) |",
               "|---|---|---|---|"]
     lines += [f"| {row['faces']:,} | {row['pool']:,} | {row['seconds']:.1f} | {row['peak_mb']:.0f} |" for row in pairs]
-    lines += ["", "One process on both cores. Peak memory is the whole process's, Python, torch and numpy included. "
-              "Matching reads the faces from the surveys on disk and gives no pool face twice."]
-    put_section("Scale: what a run costs besides its networks", "\n".join(lines))
+    lines += ["", "One process on both cores. Photographs of 32 x 32 pixels with a face each; detection, alignment, "
+              "generator, judge and blending do nothing. Each photo is synced once, each shard of eight three times. "
+              "Each name has a twin that differs in case only; one file in a hundred is cut short, and that these were "
+              "skipped and all others written is checked. No file can have a name of more than 255 bytes; in tars one "
+              "in a hundred has. Peak memory is the whole process's, Python, torch and numpy included. Matching reads "
+              "the faces from the surveys on disk and gives no pool face twice."]
+    put_section("Scale: what a run costs besides its networks", "\n".join(lines), out)
 
 
 def main() -> None:
@@ -209,22 +279,27 @@ def main() -> None:
     parser.add_argument("command", choices=["overhead", "pairing", "write"])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--form", choices=FORMS, default="folder")
     parser.add_argument("--faces", type=int, default=30_000)
     parser.add_argument("--pool", type=int, default=60_000)
-    parser.add_argument("--apart", type=int, nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     if asked.command == "write":
-        write(asked.work)
+        write(asked.work, asked.out)
     elif asked.apart:
-        result = (overhead if asked.command == "overhead" else pairing)(*asked.apart, asked.work)
-        result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        result = (overhead(asked.sizes[0], asked.form, asked.work) if asked.command == "overhead"
+                  else pairing(asked.faces, asked.pool, asked.work))
+        result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         print(json.dumps(result))
     elif asked.command == "overhead":
         for size in asked.sizes:
-            apart("overhead", asked.work, size)
+            measured_apart(asked.work / f"overhead-{asked.form}-{size}.json", __file__, "overhead", "--apart",
+                           "--work", asked.work, "--sizes", size, "--form", asked.form)
     else:
-        apart("pairing", asked.work, asked.faces, asked.pool)
+        measured_apart(asked.work / f"pairing-{asked.faces}-{asked.pool}.json", __file__, "pairing", "--apart",
+                       "--work", asked.work, "--faces", asked.faces, "--pool", asked.pool)
 
 
 if __name__ == "__main__":

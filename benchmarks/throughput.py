@@ -1,0 +1,134 @@
+"""Seconds a face of whole runs: recipes default and fast, by one process, by two, and by two workers of Ray.
+
+    python benchmarks/throughput.py run --data FOLDER --work FOLDER [--recipes default fast] [--count 100]
+    python benchmarks/throughput.py write --work FOLDER         # compares and writes RESULTS.md
+
+FOLDER of --data holds CelebA-HQ/; the photos are the first --count of whole identities of the val split, as in
+main_job.py. Each run is a process of its own, networks loaded anew. What is finished is kept, and what was stopped goes
+on: its times add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from main_job import celebahq_photos, link
+from results import OUT, measured_apart, put_section, spread, stamps
+
+from mien.api import anonymize_dataset
+from mien.engines.choice import Crew
+from mien.memory import keep_freed_memory
+from tiny import photos_in, rows_in
+
+RECIPES = {"default": 5, "fast": 1}  # seconds a face, at most
+SCALING = 0.9  # two workers of Ray against one process with as many threads, at least
+CREWS = {"one": ("1 process x 2 threads", Crew(threads=2)),
+         "two": ("2 processes x 1 thread", Crew(workers=2, threads=1)),
+         "ray": ("2 of Ray's x 1 thread", Crew("ray", workers=2, threads=1)),
+         "single": ("1 process x 1 thread", Crew(threads=1))}
+
+
+def run_one(recipe: str, crew: str, data: Path, work: Path, count: int) -> dict[str, Any]:
+    """One run to its end: its times, face by face and shard by shard."""
+    src = link(celebahq_photos(data, count)[:count], work / f"src-{count}")
+    name = f"{recipe}-{crew}-{count}"
+    private, clock = work / "private" / name, work / f"{name}.seconds.json"
+    earlier: list[float] = json.loads(clock.read_text()) if clock.exists() else []
+    started = time.perf_counter()
+
+    def note(event: object) -> None:
+        clock.write_text(json.dumps([*earlier, time.perf_counter() - started]))
+
+    keep_freed_memory()
+    anonymize_dataset(src, work / "dst" / name, recipe, work=private, crew=CREWS[crew][1], progress=note)
+    note(None)
+    shards = [json.loads(marker.read_text()) for marker in sorted((private / "shards").glob("0*.json"))]
+    return {"recipe": recipe, "crew": crew, "count": count, "calls": json.loads(clock.read_text()),
+            "shards": [{"faces": len(shard["outcomes"]), "seconds": shard["wall"]} for shard in shards]}
+
+
+def run(recipes: list[str], crews: list[str], data: Path, work: Path, count: int) -> None:
+    """All runs that are missing."""
+    work.mkdir(parents=True, exist_ok=True)
+    for recipe in recipes:
+        for crew in crews:
+            measured_apart(work / f"{recipe}-{crew}-{count}.json", __file__, "run", "--one", "--data", data,
+                           "--work", work, "--recipes", recipe, "--crews", crew, "--count", count)
+
+
+def table(rows: dict[str, dict[str, Any]], work: Path) -> list[str]:
+    """One recipe's runs by crew."""
+    recipe = next(iter(rows.values()))["recipe"]
+    lines = [f"### Recipe {recipe}", "",
+             f"| who | faces | s a face, all time (at most {RECIPES[recipe]}) | the same of shards: median (quartiles) "
+             f"| speed, in that of the first: all time (Ray: at least {SCALING}) | of shards | photos, and rows, equal "
+             "to those of 1 process x 1 thread |", f"|{'---|' * 7}"]
+    first = (float("nan"), float("nan"))
+    for crew, row in rows.items():
+        title, made = CREWS[crew]
+        faces, calls = sum(shard["faces"] for shard in row["shards"]), row["calls"]
+        parts = [shard["seconds"] / shard["faces"] / max(made.workers, 1) for shard in row["shards"] if shard["faces"]]
+        mine = sum(calls) / faces, median(parts)
+        first = mine if crew == "one" else first
+        shares = " | ".join(f"{one / other:.2f}" for one, other in zip(first, mine, strict=True))
+        called = f" in {len(calls)} calls" if len(calls) > 1 else ""
+        lines.append(f"| {title} | {faces} | {mine[0]:.2f}{called} | {spread(parts)} | {shares} | "
+                     f"{_equal(work, row, rows.get('single'))} |")
+    return [*lines, ""]
+
+
+def _equal(work: Path, row: dict[str, Any], single: dict[str, Any] | None) -> str:
+    if single is None:
+        return "not compared"
+    mine, other = (work / "dst" / f"{one['recipe']}-{one['crew']}-{one['count']}" for one in (row, single))
+    files, wanted = photos_in(mine), photos_in(other)
+    same = sum(files.get(name) == data for name, data in wanted.items())
+    rows, right = rows_in(mine), rows_in(other)
+    alike = sum(one == another for one, another in zip(rows, right, strict=False))
+    return f"{same} of {len(wanted)}, {alike} of {len(right)}"
+
+
+def write(work: Path, out: Path) -> None:
+    """The section of RESULTS.md."""
+    rows = [json.loads(file.read_text()) for crew in CREWS for file in sorted(work.glob(f"*-{crew}-*.json"))
+            if not file.name.endswith(".seconds.json")]
+    count = max(row["count"] for row in rows)
+    rows = [row for row in rows if row["count"] == count]
+    lines = [f"`python benchmarks/throughput.py write`. {stamps(rows)} {count} CelebA-HQ val photos.", ""]
+    for recipe in RECIPES:
+        of = {row["crew"]: row for row in rows if row["recipe"] == recipe}
+        lines += table(of, work) if of else []
+    lines += ["All time: from the call to the finished folder; networks are loaded, workers and Ray started, faces "
+              "looked at and matched. Of shards: each one's own time, over the workers at once; no starts and ends. "
+              "Equal bytes are promised for as many threads a worker."]
+    put_section("Throughput of whole runs", "\n".join(lines), out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "write"))
+    parser.add_argument("--data", type=Path, help="needed to run")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--crews", nargs="+", choices=CREWS, default=list(CREWS))
+    parser.add_argument("--count", type=int, default=100, help="of photos, a face or more on each")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.what == "write":
+        write(asked.work, asked.out)
+    elif not asked.data:
+        parser.error("run needs --data")
+    elif asked.one:
+        print(json.dumps(run_one(asked.recipes[0], asked.crews[0], asked.data, asked.work, asked.count)))
+    else:
+        run(asked.recipes, asked.crews, asked.data, asked.work, asked.count)
+
+
+if __name__ == "__main__":
+    main()
