@@ -11,7 +11,7 @@ from typing import Any
 from mien.engines.dispatch import WorkerDied, dispatch
 from mien.engines.opening import open_worker
 from mien.engines.processes import Opener
-from mien.errors import UsageError
+from mien.errors import MienError, UsageError
 from mien.request import Request
 from mien.worker import Task, Tell, Worker
 
@@ -36,8 +36,8 @@ class Ray:
             # RAY_ADDRESS names a cluster; without it one is started on this machine.
             ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
         self.workers = workers or max(1, int(self.ray.cluster_resources().get("CPU", 1)) // threads)
-        opener = opener or partial(open_worker, request, threads)
-        self.opener = ray.put(opener)
+        # Small, and so sent with each task: what is put into the store takes this process along when the node dies.
+        self.opener = opener or partial(open_worker, request, threads)
         self.key = os.urandom(8).hex()  # of this run, in processes that others may have used before
         self.remote = ray.remote(num_cpus=threads, max_retries=0)(_do)
 
@@ -57,6 +57,8 @@ class Ray:
             answer.set_result(None)
         elif isinstance(error, self.ray.exceptions.RayTaskError):
             answer.set_exception(error.cause or error)  # what the task itself raised
+        elif isinstance(error, self.ray.exceptions.LocalRayletDiedError):
+            answer.set_exception(MienError("Ray's node on this machine is gone", "run the same command again"))
         else:
             answer.set_exception(WorkerDied(type(error).__name__))
 
