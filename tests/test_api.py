@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,19 @@ def test_an_image_is_searched_again_too(brush: None) -> None:
     result = mien.anonymize(image, TINY)
     assert [row.status for row in result.faces] == ["anonymised", "blurred"]
     assert changed(image, result.image, result.faces[1].box)
+
+
+@pytest.mark.parametrize("more", [4, 5])
+def test_an_image_comes_back_only_after_a_search_that_finds_nothing(
+    brush: None, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    networks: Any = tiny.RestlessNetworks(more)
+    monkeypatch.setattr("mien.api._ready", lambda recipe: replace(tiny.square_ready(), networks=networks))
+    if more == 4:
+        assert [row.status for row in mien.anonymize(tiny.ground(96, 128), TINY).faces] == ["blurred"] * more
+        return
+    with pytest.raises(FaceError, match="every search"):
+        mien.anonymize(tiny.ground(96, 128), TINY)
 
 
 def test_an_image_may_be_any_view(brush: None) -> None:

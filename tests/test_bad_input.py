@@ -118,6 +118,21 @@ def test_odd_names_come_out_as_they_went_in(tmp_path: Path) -> None:
     assert len(json.loads((dst / "mien.json").read_text())["skipped"]) == 1
 
 
+@pytest.mark.parametrize("url", [False, True])
+def test_a_name_that_the_disk_does_not_take_is_a_skipped_photo(brush: None, tmp_path: Path, url: bool) -> None:
+    """An icon becomes a PNG, four letters longer; names may have 255 bytes."""
+    src, dst = tmp_path / "src", tmp_path / "dst"
+    for length in (251, 252, 255):
+        (src / "deep").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(squares(ANNA)[:96, :96]).save(src / "deep" / ("x" * (length - 4) + ".ico"), sizes=[(96, 96)])
+    save(src / ("y" * 251 + ".png"), squares(ANNA))
+    summary = tiny.run(src, f"file://{dst}" if url else dst, work=tmp_path / "work")
+    assert set(photos_in(dst)) == {"deep/" + "x" * 247 + ".ico.png", "y" * 251 + ".png"}
+    assert {len(Path(one.file).name) for one in summary.skipped} == {252, 255} and summary.photos == 2
+    assert all("the new name is too long" in one.reason for one in summary.skipped)
+    assert summary.statuses == {"anonymised": 2, "dropped": 2}
+
+
 def test_links_are_followed_but_not_in_circles(brush: None, tmp_path: Path) -> None:
     src = tmp_path / "src"
     save(src / "sub" / "a.png", squares(ANNA))

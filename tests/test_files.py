@@ -20,6 +20,12 @@ def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_a_name_may_be_as_long_as_the_disk_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    replace_file(path, lambda target: target.write_text("one"))
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
 def test_while_it_is_written_the_old_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")

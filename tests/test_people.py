@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +157,21 @@ def test_a_gallery_does_not_keep_the_caller_s_array() -> None:
     gallery.assign(vector)
     vector[:] = 0
     assert gallery.assign(unit(1)) == "person-1"
+
+
+def test_thousands_of_people_are_told_apart_in_seconds() -> None:
+    vectors = np.random.default_rng(0).standard_normal((5000, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    gallery, begun = Gallery(SFace.same_person), time.process_time()
+    first = [gallery.assign(vector) for vector in vectors]
+    for name, vector in zip(first, vectors, strict=True):
+        gallery.join(name, vector)
+    assert [gallery.assign(vector) for vector in vectors] == first
+    assert len(set(first)) > 4900 and time.process_time() - begun < 15
+
+
+def test_people_known_by_name_come_before_new_ones() -> None:
+    gallery = Gallery(SFace.same_person)
+    gallery.join("person-7", unit(1))
+    gallery.join("person-7", near(unit(1), 0.9, 2))
+    assert gallery.assign(unit(1)) == "person-7" and gallery.assign(unit(3)) == "person-8"

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mien.stages.align import align as align_mirrored
 from mien.stages.align_published import align_as_published
 from mien.stages.blend import Patch, blend
 from mien.stages.detect import detect
+from mien.worker import Task, Worker
 from tiny import (
     ANNA,
     BERT,
@@ -127,6 +129,66 @@ def test_a_source_that_is_not_there_empties_nothing(brush: None, tmp_path: Path)
     assert photos_in(dst) == before
 
 
+@pytest.mark.parametrize("change", ["gone", "other format"])
+def test_what_a_killed_run_left_of_a_photo_that_is_no_longer_the_same_leaves_too(
+    brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Killed when a shard's photos were in DST and its marker was not written: nobody knows of them."""
+    src, dst = album(tmp_path / "src", 3), tmp_path / "dst"
+    icon = save(src / "icon.ico", squares(ANNA)[:96, :96], format="ICO", sizes=[(96, 96)])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("mien.store.Store.finish_shard", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        tiny.run(src, dst)
+    assert set(photos_in(dst)) == {"0/000.png", "1/001.png", "2/002.png", "icon.ico.png"}
+    for mine in ("mine.png", "0/mine.ico.png", "notes.txt"):
+        (dst / mine).write_bytes(b"mine")
+    if change == "gone":
+        icon.unlink()
+        (src / "1" / "001.png").unlink()
+    else:
+        save(icon, squares(BERT), format="PNG")
+    tiny.run(src, dst)
+    left = {"0/000.png", "2/002.png"} if change == "gone" else {"0/000.png", "1/001.png", "2/002.png", "icon.ico"}
+    assert set(photos_in(dst)) == left | {"mine.png", "0/mine.ico.png", "notes.txt"}
+
+
+def test_a_photo_keeps_the_name_that_another_had(brush: None, tmp_path: Path) -> None:
+    """The icon is written under the name of a photo that has left."""
+    src, dst = tmp_path / "src", tmp_path / "dst"
+    icon = save(src / "a.ico", squares(ANNA)[:96, :96], format="ICO", sizes=[(96, 96)])
+    icon.rename(tmp_path / "away")
+    save(src / "a.ico.png", squares(BERT))
+    tiny.run(src, dst)
+    (src / "a.ico.png").unlink()
+    (tmp_path / "away").rename(icon)
+    assert tiny.run(src, dst).outputs == {"a.ico": "a.ico.png"}
+    assert tiny.run(src, dst).photos == 1 and list(photos_in(dst)) == ["a.ico.png"]
+
+
+@pytest.mark.parametrize("taken", ["photo", "folder", "all"])
+def test_a_result_that_vanishes_under_a_run_is_said_and_made_again(
+    brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    src, dst = album(tmp_path / "src", 20), tmp_path / "dst"
+    tiny.run(src, tmp_path / "whole")
+
+    def take(self: Worker, task: Task, tell: Any, really: Any = Worker.do) -> None:
+        if task.what == "anonymise" and task.shard == 2:
+            if taken == "photo":
+                (dst / "0" / "000.png").unlink()
+            else:
+                shutil.rmtree(dst / "0" if taken == "folder" else dst)
+        really(self, task, tell)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "do", take)
+        with pytest.raises(OutputError, match=r"\d+ photographs? of the result (is|are) gone from .*dst") as caught:
+            tiny.run(src, dst)
+    assert "same command" in caught.value.hint and not (dst / "mien.parquet").exists()
+    tiny.run(src, dst)
+    assert photos_in(dst) == photos_in(tmp_path / "whole") and rows_in(dst) == rows_in(tmp_path / "whole")
+
+
 def test_a_photo_that_was_changed_is_done_again(brush: None, tmp_path: Path) -> None:
     src, dst = album(tmp_path / "src", 3), tmp_path / "dst"
     tiny.run(src, dst)
@@ -175,6 +237,21 @@ def test_a_face_that_only_the_second_search_finds_is_concealed(brush: None, tmp_
     assert [(row.status, row.reason) for row in summary.outcomes] == [
         ("anonymised", ""), ("blurred", "found only in the finished photo")]
     assert changed(photo, pixels_of(tmp_path / "dst" / "a.png"), summary.outcomes[1].box)
+
+
+@pytest.mark.parametrize("more", [3, 4, 5, 100])
+def test_a_photo_leaves_only_after_a_search_that_finds_nothing(brush: None, tmp_path: Path, more: int) -> None:
+    """One look to find faces, one to judge the new ones (which see nothing here), then the searches."""
+    save(tmp_path / "src" / "a.png", tiny.ground(96, 128))
+    networks: Any = tiny.RestlessNetworks(more)
+    summary = tiny.run(tmp_path / "src", tmp_path / "dst", ready=replace(tiny.square_ready(), networks=networks))
+    if more <= 4:
+        assert summary.statuses == {"blurred": more} and list(photos_in(tmp_path / "dst")) == ["a.png"]
+        return
+    assert photos_in(tmp_path / "dst") == {} and summary.photos == 0
+    assert set(summary.statuses) == {"dropped"}
+    assert [(one.file, one.reason) for one in summary.skipped] == [
+        ("a.png", "dropped: every search of the finished photo finds another face")]
 
 
 @pytest.mark.parametrize(("second", "looks", "status"), [

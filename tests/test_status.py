@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import tiny
+from mien.engines.choice import Crew
 from mien.errors import UsageError
+from mien.files import read_object
 from mien.status import read_status
-from tiny import album, call, start
+from mien.store import Store, is_held
+from tiny import TINY, album, call, start
 
 
 def test_a_finished_run(brush: None, tmp_path: Path) -> None:
@@ -32,6 +38,60 @@ def test_a_shard_that_is_to_be_done_again_does_not_count(brush: None, tmp_path: 
     assert (status.done, status.faces) == (20, 28)
 
 
+def test_shards_that_no_event_tells_of_count_too(brush: None, tmp_path: Path) -> None:
+    """Of a driver that was killed, or of ranks."""
+    tiny.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    events = tmp_path / "dst.work" / "events.jsonl"
+    whole = read_status(tmp_path / "dst.work")
+    lines = events.read_text().splitlines()
+    for left in (lines[:1], []):
+        events.write_text("".join(line + "\n" for line in left))
+        status = read_status(tmp_path / "dst.work")
+        assert (status.done, status.faces, status.statuses) == (20, 28, whole.statuses)
+        assert status.workers == whole.workers and status.skipped == 0
+        assert status.stages["read"] == pytest.approx(whole.stages["read"], abs=0.01)
+    events.unlink()
+    (tmp_path / "dst.work" / "shards" / "000000.json").write_text("{")
+    assert read_status(tmp_path / "dst.work").done == 12
+
+
+def test_the_share_of_a_rank_counts_while_the_first_is_not_there(brush: None, tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.run.SHARD", 2)
+    recipe = TINY.with_changes({"pair.unique": False})  # or it would wait for the first
+    tiny.run(album(tmp_path / "src", 8), tmp_path / "dst", recipe, crew=Crew(rank=1, size=2))
+    assert read_status(tmp_path / "dst.work").done == 4
+
+
+def test_results_are_read_only_where_no_event_is_as_new(brush: None, tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hundred thousand shards this would take minutes."""
+    tiny.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    asked: list[str] = []
+    monkeypatch.setattr("mien.status.read_object", lambda path: asked.append(path.name) or read_object(path))
+    assert read_status(tmp_path / "dst.work").done == 20 and asked == []
+    later = time.time() + 1000
+    os.utime(tmp_path / "dst.work" / "shards" / "000001.json", (later, later))
+    assert read_status(tmp_path / "dst.work").faces == 28 and asked == ["000001.json"]
+
+
+def test_to_ask_never_stops_a_run_that_starts(tmp_path: Path) -> None:
+    """Two who look at once see no run, and whoever starts then only waits until they have looked."""
+    lock = tmp_path / "work" / "lock"
+    lock.parent.mkdir()
+    lock.touch()
+    store = Store(tmp_path / "dst", lock.parent)
+    with lock.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert not is_held(lock.parent)
+        threading.Timer(0.3, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        with store.opened({}):
+            assert is_held(lock.parent)
+    with store.opened({}, rank=1, size=2):
+        assert is_held(lock.parent)
+    assert not is_held(lock.parent)
+
+
 def test_events_that_were_cut_or_come_from_another_clock_are_borne(brush: None, tmp_path: Path) -> None:
     tiny.run(album(tmp_path / "src", 20), tmp_path / "dst")
     events = tmp_path / "dst.work" / "events.jsonl"
@@ -40,7 +100,7 @@ def test_events_that_were_cut_or_come_from_another_clock_are_borne(brush: None, 
     future = json.dumps(json.loads(lines[0]) | {"at": "2101-01-01T00:00:00+00:00"})
     events.write_text("\n".join([future, lines[1], lines[2][:40], "[]", "null"]))
     status = read_status(tmp_path / "dst.work")
-    assert status.done == 16 and status.speed == 0
+    assert status.done == 20 and status.speed == 0
 
 
 def test_a_run_that_goes_on(tmp_path: Path) -> None:

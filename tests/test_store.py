@@ -117,6 +117,55 @@ def test_one_run_at_a_time(store: Store) -> None:
         pass
 
 
+def shared(store: Store, rank: int, size: int = 2) -> Any:
+    return Store(store.dst, store.work).opened(QUESTION, rank, size)
+
+
+def test_ranks_share_a_run_and_nobody_else(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.locks.PATIENCE", 0.05)
+    with shared(store, 0), shared(store, 1):
+        for other in (store.opened(QUESTION), shared(store, 1)):
+            with pytest.raises(OutputError, match="another run is at work"), other:
+                pytest.fail("must not open")
+    with store.opened(QUESTION), pytest.raises(OutputError, match="another run is at work"), shared(store, 0):
+        pytest.fail("must not open")
+
+
+def test_ranks_that_differ_in_how_many_they_are_are_refused(store: Store) -> None:
+    with shared(store, 0, 3):
+        with pytest.raises(UsageError, match="rank 0 of this run was started with --world-size 3, rank 1 with 2"):
+            shared(store, 1, 2).__enter__()
+        with shared(store, 1, 3):
+            pass
+    with shared(store, 1, 2):  # what they said when they were at work counts no more
+        pass
+
+
+def test_a_rank_hears_what_others_say_while_they_are_at_work(store: Store) -> None:
+    with shared(store, 0) as first, shared(store, 1) as second:
+        assert second.hear(0) == {"size": 2} and second.hear(2) is None
+        first.say(past=["survey"])
+        assert second.hear(0) == {"size": 2, "past": ["survey"]}
+    assert store.hear(0) is None
+
+
+def test_a_rank_that_is_not_the_last_keeps_its_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask the kernel for more than it gives costs what one has."""
+    monkeypatch.setattr("mien.locks.PATIENCE", 0.05)
+    left = store.dst / ".mien-123-0a1b2c3d"
+    with shared(store, 0) as first:
+        with shared(store, 1):
+            left.write_bytes(b"being written")
+            first.settle()
+            assert left.exists()
+        with pytest.raises(OutputError, match="another run is at work"), store.opened(QUESTION):
+            pytest.fail("must not open")
+        first.settle()
+        assert not left.exists()
+        with pytest.raises(OutputError, match="another run is at work"), shared(store, 1):
+            pytest.fail("must not open")
+
+
 def test_the_lock_is_free_after_a_failure(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.opened(QUESTION):
         raise ZeroDivisionError

@@ -13,8 +13,9 @@ import numpy as np
 from mien.datasets.dataset import HELD
 from mien.datasets.layouts import open_dataset
 from mien.engines.choice import Crew
-from mien.errors import UsageError
-from mien.pipeline import Pipeline
+from mien.errors import FaceError, UsageError
+from mien.lists import list_people, list_regions
+from mien.pipeline import Pipeline, Work
 from mien.recipe import Recipe
 from mien.records import Encoding, Outcome, Photo, Pixels
 from mien.remote import is_url, open_remote
@@ -22,6 +23,7 @@ from mien.request import Request, check_folders
 from mien.run import Event, Run, Summary
 from mien.setup import Ready, prepare
 from mien.stages.detect import detect
+from mien.store import known_files
 
 if TYPE_CHECKING:
     from mien.evaluation.result import Result as Evaluation
@@ -55,8 +57,9 @@ def anonymize(image: Pixels, recipe: str | Recipe = "default") -> Result:
         The new image and one outcome a face. Faces that could not be anonymised are blurred and say so.
 
     Raises:
-        UsageError: the image is not such an array. ModelError: weights cannot be had. FaceError: a face
-            failed and the recipe says on_failure = "error".
+        UsageError: the image is not such an array. ModelError: weights cannot be had. FaceError: a face failed and
+            the recipe says on_failure = "error"; or, whatever it says, more faces are found each time that the result
+            is searched, so that no image can be given back.
     """
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
@@ -70,10 +73,14 @@ def anonymize(image: Pixels, recipe: str | Recipe = "default") -> Result:
     pipeline = Pipeline(ready.networks, ready.pool, chosen)
     work = pipeline.prepare(photo, detect(ready.networks, photo))
     pipeline.run([work])
+    if not pipeline.finish(work, _pixels):
+        raise FaceError("every search of the finished image finds another face", "leave this image out")
+    return Result(_pixels(work), work.outcomes)
+
+
+def _pixels(work: Work) -> Pixels:
     assert work.pixels is not None
-    if pipeline.search_again(work, work.pixels):
-        pipeline.search_again(work, work.pixels)
-    return Result(work.pixels, work.outcomes)
+    return work.pixels
 
 
 def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "default", *,
@@ -145,8 +152,8 @@ def make_request(src: str | Path, dst: str | Path, recipe: Recipe, work: Path | 
     """Check everything that can be checked before networks are loaded.
 
     Raises:
-        UsageError: folders in one another, a person's face asked for without a key, or a dataset that is not in
-            its layout.
+        UsageError: folders in one another, a person's face asked for without a key, a dataset that is not in its
+            layout, or lists of photos that are not there.
     """
     src_url, dst_url = (str(place) if is_url(str(place)) else "" for place in (src, dst))
     if dst_url and work is None:
@@ -167,8 +174,11 @@ def make_request(src: str | Path, dst: str | Path, recipe: Recipe, work: Path | 
     dataset = open_remote(src_url, layout, subset) if src_url else open_dataset(Path(src), layout, subset)
     if dst_url and dataset.layout in HELD:
         raise UsageError(f"{dataset.layout} cannot be written to a URL", "give a folder as DST, and copy it there")
-    return Request(Path(src), whole, work, recipe.settled(), dataset, only, exclude, keep_person, labels, key,
-                   src_url=src_url, dst_url=dst_url)
+    photos = [*dataset.names(), *known_files(work)] if only or exclude or labels else []
+    return Request(Path(src), whole, work, recipe.settled(), dataset,
+                   list_regions(only, photos, dataset.photos, needed=True) if only else None,
+                   list_regions(exclude, photos, dataset.photos) if exclude else None, keep_person,
+                   list_people(labels, photos) if labels else None, key, src_url=src_url, dst_url=dst_url)
 
 
 def with_weights(request: Request, ready: Ready) -> Request:

@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mien.events import Event
 from mien.models.fetch import Progress as FetchProgress
 from mien.models.progress import shown
 from mien.photo_files import printable
-from mien.run import Event, Summary
+from mien.run import Summary
 from mien.status import Status
 
 LINE_SECONDS = 10.0  # between plain lines
@@ -66,7 +67,8 @@ class Reporter:
                     counters[event.what] = time.monotonic(), stack.enter_context(self._counter(event.what))
                 begun, advance = counters[event.what]
                 speed = event.new_faces / max(time.monotonic() - begun, 1e-6)
-                advance(event.photos, event.total, f"{event.faces} faces, {speed:.2f} faces/s" if event.faces else "")
+                notes = f"{event.faces} faces, {speed:.2f} faces/s" if event.faces else "", event.note
+                advance(event.photos, event.total, ", ".join(filter(None, notes)))
 
             yield listen
 
@@ -90,15 +92,15 @@ class Reporter:
                                                         visible=True)
 
     def _lines(self, what: str) -> Callable[[int, int, str], None]:
-        begun, last, known = time.monotonic(), -LINE_SECONDS, -1
+        begun, last, known, shown = time.monotonic(), -LINE_SECONDS, -1, -1
 
         def line(done: int, total: int, note: str) -> None:
-            nonlocal last, known
+            nonlocal last, known, shown
             now = time.monotonic()
             known = done if known < 0 else known  # what an earlier call did says nothing about the speed of this one
-            if now - last < LINE_SECONDS and done < total:
+            if now - last < LINE_SECONDS and (done < total or done == shown):
                 return
-            last = now
+            last, shown = now, done
             text = f"{what}: {done}/{total}" + (f", {note}" if note else "")
             if done > known:
                 text += f", about {(now - begun) / (done - known) * (total - done):.0f} s left"

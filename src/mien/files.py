@@ -46,8 +46,8 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    # Drawn: processes of several machines may have one number.
-    temporary = path.with_name(f".{path.name}.{secrets.randbelow(10**12)}.tmp")
+    # Drawn: processes of several machines may have one number. Short: the name itself may be as long as the disk takes.
+    temporary = path.with_name(f".mien-{secrets.randbelow(10**12)}-{secrets.token_hex(4)}")
     try:
         write(temporary)
         with temporary.open("rb") as handle:

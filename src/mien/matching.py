@@ -29,7 +29,14 @@ from mien.survey import Survey
 BLOCK = 256  # faces whose distances are held at once
 PERSON_FACES = 8  # faces a person's new face is chosen by
 
+UNKNOWN = float("nan")  # distance of what was matched once and is not known any more
+
 Matched = tuple[list[Match], list[str]]  # a shard's faces: the match of each, and its person where somebody asks
+
+
+def is_matched(recipe: Recipe) -> bool:
+    """Whether a recipe's faces are matched once for all, and none where it is anonymised."""
+    return recipe.identity == "per-person" or recipe.pair.unique
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,10 @@ class Matching:
     def knows(self, shard: int, digest: int) -> bool:
         """Whether this shard was matched, in this state."""
         return shard < len(self.digests) and int(self.digests[shard]) == digest
+
+    def fits(self, shard: int, survey: Survey) -> bool:
+        """Whether it was made by this survey of the shard."""
+        return self.knows(shard, survey.digest) and int(self.firsts[shard : shard + 2].diff()) == len(survey.traits)
 
     def of_shard(self, shard: int) -> Matched:
         """Matches of a shard's faces, and who they are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,41 +11,60 @@ import numpy as np
 from mien.errors import UsageError
 from mien.records import Floats
 
+Box = tuple[float, float, float, float]  # x, y, width, height
 
-@dataclass
+
 class Gallery:
     """People as running means of their identity vectors; a face joins the nearest that is near enough.
 
     Attributes:
-        near: cosine from which on two faces are one person's.
+        near: cosine from which on two faces are one person's. names: of the people, in their order.
     """
 
-    near: float
-    names: list[str] = field(default_factory=list)
-    sums: list[Floats] = field(default_factory=list)
+    def __init__(self, near: float) -> None:
+        self.near = near
+        self.names: list[str] = []
+        self._places: dict[str, int] = {}
+        self._last = 0  # number of the last one without a name of their own
+        # Rows that are not filled yet: to stack thousands of people anew for each face would take hours.
+        self._sums, self._lengths = np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
 
     def join(self, name: str, vector: Floats) -> None:
         """Let a unit vector [D] be one of somebody who is known by name."""
-        if name in self.names:
-            place = self.names.index(name)
-            self.sums[place] = self.sums[place] + vector
+        if name in self._places:
+            self._add(self._places[name], vector)
         else:
-            self.names.append(name)
-            self.sums.append(vector.astype(np.float32))
+            self._enter(name, vector)
 
     def assign(self, vector: Floats) -> str:
         """The person of a unit vector [D], known or new."""
-        if self.sums:
-            means = np.stack(self.sums)
-            cosines = means @ vector / np.linalg.norm(means, axis=1).clip(1e-9)
+        if self.names:
+            count = len(self.names)
+            cosines = self._sums[:count] @ vector / self._lengths[:count]
             best = int(cosines.argmax())
             if cosines[best] >= self.near:
-                self.sums[best] = self.sums[best] + vector
+                self._add(best, vector)
                 return self.names[best]
-        number = 1 + max((int(name.removeprefix("person-")) for name in self.names), default=0)
-        self.names.append(f"person-{number}")
-        self.sums.append(vector.astype(np.float32))
+        self._enter(f"person-{self._last + 1}", vector)
         return self.names[-1]
+
+    def _enter(self, name: str, vector: Floats) -> None:
+        place = len(self.names)
+        if place == len(self._sums):
+            size = max(64, 2 * place)
+            sums, lengths = np.zeros((size, len(vector)), np.float32), np.zeros(size, np.float32)
+            if place:
+                sums[:place], lengths[:place] = self._sums, self._lengths
+            self._sums, self._lengths = sums, lengths
+        self.names.append(name)
+        self._places[name] = place
+        number = name.removeprefix("person-")
+        self._last = max(self._last, int(number) if number.isdecimal() else 0)
+        self._add(place, vector)
+
+    def _add(self, place: int, vector: Floats) -> None:
+        self._sums[place] += vector
+        self._lengths[place] = np.linalg.norm(self._sums[place : place + 1], axis=1).clip(1e-9)[0]
 
 
 def read_labels(path: Path) -> dict[str, str]:
@@ -89,7 +108,7 @@ class Region:
     """A face the owner names: box in pixels of the upright photo."""
 
     file: str
-    box: tuple[float, float, float, float]
+    box: Box
 
 
 def read_regions(path: Path) -> list[Region]:

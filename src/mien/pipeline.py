@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -31,6 +31,7 @@ from mien.stages.pool import Pool
 from mien.stages.render import render, render_styles
 from mien.stages.verify import distances, embed, find_again, nothing, same_person
 
+SEARCHES = 3  # of a finished photo that may conceal more, before the last
 LEAST_INSIDE = 0.75  # of the crop's area within the photo, for a face that the judge does not know from nothing
 
 
@@ -40,7 +41,7 @@ class Subject:
 
     Attributes:
         fixed: pool face that its person always gets (per-person), or None. match: the one it starts from.
-        identity: the recogniser's unit vector [D] of the original. inverted: its codes, where the recipe keeps any.
+        identity: the recogniser's unit vector [D] of the original. inverted: its codes, where the recipe asks for any.
         picture: the new face [1024, 1024, 3], once rendered.
     """
 
@@ -243,6 +244,17 @@ class Pipeline:
             for row in work.outcomes:
                 row.status, row.reason = "dropped", row.reason or f"face {outcome.face} of this photo failed"
 
+    def finish(self, work: Work, shown: Callable[[Work], Pixels]) -> bool:
+        """Search the finished photo, and conceal what is found, until a search finds nothing.
+
+        Args:
+            shown: the photo's pixels as it would leave.
+
+        Returns:
+            Whether a search found nothing: else the photo must not leave.
+        """
+        return any(not self.search_again(work, shown(work)) for _ in range(SEARCHES + 1))
+
     def search_again(self, work: Work, decoded: Pixels) -> bool:
         """Search the finished, decoded photo once more; conceal what still verifies or was missed before.
 
@@ -306,7 +318,10 @@ def render_faces(networks: Networks, done: Optimised, settings: Optimise) -> lis
 
 
 def _harder(settings: Optimise, attempt: int, n_layers: int) -> Optimise:
-    """More layers where there are more, then a larger margin; another pool face comes with the second retry."""
+    """More layers where there are more, then a larger margin; another pool face comes with the second retry.
+
+    Nothing of the inversion is begun with any more, which takes more steps.
+    """
     if attempt == 0:
         return settings
     now = settings.changed(n_layers)
@@ -314,7 +329,8 @@ def _harder(settings: Optimise, attempt: int, n_layers: int) -> Optimise:
     layers = tuple(sorted(layer for layer in more if 0 <= layer < n_layers))
     farther = attempt if layers == now else attempt - 1
     return settings.model_copy(update={
-        "layers": layers, "margin": max(settings.margin - 0.15 * farther, -1.0), "attribute_goal": 0.0})
+        "layers": layers, "margin": max(settings.margin - 0.15 * farther, -1.0), "attribute_goal": 0.0,
+        "share": 0.0, "steps": settings.steps if settings.method == "published" else 2 * settings.steps})
 
 
 def _note(outcome: Outcome, done: Optimised, i: int, seconds: float) -> None:

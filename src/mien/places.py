@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from mien.errors import PhotoError
 from mien.files import stamp
+from mien.photo_files import printable
 from mien.records import Photo, Skipped
 from mien.stages.export import written_together
 from mien.stages.read import read_photo
@@ -41,7 +44,7 @@ class Sink(Protocol):
         Once it is left without an error they are all there; with one, some may be.
 
         Raises:
-            OutputError: they cannot be kept. Writing one may raise OSError too.
+            OutputError: they cannot be kept. Writing one may raise OSError too, or PhotoError: it has no name there.
         """
 
     def has(self, index: int, name: str) -> bool:
@@ -49,6 +52,23 @@ class Sink(Protocol):
 
     def remove(self, index: int, name: str) -> None:
         """Take a shard's photograph out again, where it is there."""
+
+    def gone(self, shards: Iterable[Iterable[str]]) -> int:
+        """How many of all shards' photographs are not there.
+
+        Raises:
+            OSError: nobody can tell.
+        """
+
+    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+        """Take out what a killed run may have left.
+
+        Args:
+            names: that such photographs may have. claimed: whether a shard has written one of this name.
+
+        Raises:
+            OSError: one cannot be taken out.
+        """
 
     def filled(self) -> bool:
         """Whether anything at all is there."""
@@ -103,7 +123,12 @@ class FolderSink:
     @contextmanager
     def shard(self, index: int) -> Iterator[Write]:
         with written_together() as write:
-            yield lambda name, data: write(self.root / name, data)
+            def put(name: str, data: bytes) -> None:
+                if _too_long(self.root / name):
+                    raise PhotoError(f"the new name is too long: {printable(name)}")
+                write(self.root / name, data)
+
+            yield put
 
     def has(self, index: int, name: str) -> bool:
         return (self.root / name).is_file()
@@ -113,8 +138,28 @@ class FolderSink:
         if self.root.resolve() in path.resolve().parents:
             path.unlink(missing_ok=True)
 
+    def gone(self, shards: Iterable[Iterable[str]]) -> int:
+        return sum(not self.has(index, name) for index, names in enumerate(shards) for name in names)
+
+    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+        for name in names:
+            path = self.root / name
+            # Looked up in its folder too: some disks take two names that differ in case for one.
+            if stamp(path) is not None and path.is_file() and not claimed(name) and path in path.parent.iterdir():
+                self.remove(0, name)
+
     def filled(self) -> bool:
         return self.root.exists() and any(self.root.iterdir())
 
     def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
         return []
+
+
+def _too_long(path: Path) -> bool:
+    """Whether a disk takes no such name; its folder is made, since a disk looks at one name after another."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.lstat()
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import time
 import zlib
@@ -80,6 +81,10 @@ class Remote:
             info: dict[str, Any] = self._patiently(lambda: self.fs.info(self._path(name)))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return None
+            raise
         changed = next((info[key] for key in ("ETag", "etag", "md5", "mtime", "LastModified", "created")
                         if info.get(key) is not None), "")
         return [int(info.get("size") or 0), zlib.crc32(str(changed).encode())]
@@ -98,8 +103,8 @@ class Remote:
                 return ask()
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
                 raise
-            except OSError:
-                if tried + 1 == TRIES:
+            except OSError as error:
+                if tried + 1 == TRIES or error.errno == errno.ENAMETOOLONG:
                     raise
                 time.sleep(FIRST_WAIT * 2**tried * (0.5 + random.random()))  # not all workers at once
         raise AssertionError
@@ -153,6 +158,16 @@ class RemoteSink:
         if ".." not in PurePosixPath(name).parts:
             self.remote.remove(name)
 
+    def gone(self, shards: Iterable[Iterable[str]]) -> int:
+        there = set(self.remote.names())
+        return sum(name not in there for names in shards for name in names)
+
+    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+        there = set(self.remote.names())
+        for name in names:
+            if name in there and not claimed(name):
+                self.remote.remove(name)
+
     def filled(self) -> bool:
         return bool(self.remote.names())
 
@@ -163,6 +178,8 @@ class RemoteSink:
         try:
             self.remote.write(name, data)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise PhotoError(f"the new name is too long: {printable(name)}") from error
             raise OutputError(f"{self.remote.url}/{printable(name)} cannot be written: {error}",
                               "run the same command again when the store answers") from error
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mien.datasets.dataset import Dataset
 from mien.errors import UsageError
+from mien.lists import Listed
+from mien.people import Box
 from mien.places import Sink
 from mien.recipe import Recipe
 
@@ -18,7 +20,7 @@ class Request:
     Attributes:
         only, exclude: regions to anonymise alone, or to leave. keep_person: folder of reference photos.
         dataset: SRC as it was read, with the layout and the subset that are asked for.
-        labels: file -> person, instead of the dataset's own. key: secret, for `per-person`.
+        labels: who is who, instead of the dataset's own. key: secret, for `per-person`.
         src_url: where SRC lies, if not in a folder. dst_url: where the result is to lie; DST then is a folder in WORK,
         for all of it that is no photograph of its own.
     """
@@ -28,14 +30,20 @@ class Request:
     work: Path
     recipe: Recipe
     dataset: Dataset
-    only: Path | None = None
-    exclude: Path | None = None
+    only: Listed[list[Box]] | None = None
+    exclude: Listed[list[Box]] | None = None
     keep_person: Path | None = None
-    labels: Path | None = None
+    labels: Listed[str] | None = None
     key: bytes | None = None
     weights: dict[str, str] = field(default_factory=dict)
     src_url: str = ""
     dst_url: str = ""
+
+    def for_workers(self) -> Request:
+        """The same for who only does tasks: of the dataset no more than where its photos lie, and no key."""
+        data = self.dataset
+        return replace(self, dataset=Dataset(data.layout, data.root, [], data.subset, holder=data.holder), labels=None,
+                       key=None)
 
     @property
     def origin(self) -> str:

@@ -6,30 +6,34 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from mien.datasets.dataset import plural
 from mien.engines import Engine, Here
 from mien.engines.choice import Crew
 from mien.engines.ranks import Ranks
 from mien.errors import OutputError
-from mien.matching import Matched, Matching, match_people, match_shards
+from mien.events import Event, Progress
+from mien.matcher import Matcher
+from mien.matching import is_matched
 from mien.models.networks import Networks
-from mien.people import read_labels
+from mien.peers import Peers
 from mien.records import Outcome, Skipped
 from mien.request import Request
-from mien.stages.pair import Free
 from mien.stages.pool import Pool
 from mien.store import SHARD, Outcomes, Outputs, ShardResult, write_errors
-from mien.survey import Sources, Survey, digest_of
+from mien.survey import Sources
+from mien.surveyor import Surveyor
 from mien.worker import Task, Worker
+
+__all__ = ["Event", "Progress", "Run", "Shards", "Summary", "versions"]
 
 PATIENCE = 1800.0  # seconds without anything new by other ranks after which the first does what they left
 
@@ -66,24 +70,6 @@ class Summary:
         self.wall += shard.wall
 
 
-@dataclass(frozen=True)
-class Event:
-    """Progress: photos done of all, faces done so far, and how many of them in this call.
-
-    Attributes:
-        what: is done to the photos, as it is shown.
-    """
-
-    what: str
-    photos: int
-    total: int
-    faces: int
-    new_faces: int
-
-
-Progress = Callable[[Event], None]
-
-
 class Run:
     """One run over a dataset. `execute` does all that is missing and returns the summary of everything.
 
@@ -99,7 +85,8 @@ class Run:
         self.crew = crew or Crew()
         self.store = self.worker.store
         self.near = networks.recogniser.same_person
-        self.labels = read_labels(request.labels) if request.labels else request.dataset.people
+        self.peers = Peers(self.store, self.crew.rank, self.crew.size, self._stamps)
+        self.labels = request.labels.of if request.labels else request.dataset.people
 
     def execute(self, progress: Progress = lambda event: None) -> Summary:
         """Anonymise what is missing, then write manifest and run record.
@@ -109,16 +96,17 @@ class Run:
         """
         dataset, store = self.request.dataset, self.store
         summary = Summary(skipped=list(dataset.skipped), layout=dataset.layout, notes=list(dataset.notes))
-        with store.opened(self._question(), self.crew.rank if self.crew.size > 1 else None):
+        with store.opened(self._question(), self.crew.rank if self.crew.size > 1 else None, self.crew.size):
             found = dataset.names()
             if not found and store.files([]):
                 raise OutputError(f"{self.request.origin} holds none of the photographs that this run had",
                                   "is its disk there? What was made of them would be taken out of DST")
             shards = Shards(store.files(found))
-            todo = [index for index in range(len(shards)) if store.shard(index, self._sources(shards[index])) is None]
-            with self._engine():
-                if self.recipe.identity == "per-person" or self.recipe.pair.unique:
-                    self._match(shards, todo, progress)
+            todo = [index for index in range(len(shards)) if self._is_missing(shards, index)]
+            with self._engines() as (engine, own):
+                if todo and is_matched(self.recipe):
+                    surveyor = Surveyor(store, shards, engine, own, self.peers, progress)
+                    Matcher(self.request, self.pool, surveyor, self.near, self._label, PATIENCE).match(todo)
                 self._anonymise(shards, todo, progress)
             if not self.engine.leads:
                 return summary
@@ -130,8 +118,9 @@ class Run:
                 absent |= set(shards[index]) - set(result.outputs)
                 renamed |= {name: new for name, new in result.outputs.items() if new != name}
             summary.outcomes = Outcomes(store, len(shards), summary.faces)
-            summary.outputs = Outputs(shards.names, renamed, absent)
+            outputs = summary.outputs = Outputs(shards.names, renamed, absent)
             with write_errors(self.request.dst):
+                self._check_result(outputs, len(shards))
                 left = store.sink.finish(store.finished(index).outputs for index in range(len(shards)))
                 absent |= {one.file for one in left}
                 summary.skipped, summary.photos = summary.skipped + left, summary.photos - len(left)
@@ -139,22 +128,30 @@ class Run:
             store.write_manifest(summary.outcomes, self._record(summary), self.recipe.hash)
         return summary
 
-    @contextmanager
-    def _engine(self) -> Iterator[None]:
-        self.engine: Engine = self.crew.open(self.request) or Here(self.worker)
-        if self.crew.size > 1:
-            self.engine = Ranks(self.engine, self.crew.rank, self.crew.size, self._there, PATIENCE)
-        try:
-            yield
-        finally:
-            self.engine.close()
+    def _check_result(self, outputs: Outputs, shards: int) -> None:
+        """Take out what killed runs left in DST, and see that all photos are there."""
+        sink = self.store.sink
+        sink.clear(outputs.others(self.worker.source.as_png), outputs.claimed)
+        gone = sink.gone(self.store.finished(index).outputs.values() for index in range(shards))
+        if gone:
+            raise OutputError(f"{plural(gone, 'photograph')} of the result {'is' if gone == 1 else 'are'} gone from "
+                              f"{self.request.dst_url or self.request.dst}", "run the same command again")
 
-    def _there(self, task: Task) -> bool:
-        """Whether somebody has done a task."""
-        sources = self._sources(task.names)
-        if task.what == "survey":
-            return Survey.from_file(self.store.path("surveys", task.shard), sources) is not None
-        return self.store.shard(task.shard, sources, asking=True) is not None
+    @contextmanager
+    def _engines(self) -> Iterator[tuple[Engine, Engine]]:
+        """Who does all tasks, and who does them here."""
+        own = self.engine = self.crew.open(self.request) or Here(self.worker)
+        if self.crew.size > 1:
+            self.engine = Ranks(own, self.crew.rank, self.crew.size, self.peers, PATIENCE)
+        try:
+            yield self.engine, own
+        finally:
+            own.close()
+
+    def _is_missing(self, shards: Shards, index: int) -> bool:
+        """Whether a shard has to be done (again); what is in DST of one that is no longer the same is taken out."""
+        self.peers.remember("anonymise", index)
+        return self.store.shard(index, self._stamps(shards[index])) is None
 
     def _anonymise(self, shards: Shards, todo: list[int], progress: Progress) -> None:
         missing = set(todo)
@@ -163,7 +160,8 @@ class Run:
         new = 0
 
         def tell(part: int, part_faces: int) -> None:
-            progress(Event("photos", photos + part, shards.photos, faces + new + part_faces, new + part_faces))
+            progress(Event("photos", photos + part, shards.photos, faces + new + part_faces, new + part_faces,
+                           self.peers.waiting))
 
         tell(0, 0)
         for task in self.engine.run((Task("anonymise", index, shards[index]) for index in todo), tell):
@@ -173,63 +171,16 @@ class Run:
                 self.store.note(task.shard, len(task.names), result)
             tell(0, 0)
 
-    def _match(self, shards: Shards, todo: list[int], progress: Progress) -> None:
-        """Decide which pool face every face of the shards to be done starts from; what was decided before stays."""
-        people, before = self.recipe.identity == "per-person", Matching.from_file(self.store.matching)
-        digests = [digest_of(self._sources(shards[index])) for index in range(len(shards))]
-        kept = [index for index, digest in enumerate(digests) if before is not None and before.knows(index, digest)]
-        rest = sorted(set(range(len(shards))) - set(kept))
-        wanted = kept + rest if people else rest
-        if not set(todo) - set(kept):
-            self._survey(shards, todo, progress)  # what is there is not done again
-            return
-        self._survey(shards, wanted, progress)
-        matched: dict[int, Matched] = {index: before.of_shard(index) for index in kept} if before else {}
-        surveys = (self._surveyed(shards, index) for index in wanted)
-        if people:
-            known = dict(pair for matches, who in matched.values() for pair in zip(who, matches, strict=True))
-            key = self.request.key or b""
-            found: Iterable[Matched] = match_people(self.pool, self.recipe, surveys, known, key, self.near, self._label,
-                                                    [matched[index][1] for index in kept])
-        else:
-            free = Free(len(self.pool), (match.index for matches, _ in matched.values() for match in matches))
-            found = match_shards(self.pool, self.recipe, surveys, free)
-        matched |= zip(wanted, found, strict=True)
-        rows = [(digest, *matched[index]) if index in matched else (-1, [], []) for index, digest in enumerate(digests)]
-        with write_errors(self.request.work):
-            Matching.of(rows).write(self.store.matching)
-
-    def _survey(self, shards: Shards, wanted: Sequence[int], progress: Progress) -> None:
-        """Have the photos of shards looked at, where they were not."""
-        missing = [index for index in wanted if self._looked_at(shards, index) is None]
-        total, photos = sum(len(shards[index]) for index in missing), 0
-
-        def tell(part: int, faces: int) -> None:
-            progress(Event("photos looked at", photos + part, total, 0, 0))
-
-        for task in self.engine.run((Task("survey", index, shards[index]) for index in missing), tell):
-            photos += len(task.names)
-            tell(0, 0)
-
-    def _sources(self, names: Sequence[str]) -> Sources:
+    def _stamps(self, names: Sequence[str]) -> Sources:
         return {name: self.worker.source.stamp(name) for name in names}
-
-    def _looked_at(self, shards: Shards, index: int) -> Survey | None:
-        return Survey.from_file(self.store.path("surveys", index), self._sources(shards[index]))
-
-    def _surveyed(self, shards: Shards, index: int) -> Survey:
-        survey = self._looked_at(shards, index)
-        if survey is None:
-            raise OutputError("photographs were changed while they were looked at", "run the same command again")
-        return survey
 
     def _label(self, name: str) -> str:
         return self.labels.get(name) or self.labels.get(name.rsplit("/", 1)[-1], "")
 
     def _question(self) -> dict[str, Any]:
         request = self.request
-        files = {name: _digest(path) for name, path in (("only", request.only), ("except", request.exclude),
-                                                       ("labels", request.labels)) if path}
+        lists = {"only": request.only, "except": request.exclude, "labels": request.labels}
+        files = {name: found.digest for name, found in lists.items() if found}
         return {"source": request.origin, "recipe": self.recipe.model_dump(mode="json"),
                 "layout": request.dataset.layout, "subset": request.dataset.subset,
                 "set of annotation files": request.dataset.digests,
@@ -268,10 +219,6 @@ class Shards:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return tuple(self.names[index * SHARD : (index + 1) * SHARD])
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def versions() -> dict[str, Any]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mien.errors import UsageError
+from mien.files import read_object
 from mien.store import is_held
 
 RECENT = 600.0  # seconds that the speed is measured over
+SLACK = 60.0  # seconds by which clocks differ
 
 
 @dataclass
@@ -82,16 +87,47 @@ def read_status(work: Path) -> Status:
 
 
 def _events(work: Path) -> dict[int, dict[str, Any]]:
-    """The last line of each shard that is done; a line that was cut short does not count."""
+    """What was done of each finished shard: as the events say, and as the shard itself says where they do not.
+
+    A driver that was killed has not noted the last ones, and of ranks only the first notes any.
+    """
+    events, found = _noted(work), dict[int, dict[str, Any]]()
+    for shard, written in _finished(work):
+        event = events.get(shard)
+        if event is None or written > datetime.fromisoformat(event["at"]).timestamp() + SLACK:
+            event = _of_marker(work / "shards" / f"{shard:06d}.json", written)
+        if event is not None:
+            found[shard] = event
+    return found
+
+
+def _noted(work: Path) -> dict[int, dict[str, Any]]:
+    """The last event of each shard; a line that was cut short does not count."""
     events = {}
+    with suppress(OSError), (work / "events.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            with suppress(ValueError, KeyError, TypeError):
+                event = json.loads(line)
+                events[int(event["shard"])] = event
+    return events
+
+
+def _finished(work: Path) -> Iterator[tuple[int, float]]:
+    """Each finished shard, and when its results were written."""
+    with suppress(OSError), os.scandir(work / "shards") as entries:
+        for entry in entries:
+            number = entry.name.removesuffix(".json")
+            if number.isdecimal():
+                with suppress(FileNotFoundError):
+                    yield int(number), entry.stat().st_mtime
+
+
+def _of_marker(path: Path, written: float) -> dict[str, Any] | None:
+    """The event that a finished shard's results amount to."""
+    data = read_object(path)
     try:
-        with (work / "events.jsonl").open(encoding="utf-8") as file:
-            for line in file:
-                try:
-                    event = json.loads(line)
-                    events[int(event["shard"])] = event
-                except (ValueError, KeyError, TypeError):
-                    continue
-    except OSError:
-        return {}
-    return {shard: event for shard, event in events.items() if (work / "shards" / f"{shard:06d}.json").exists()}
+        return {"photos": len(data["sources"]), "faces": len(data["outcomes"]), "skipped": len(data["skipped"]),
+                "statuses": Counter(row["status"] for row in data["outcomes"]), "stages": data["stages"],
+                "worker": data["worker"], "at": datetime.fromtimestamp(written, UTC).isoformat()}
+    except (KeyError, TypeError):
+        return None

@@ -8,22 +8,23 @@ WORK/latents/     codes of each shard's new faces
 WORK/shards/      a shard's results: written last, so that its presence means that its photos are in DST
 WORK/pieces/      of a dataset in tars or tables: each shard's photos, until they are joined
 WORK/joined/      what each tar or table in DST was made of
-WORK/events.jsonl one line a shard, as it was finished
+WORK/events.jsonl one line a shard, as it was finished, and one whenever the first rank waits for others
 WORK/lock         held while a run lives; the kernel lets go of it when the run dies
+WORK/lock.N       the same of rank N of those that share a run, and what it says to the others
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, overload
@@ -33,14 +34,16 @@ import pyarrow.parquet as pq
 
 from mien.errors import OutputError, UsageError
 from mien.files import read_json, read_object, replace_file
+from mien.locks import ALONE, SHARED, is_locked, locked, take
 from mien.places import FolderSink, Sink
 from mien.records import Outcome, Skipped
-from mien.survey import Sources
+from mien.survey import UNREAD, Sources
 
 SHARD = 8  # photos
 ROWS = 16_384  # of the manifest, written at once
 
-PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)  # of write_bytes and replace_file
+# Of write_bytes and replace_file, now and in earlier versions.
+PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)
 
 MANIFEST = pa.schema([
     ("file", pa.string()), ("face", pa.int32()), ("x", pa.float32()), ("y", pa.float32()), ("width", pa.float32()),
@@ -114,6 +117,23 @@ class Outputs(Mapping[str, str]):
             raise KeyError(name)
         return self.renamed.get(name, name)  # nobody asks for photos of other runs
 
+    def claimed(self, written: str) -> bool:
+        """Whether a photo was written under a name."""
+        return written in self._new or (written in self._known and self.get(written) == written)
+
+    def others(self, as_png: Callable[[str], str]) -> Iterator[str]:
+        """Names that photos could have been written under, and were not; those of other photos may be among them."""
+        for name in self.names:
+            yield from (one for one in (name, as_png(name)) if self.get(name) != one)
+
+    @cached_property
+    def _new(self) -> set[str]:
+        return set(self.renamed.values())
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return set(self.names)
+
 
 class Store:
     """The two folders of one run."""
@@ -123,6 +143,8 @@ class Store:
         self.work = work
         self.sink = sink or FolderSink(dst)
         self._shared: IO[str] | None = None
+        self._said: IO[str] | None = None
+        self._saying: dict[str, Any] = {}
 
     @property
     def matching(self) -> Path:
@@ -134,16 +156,17 @@ class Store:
         return self.work / kind / f"{index:06d}.safetensors"
 
     @contextmanager
-    def opened(self, question: dict[str, Any], rank: int | None = None) -> Iterator[Store]:
+    def opened(self, question: dict[str, Any], rank: int | None = None, size: int = 1) -> Iterator[Store]:
         """Make or reopen both folders and hold the lock.
 
         Args:
             question: source, recipe and everything else that decides the result; a WORK answers one question.
-            rank: this process's number among those that share the run, or None where it is alone.
+            rank: this process's number among those that share the run, or None where it is alone. size: how many they
+                are.
 
         Raises:
-            UsageError: WORK belongs to another question. OutputError: DST has files that no run put there, a folder
-                cannot be written, or another run holds WORK.
+            UsageError: WORK belongs to another question, or ranks do not agree how many they are.
+            OutputError: DST has files that no run put there, a folder cannot be written, or another run holds WORK.
         """
         with write_errors(self.work):
             # In this order: of processes that share a run another may be the first, just now.
@@ -158,24 +181,51 @@ class Store:
             self.dst.mkdir(parents=True, exist_ok=True)
         with ExitStack() as locks:
             if rank is None:
-                locks.enter_context(self._lock("lock", fcntl.LOCK_EX))
+                self._hold("lock", ALONE, locks)
                 self._sweep()
             else:
-                self._shared = locks.enter_context(self._lock("lock", fcntl.LOCK_SH))
-                locks.enter_context(self._lock(f"lock.{rank}", fcntl.LOCK_EX))
+                self._shared = self._hold("lock", SHARED, locks)
+                self._said = self._hold(f"lock.{rank}", ALONE, locks)
+                self._agree(rank, size)
             self._check(question, fresh)
             yield self
 
+    def _hold(self, name: str, kind: int, locks: ExitStack) -> IO[str]:
+        with self._refused():
+            return locks.enter_context(locked(self.work / name, kind))
+
     @contextmanager
-    def _lock(self, name: str, kind: int) -> Iterator[IO[str]]:
+    def _refused(self) -> Iterator[None]:
         with write_errors(self.work):
-            handle = (self.work / name).open("w")
-        with handle:
             try:
-                fcntl.flock(handle, kind | fcntl.LOCK_NB)
-            except OSError as error:
+                yield
+            except BlockingIOError as error:
                 raise OutputError(f"another run is at work in {self.work}", "wait for it, or stop it") from error
-            yield handle
+
+    def _agree(self, rank: int, size: int) -> None:
+        """Say how many ranks there are, and hear what others say: of two who differ the second hears it."""
+        self.say(size=size)
+        for file in self.work.glob("lock.*"):
+            other = file.name.removeprefix("lock.")
+            said = self.hear(int(other)) if other.isdecimal() and int(other) != rank else None
+            if said and said.get("size", size) != size:
+                raise UsageError(f"rank {other} of this run was started with --world-size {said['size']}, rank {rank} "
+                                 f"with {size}", "stop all ranks and start them with the same")
+
+    def say(self, **what: Any) -> None:
+        """Tell the other ranks something, as long as this one is at work."""
+        self._saying |= what
+        if self._said is not None:
+            with write_errors(self.work):
+                self._said.seek(0)
+                self._said.truncate()
+                self._said.write(json.dumps(self._saying))
+                self._said.flush()
+
+    def hear(self, rank: int) -> dict[str, Any] | None:
+        """What another rank says, or None where it is not at work."""
+        file = self.work / f"lock.{rank}"
+        return read_object(file) if is_locked(file) else None
 
     def _check(self, question: dict[str, Any], fresh: bool) -> None:
         if fresh:
@@ -194,8 +244,10 @@ class Store:
         """
         if self._shared is not None:
             try:
-                fcntl.flock(self._shared, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                take(self._shared, ALONE)
+            except BlockingIOError:
+                with self._refused():
+                    take(self._shared, SHARED)  # asking for more has cost it
                 return
         self._sweep()
 
@@ -214,7 +266,7 @@ class Store:
 
     def files(self, found: Sequence[str]) -> list[str]:
         """The photos of the run: those known from before in their old order, then new ones."""
-        known = read_json(self.work / "files.json") or []
+        known = known_files(self.work)
         seen = set(known)
         names = known + [name for name in found if name not in seen]
         if names != known:
@@ -227,12 +279,14 @@ class Store:
         A shard whose photos changed or vanished since is taken back out of DST first: what was made of a photo that is
         no longer the same must not stay there.
         """
-        data = read_object(self._marker(index))
+        data = read_object(self.marker(index))
         if data.get("sources") != sources:
             if asking:
                 return None
-            outputs = data.get("outputs")
+            outputs, before = data.get("outputs"), data.get("sources")
             with write_errors(self.dst):
+                if isinstance(before, dict) and UNREAD in before.values():
+                    self.path("surveys", index).unlink(missing_ok=True)
                 for name in outputs.values() if isinstance(outputs, dict) else ():
                     self.sink.remove(index, str(name))
             return None
@@ -245,12 +299,13 @@ class Store:
         Raises:
             OutputError: they are not there.
         """
-        result = _result(read_object(self._marker(index)))
+        result = _result(read_object(self.marker(index)))
         if result is None:
-            raise OutputError(f"{self._marker(index)} is gone or damaged", "run the same command again")
+            raise OutputError(f"{self.marker(index)} is gone or damaged", "run the same command again")
         return result
 
-    def _marker(self, index: int) -> Path:
+    def marker(self, index: int) -> Path:
+        """Where a shard's results lie, once it is done."""
         return self.work / "shards" / f"{index:06d}.json"
 
     def finish_shard(self, index: int, sources: Sources, result: ShardResult) -> None:
@@ -264,6 +319,13 @@ class Store:
                 "skipped": len(result.skipped), "worker": result.worker, "seconds": round(result.wall, 3),
                 "stages": {stage: round(value, 3) for stage, value in result.stages.items()},
                 "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        self._log(line)
+
+    def note_waiting(self, ranks: Sequence[int]) -> None:
+        """Add to the events for whom the first rank waits."""
+        self._log({"waiting for ranks": ranks, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+
+    def _log(self, line: dict[str, Any]) -> None:
         with write_errors(self.work), (self.work / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -286,16 +348,14 @@ class Store:
             shutil.rmtree(self.work)
 
 
+def known_files(work: Path) -> list[str]:
+    """The photos of the run that a WORK holds, if it holds one."""
+    return read_json(work / "files.json") or []
+
+
 def is_held(work: Path) -> bool:
     """Whether a run is at work in a WORK."""
-    try:
-        with (work / "lock").open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    return any(map(is_locked, (work / "lock", *work.glob("lock.*"))))
 
 
 @contextmanager

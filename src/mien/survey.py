@@ -19,6 +19,7 @@ from mien.records import Face
 from mien.stages.pool import Traits
 
 Sources = dict[str, list[int] | None]  # photo -> size and time of change, None where there is no such file
+UNREAD: list[int] = []  # in place of these, where a shard was done without a photo that should be looked at anew
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ class Survey:
         replace_file(path, lambda file: file.write_bytes(data))
 
     @classmethod
-    def from_file(cls, path: Path, sources: Sources) -> Self | None:
-        """The survey of these photos in this state, or None where there is no such (or a damaged) one."""
+    def from_file(cls, path: Path, sources: Sources | None = None) -> Self | None:
+        """The survey of these photos in this state (None: whatever is there), or None where it is not or damaged."""
         try:
             with safe_open(path, "pt") as file:
                 head = {name: json.loads(value) for name, value in file.metadata().items()}
-                if head["sources"] != sources:
+                if sources is not None and head["sources"] != sources:
                     return None
                 # Copied: where in memory a file's numbers begin hangs on its head, and last bits of sums on that.
                 traits = Traits(*(file.get_tensor(f"traits.{one.name}").clone() for one in fields(Traits)))

@@ -18,13 +18,13 @@ from mien.consent import Consent, load_consent
 from mien.errors import OutputError, PhotoError
 from mien.files import replace_file
 from mien.losses import faces_of
-from mien.matching import Matching
+from mien.matching import Matching, is_matched
 from mien.models.networks import Networks
-from mien.people import Region, read_regions
+from mien.people import Box
 from mien.photo_files import printable
 from mien.pipeline import Pipeline, Subject, Work
 from mien.places import Write
-from mien.records import Face, Match, Outcome, Photo, Skipped
+from mien.records import Face, Match, Outcome, Photo, Pixels, Skipped
 from mien.request import Request
 from mien.stages.detect import detect, overlap
 from mien.stages.export import encode_photo
@@ -32,12 +32,11 @@ from mien.stages.pair import Free
 from mien.stages.pool import Pool, Traits
 from mien.stages.read import decode_pixels
 from mien.store import ShardResult, Store, write_errors
-from mien.survey import Survey, face_tensors
+from mien.survey import UNREAD, Sources, Survey, face_tensors
 
 GROUP_PIXELS = 40_000_000  # photos held at once
 BATCH = 8  # faces whose traits are computed at once
 REGION_OVERLAP = 0.2
-SEARCHES = 3  # of a finished photo; each may conceal more
 
 Tell = Callable[[int, int], None]  # photos and faces of a shard done so far
 
@@ -62,8 +61,8 @@ class Worker:
         self.pipeline = Pipeline(networks, pool, request.recipe)
         self.source, self.sink = request.dataset.source, request.sink
         self.store = Store(request.dst, request.work, self.sink)
-        self.only = _by_file(read_regions(request.only)) if request.only else None
-        self.exclude = _by_file(read_regions(request.exclude)) if request.exclude else {}
+        self.only = request.only.of if request.only else None
+        self.exclude = request.exclude.of if request.exclude else {}
         self.consent = load_consent(networks, request.keep_person) if request.keep_person else Consent()
 
     def do(self, task: Task, tell: Tell = lambda photos, faces: None) -> None:
@@ -72,17 +71,35 @@ class Worker:
         Raises:
             OutputError, FaceError: see errors.py. A bad photo raises nothing: it is skipped and listed.
         """
-        sources = {name: self.source.stamp(name) for name in task.names}  # taken before the photos are read
-        if task.what == "survey":
-            survey = self._survey(sources)
-            with write_errors(self.request.work):
-                survey.write(self.store.path("surveys", task.shard))
-        else:
-            self.store.finish_shard(task.shard, sources, self._anonymise(task, sources, tell))
+        if task.what == "anonymise":
+            survey = self._matched(task) if is_matched(self.recipe) else None
+            sources = survey.sources if survey else self._stamps(task)
+            result = self._anonymise(task, sources, survey, tell)
+            self.store.finish_shard(task.shard, sources, result)
+            return
+        survey = self._survey(self._stamps(task))
+        with write_errors(self.request.work):
+            survey.write(self.store.path("surveys", task.shard))
+
+    def _stamps(self, task: Task) -> Sources:
+        """The states of the photos, taken before they are read."""
+        return {name: self.source.stamp(name) for name in task.names}
+
+    def _matched(self, task: Task) -> Survey:
+        """What was seen in a shard's photos when their faces were matched.
+
+        Raises:
+            OutputError: they were not, and to pair them here could give a person's new face to somebody else.
+        """
+        survey = Survey.from_file(self.store.path("surveys", task.shard))
+        if survey and tuple(survey.sources) == task.names and self.matching and self.matching.fits(task.shard, survey):
+            return survey
+        raise OutputError(f"the faces of shard {task.shard} have no pool faces: WORK was changed under the run",
+                          "run the same command again")
 
     @cached_property
     def matching(self) -> Matching | None:
-        """Who starts from which pool face, as the driver decided; None where every shard decides for itself."""
+        """Who starts from which pool face, as the driver decided."""
         return Matching.from_file(self.store.matching)
 
     @cached_property
@@ -93,11 +110,11 @@ class Worker:
             free.taken[self.matching.indices] = True
         return free
 
-    def _survey(self, sources: dict[str, list[int] | None]) -> Survey:
+    def _survey(self, sources: Sources) -> Survey:
         started, before = time.perf_counter(), dict(self.pipeline.seconds)
         read, photos, chosen, subjects, skipped = [], list[list[Face]](), list[int](), list[Subject](), ShardResult()
         for name in sources:
-            work = self._open(name, skipped)
+            work = self._open(name, sources, skipped)
             photos.append([])
             if work is not None:
                 read.append(name)
@@ -115,15 +132,15 @@ class Worker:
                  for part in (subjects[i : i + BATCH] for i in range(0, len(subjects), BATCH))]
         return Traits.joined(parts) if parts else Traits(*[torch.zeros(0, 1)] * 4)
 
-    def _anonymise(self, task: Task, sources: dict[str, list[int] | None], tell: Tell) -> ShardResult:
+    def _anonymise(self, task: Task, sources: Sources, survey: Survey | None, tell: Tell) -> ShardResult:
         started, result, names = time.perf_counter(), ShardResult(worker=f"{platform.node()}:{os.getpid()}"), task.names
         before = dict(self.pipeline.seconds)
-        survey = Survey.from_file(self.store.path("surveys", task.shard), sources)
         self.pipeline.free = self.free.copy()
         latents: dict[str, torch.Tensor] = {}
+        whole = self.recipe.inversion(self.networks.generator.n_layers) == self.recipe.invert
         begun = started
         with self.sink.shard(task.shard) as write:
-            for group in self._groups(task, survey, result):
+            for group in self._groups(task, sources, survey, result):
                 self.pipeline.run(group)
                 for work in group:
                     self._export(work, result, write)
@@ -133,7 +150,7 @@ class Worker:
                 _share_time([row for work in group for row in work.outcomes], time.perf_counter() - begun)
                 begun = time.perf_counter()
                 for work in group:
-                    latents |= _latents(work, names.index(work.photo.name))
+                    latents |= _latents(work, names.index(work.photo.name), whole)
         with write_errors(self.store.work):
             data = save(latents)
             replace_file(self.store.path("latents", task.shard), lambda path: path.write_bytes(data))
@@ -144,13 +161,16 @@ class Worker:
             result.wall += survey.wall
         return result
 
-    def _groups(self, task: Task, survey: Survey | None, result: ShardResult) -> Iterator[list[Work]]:
+    def _groups(self, task: Task, sources: Sources, survey: Survey | None,
+                result: ShardResult) -> Iterator[list[Work]]:
         """Photos together until their faces fill a batch or their pixels the memory."""
         group: list[Work] = []
         known = self._known(task, survey) if survey else {}
         for place, name in enumerate(task.names):
-            looked_at = survey is not None and name in survey.read
-            work = self._open(name, result, survey.faces(place) if survey and looked_at else None)
+            if survey and name not in survey.read:
+                self._unread(name, survey, result)
+                continue
+            work = self._open(name, sources, result, survey.faces(place) if survey else None)
             if work is None:
                 continue
             for subject in work.subjects:
@@ -164,10 +184,15 @@ class Worker:
         if group:
             yield group
 
+    def _unread(self, name: str, survey: Survey, result: ShardResult) -> None:
+        """Say why a photo could not be read. One that can be now is left for the next call: it is not matched."""
+        if self._open(name, survey.sources, result, []) is not None:
+            result.skipped.append(Skipped(name, "it could not be read at first: run the same command again"))
+            survey.sources[name] = UNREAD
+
     def _known(self, task: Task, survey: Survey) -> dict[tuple[int, int], tuple[Match, str, torch.Tensor]]:
-        """Of each face (photo's place, number) that was matched before: its match, its person, its identity."""
-        if self.matching is None or not self.matching.knows(task.shard, survey.digest):
-            return {}
+        """Of each face to be anonymised (photo's place, number) its match, its person, its identity."""
+        assert self.matching is not None
         matches, people = self.matching.of_shard(task.shard)
         rows = zip(survey.numbers(), matches, people or [""] * len(matches), survey.traits.identities, strict=True)
         return {number: (match, person, identity) for number, match, person, identity in rows}
@@ -177,11 +202,14 @@ class Worker:
         subject.tried.add(match.index)
         subject.fixed = match if self.recipe.identity == "per-person" else None
 
-    def _open(self, name: str, result: ShardResult, faces: list[Face] | None = None) -> Work | None:
+    def _open(self, name: str, sources: Sources, result: ShardResult, faces: list[Face] | None = None) -> Work | None:
         """Read a photo, and find its faces where they are not known."""
         try:
             with self.pipeline.timed("read"):
                 photo = self.source.photo(name)
+            # Asked when it has been read: what was known of it may be of other pixels.
+            if self.source.stamp(name) != sources[name]:
+                raise PhotoError("it changes while it is read")
             if faces is None:
                 with self.pipeline.timed("detect"):
                     faces = detect(self.networks, photo)
@@ -224,20 +252,30 @@ class Worker:
 
     def _export(self, work: Work, result: ShardResult, write: Write) -> None:
         """Encode, decode, search again, write; a dropped photo is not written."""
-        data, suffix = self._encode(work)
-        for _ in range(SEARCHES):
-            if not self.pipeline.search_again(work, decode_pixels(data)):
-                break
+        data, suffix = b"", ""
+
+        def shown(work: Work) -> Pixels:
+            nonlocal data, suffix
             data, suffix = self._encode(work)
+            return decode_pixels(data)
+
+        clean = self.pipeline.finish(work, shown)
         name = self.source.as_png(work.photo.name) if suffix else work.photo.name
         result.outcomes += work.outcomes
+        if not clean:
+            _drop(work, result, "every search of the finished photo finds another face")
+            return
         if any(row.status == "dropped" for row in work.outcomes):
-            result.skipped.append(Skipped(work.photo.name, "dropped: a face could not be anonymised"))
+            _drop(work, result, "a face could not be anonymised")
             return
         if name != work.photo.name and self.source.stamp(name) is not None:
             raise OutputError(f"{work.photo.name} would be written as {name}, which SRC has already", "rename one")
-        with self.pipeline.timed("write"), write_errors(self.request.dst):
-            write(name, data)
+        try:
+            with self.pipeline.timed("write"), write_errors(self.request.dst):
+                write(name, data)
+        except PhotoError as error:
+            _drop(work, result, error.message)
+            return
         result.outputs[work.photo.name] = name
 
     def _encode(self, work: Work) -> tuple[bytes, str]:
@@ -246,14 +284,21 @@ class Worker:
             return encode_photo(work.photo, work.pixels, work.changed)
 
 
-def _latents(work: Work, place: int) -> dict[str, torch.Tensor]:
-    """The codes of a photo's new faces, for WORK."""
+def _drop(work: Work, result: ShardResult, reason: str) -> None:
+    """Leave a photo out, with all its faces."""
+    result.skipped.append(Skipped(work.photo.name, f"dropped: {reason}"))
+    for row in work.outcomes:
+        row.status, row.reason = "dropped", row.reason or reason
+
+
+def _latents(work: Work, place: int, whole: bool) -> dict[str, torch.Tensor]:
+    """The codes of a photo's new faces, for WORK; `whole`: the inversion is more than a place to begin."""
     latents: dict[str, torch.Tensor] = {}
     for subject in work.subjects:
         if subject.codes is not None and subject.match is not None:
             name = f"{place}.{subject.outcome.face}"
             latents |= {f"{name}.result": subject.codes.half(), f"{name}.pair": torch.tensor(subject.match.index)}
-            if subject.inverted is not None:
+            if whole and subject.inverted is not None:
                 latents[f"{name}.inversion"] = subject.inverted.half()
     return latents
 
@@ -273,20 +318,13 @@ def _share_time(outcomes: list[Outcome], seconds: float) -> None:
         outcome.seconds += rest / len(outcomes)
 
 
-def _by_file(regions: list[Region]) -> dict[str, list[tuple[float, float, float, float]]]:
-    table: dict[str, list[tuple[float, float, float, float]]] = {}
-    for region in regions:
-        table.setdefault(region.file, []).append(region.box)
-    return table
-
-
-def _meets(box: tuple[float, float, float, float], face: Face) -> bool:
+def _meets(box: Box, face: Face) -> bool:
     x, y, width, height = face.box
     inside = box[0] <= x + width / 2 <= box[0] + box[2] and box[1] <= y + height / 2 <= box[1] + box[3]
     return inside or overlap(box, face.box) >= REGION_OVERLAP
 
 
-def _region_face(box: tuple[float, float, float, float]) -> Face:
+def _region_face(box: Box) -> Face:
     """A region as a face: points where a frontal face in that box would have them."""
     x, y, width, height = box
     places = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.78], [0.65, 0.78]])

@@ -9,7 +9,7 @@ import os
 import secrets
 import tarfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -101,6 +101,12 @@ class PieceSink(ABC):
         path = self.dst / target
         if self.dst.resolve() in path.resolve().parents:
             path.unlink(missing_ok=True)
+
+    def gone(self, shards: Iterable[Iterable[str]]) -> int:
+        return sum(len(set(names) - set(_members(self._piece(index)))) for index, names in enumerate(shards))
+
+    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+        del names, claimed  # what no shard has written is in no larger file, and pieces are replaced whole
 
     def filled(self) -> bool:
         return self.dst.exists() and any(self.dst.iterdir())

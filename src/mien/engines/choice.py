@@ -53,11 +53,12 @@ class Crew:
         if self.engine == "ray":
             from mien.engines.ray import Ray
 
-            return Ray(request, self.workers or None, self.threads or 1)
+            return Ray(request.for_workers(), self.workers or None, self.threads or 1)
         if self.workers > 1:
             from mien.engines.processes import Processes
 
-            return Processes(request, self.workers, self.threads or max(1, (os.cpu_count() or 1) // self.workers))
+            threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
+            return Processes(request.for_workers(), self.workers, threads)
         if self.threads:
             torch.set_num_threads(self.threads)
         return None

@@ -3,46 +3,62 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from mien.engines import Engine
+from mien.peers import Peers
 from mien.worker import Task, Tell
 
 POLL = 0.5  # seconds between two looks at what the others have done
 
 
 class Ranks:
-    """This rank's share by an engine of its own; of the others' shares it waits for the files.
+    """This rank's share by an engine of its own; of the others' shares the first rank waits for the files.
+
+    What is stale, because photos were changed since, and what a rank left that has ended, it does itself at once.
 
     Args:
-        there: whether a task's files are there.
-        patience: seconds without anything new by the others after which this rank does what they left.
+        patience: seconds without anything new after which it also does what ranks left that never came.
     """
 
-    def __init__(self, engine: Engine, rank: int, size: int, there: Callable[[Task], bool],
-                 patience: float) -> None:
+    def __init__(self, engine: Engine, rank: int, size: int, peers: Peers, patience: float) -> None:
         self.engine, self.rank, self.size = engine, rank, size
-        self.there, self.patience = there, patience
+        self.peers, self.patience = peers, patience
         self.workers, self.leads = engine.workers, rank == 0
+        self.met: set[int] = set()
 
     def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
         every = list(tasks)
-        mine = [task for task in every if task.shard % self.size == self.rank]
-        others = [task for task in every if task.shard % self.size != self.rank]
-        yield from self.engine.run(mine, tell)
-        if not self.leads and all(task.what == "anonymise" for task in every):
-            return  # the first waits for all
+        others = [task for task in every if self._whose(task) != self.rank]
+        yield from self.engine.run([task for task in every if self._whose(task) == self.rank], tell)
         last = time.monotonic()
-        while others:
-            new = {task for task in others if self.there(task)}
-            yield from new
-            others = [task for task in others if task not in new]
-            last = time.monotonic() if new else last
-            if others and time.monotonic() - last > self.patience:
-                yield from self.engine.run(others, tell)
-                return
+        while others and self.leads:
+            begun = time.monotonic()
+            ended = self._ended(others)  # before the look: what they did last must be seen
+            looks = {task: self.peers.look(task) for task in others}
+            done = [task for task in others if looks[task] == "done"]
+            yield from done
+            last = begun if done else last
+            late = begun - last > self.patience
+            mine = [task for task in others if looks[task] != "done"
+                    and (late or looks[task] == "stale" or self._whose(task) in ended)]
+            gone = {*done, *mine}
+            others = [task for task in others if task not in gone]
+            self.peers.wait(sorted(set(map(self._whose, others))))
+            yield from self.engine.run(mine, tell)
             if others:
-                time.sleep(POLL)
+                tell(0, 0)
+                time.sleep(max(POLL, time.monotonic() - begun))
+
+    def _whose(self, task: Task) -> int:
+        return task.shard % self.size
+
+    def _ended(self, tasks: Sequence[Task]) -> set[int]:
+        """Ranks that have tasks and will not do them any more."""
+        states = {rank: self.peers.state(rank, tasks[0].what) for rank in set(map(self._whose, tasks))}
+        lost = {rank for rank in self.met if states.get(rank) == "absent"}
+        self.met |= {rank for rank, state in states.items() if state != "absent"}
+        return lost | {rank for rank, state in states.items() if state == "past it"}
 
     def close(self) -> None:
         self.engine.close()

@@ -1,9 +1,9 @@
 """Optimise: the latent code of a face that looks the same and is somebody else (FALCO, arXiv 2303.11296).
 
-The W+ layers start between the paired generated face and the inversion: pose and colours need not be found anew, and the
-same is reached in half as many steps. They are moved until the recogniser no longer knows the person and takes the face
-for the paired one, and the attributes are as near to the original as they get. Layers left out stay the inversion's; the
-paper changes the middle ones only, but the others tell who somebody is as well.
+The W+ layers start between the paired generated face and the inversion: pose and colours need not be found anew, and
+the same is reached in half as many steps. They are moved until the recogniser no longer knows the person and takes the
+face for the paired one, and the attributes are as near to the original as they get. Layers left out stay the
+inversion's; the paper changes the middle ones only, but the others tell who somebody is as well.
 """
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""Has the photos of a run looked at, shard by shard, where they were not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mien.engines import Engine
+from mien.errors import OutputError
+from mien.events import Event, Progress
+from mien.peers import Peers
+from mien.store import Store
+from mien.survey import Survey
+from mien.worker import Task
+
+
+class Shards(Protocol):
+    """The photos of each shard."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[str, ...]: ...
+
+
+class Surveyor:
+    """The surveys of a run.
+
+    Args:
+        engine: does what is missing, here and elsewhere. own: does it here.
+    """
+
+    def __init__(self, store: Store, shards: Shards, engine: Engine, own: Engine, peers: Peers,
+                 progress: Progress) -> None:
+        self.store, self.shards, self.engine, self.own, self.peers = store, shards, engine, own, peers
+        self.progress = progress
+        self.photos = self.total = 0
+
+    def look(self, wanted: Sequence[int]) -> set[int]:
+        """Have the photos of shards looked at, where they were not; gives these shards."""
+        missing = [index for index in wanted if not self._is_there(index)]
+        self.photos, self.total = 0, sum(len(self.shards[index]) for index in missing)
+        for task in self.engine.run(map(self._task, missing), self._tell):
+            self.photos += len(task.names)
+            self._tell()
+        if self.engine.leads:
+            # Once more where a photo was changed meanwhile; one that goes on changing is skipped in the end.
+            for _ in self.own.run([self._task(index) for index in missing if not self._is_there(index)], self._tell):
+                self._tell()
+        return set(missing)
+
+    def wait(self, ranks: Sequence[int]) -> None:
+        """Say that this rank waits for others, which have to look at theirs; for nobody, when that is over."""
+        self.peers.wait(ranks)
+        self._tell()
+
+    def survey(self, index: int) -> Survey:
+        """What was seen in a shard's photos, even if one was changed since: it is skipped then.
+
+        Raises:
+            OutputError: it is not there.
+        """
+        survey = Survey.from_file(self.store.path("surveys", index))
+        if survey is None or tuple(survey.sources) != self.shards[index]:
+            raise OutputError(f"{self.store.path('surveys', index)} is gone or damaged", "run the same command again")
+        return survey
+
+    def _is_there(self, index: int) -> bool:
+        self.peers.remember("survey", index)
+        sources = self.peers.stamps(self.shards[index])
+        return Survey.from_file(self.store.path("surveys", index), sources) is not None
+
+    def _task(self, index: int) -> Task:
+        return Task("survey", index, self.shards[index])
+
+    def _tell(self, part: int = 0, faces: int = 0) -> None:
+        self.progress(Event("photos looked at", self.photos + part, self.total, 0, 0, self.peers.waiting))
