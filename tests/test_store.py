@@ -102,7 +102,7 @@ def test_a_work_whose_question_cannot_be_read_is_not_guessed(store: Store, damag
     with store.opened(QUESTION):
         pass
     (store.work / "run.json").write_bytes(damage)
-    with pytest.raises(UsageError), store.opened(QUESTION):
+    with pytest.raises(UsageError, match="damaged"), store.opened(QUESTION):
         pytest.fail("must not open")
 
 

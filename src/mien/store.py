@@ -232,6 +232,9 @@ class Store:
             self.write_json("run.json", question)
             return
         asked = read_object(self.work / "run.json")
+        if not asked:
+            raise UsageError(f"{self.work / 'run.json'} is damaged: nobody knows what was asked for",
+                             "give another DST and --work")
         changed = [key for key in question if asked.get(key) != question[key]]
         if changed:
             raise UsageError(f"{self.work} belongs to a run with another {', '.join(changed)}",
