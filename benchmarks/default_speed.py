@@ -1,6 +1,6 @@
 """mien's default loop against the paper's plain one (plain_falco.py) on the generator that comes along: seconds a face.
 
-    python benchmarks/default_speed.py [--rounds 5 --faces 4 --steps 24 --threads 2]    # measures and writes RESULTS.md
+    python benchmarks/default_speed.py [--rounds 5 --faces 4 --steps 12 --threads 2]    # measures and writes RESULTS.md
 
 Both take as many steps, in one process, in turns; a ratio is taken within a round. The plain loop takes one face at a
 time and at each step the whole picture of 1024 px, both targets anew, gradients for all weights of generator and

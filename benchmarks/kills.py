@@ -28,6 +28,7 @@ from typing import Any
 
 from results import OUT, put_section, stamp, stamps
 
+from mien.store import SHARD
 from test_bad_input import FULL, ordinary_call
 from tiny import album, call, environment, mien_command, photos_in, rows_in, start
 
@@ -276,7 +277,8 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 def write(work: Path, out: Path) -> None:
     """The section of RESULTS.md."""
     rows = _rows(work / "kills.jsonl")
-    lines = [f"`python benchmarks/kills.py write`. {stamps(rows)} {PHOTOS} photographs in {PHOTOS // 8} shards.", "",
+    lines = [f"`python benchmarks/kills.py write`. {stamps(rows)} {PHOTOS} photographs, "
+             f"{SHARD} a shard.", "",
              "| what happened | tries | while at work | run ended with (exit code: tries) | without a word (0) "
              "| photos half written (0) | second run failed (0) | files and rows lost (0) | doubled or left over (0) "
              "| files of other bytes (0) |", f"|{'---|' * 10}"]

@@ -40,14 +40,19 @@ def read_object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def part_name() -> str:
+    """A name for a file that is not whole yet; `PARTS` of `mien.store` knows it again."""
+    # Drawn: processes of several machines may have one number. Short: the name itself may be as long as the disk takes.
+    return f".mien-{secrets.randbelow(10**12)}-{secrets.token_hex(4)}"
+
+
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file of another name, sync it, put it in place of `path`; a failure leaves nothing.
 
     Raises:
         OSError: it cannot be written.
     """
-    # Drawn: processes of several machines may have one number. Short: the name itself may be as long as the disk takes.
-    temporary = path.with_name(f".mien-{secrets.randbelow(10**12)}-{secrets.token_hex(4)}")
+    temporary = path.with_name(part_name())
     try:
         write(temporary)
         with temporary.open("rb") as handle:

@@ -50,7 +50,7 @@ class Matcher:
         new = self.surveyor.look([*wanted, *sorted(looked_at - set(wanted))])
         self.store.say(past=["survey"])
         if self.peers.rank != 0:
-            self._wait(list(filter(self.peers.is_mine, todo)))
+            self._wait([shard for shard in todo if self.peers.whose(shard) == self.peers.rank])
             return
         kept -= {index for index in kept & new if not (before and before.fits(index, self.surveyor.survey(index)))}
         if not set(todo) <= kept:

@@ -35,9 +35,9 @@ class Peers:
         if self.size > 1:
             self._seen[what, shard] = stamp(self._file(what, shard))
 
-    def is_mine(self, shard: int) -> bool:
-        """Whether a shard is this rank's."""
-        return shard % self.size == self.rank
+    def whose(self, shard: int) -> int:
+        """The rank that a shard is left to."""
+        return shard % self.size
 
     def look(self, task: Task) -> Look:
         """What has become of a task's file since the last look. Its photos are looked at only when the file is new."""

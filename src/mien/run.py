@@ -29,7 +29,6 @@ from mien.records import Outcome, Skipped
 from mien.request import Request
 from mien.stages.pool import Pool
 from mien.store import SHARD, Outcomes, Outputs, ShardResult, write_errors
-from mien.survey import Sources
 from mien.surveyor import Surveyor
 from mien.worker import Task, Worker
 
@@ -85,7 +84,7 @@ class Run:
         self.crew = crew or Crew()
         self.store = self.worker.store
         self.near = networks.recogniser.same_person
-        self.peers = Peers(self.store, self.crew.rank, self.crew.size, self._stamps)
+        self.peers = Peers(self.store, self.crew.rank, self.crew.size, self.worker.stamps)
         self.labels = request.labels.of if request.labels else request.dataset.people
 
     def execute(self, progress: Progress = lambda event: None) -> Summary:
@@ -142,7 +141,7 @@ class Run:
         """Who does all tasks, and who does them here."""
         own = self.engine = self.crew.open(self.request) or Here(self.worker)
         if self.crew.size > 1:
-            self.engine = Ranks(own, self.crew.rank, self.crew.size, self.peers, PATIENCE)
+            self.engine = Ranks(own, self.peers, PATIENCE)
         try:
             yield self.engine, own
         finally:
@@ -151,7 +150,7 @@ class Run:
     def _is_missing(self, shards: Shards, index: int) -> bool:
         """Whether a shard has to be done (again); what is in DST of one that is no longer the same is taken out."""
         self.peers.remember("anonymise", index)
-        return self.store.shard(index, self._stamps(shards[index])) is None
+        return self.store.shard(index, self.worker.stamps(shards[index])) is None
 
     def _anonymise(self, shards: Shards, todo: list[int], progress: Progress) -> None:
         missing = set(todo)
@@ -171,11 +170,8 @@ class Run:
                 self.store.note(task.shard, len(task.names), result)
             tell(0, 0)
 
-    def _stamps(self, names: Sequence[str]) -> Sources:
-        return {name: self.worker.source.stamp(name) for name in names}
-
     def _label(self, name: str) -> str:
-        return self.labels.get(name) or self.labels.get(name.rsplit("/", 1)[-1], "")
+        return self.labels.get(name, "")
 
     def _question(self) -> dict[str, Any]:
         request = self.request

@@ -42,7 +42,7 @@ from mien.survey import UNREAD, Sources
 SHARD = 8  # photos
 ROWS = 16_384  # of the manifest, written at once
 
-# Of write_bytes and replace_file, now and in earlier versions.
+# Of part_name, and of replace_file in earlier versions.
 PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)
 
 MANIFEST = pa.schema([

@@ -73,17 +73,17 @@ class Worker:
         """
         if task.what == "anonymise":
             survey = self._matched(task) if is_matched(self.recipe) else None
-            sources = survey.sources if survey else self._stamps(task)
+            sources = survey.sources if survey else self.stamps(task.names)
             result = self._anonymise(task, sources, survey, tell)
             self.store.finish_shard(task.shard, sources, result)
             return
-        survey = self._survey(self._stamps(task))
+        survey = self._survey(self.stamps(task.names))
         with write_errors(self.request.work):
             survey.write(self.store.path("surveys", task.shard))
 
-    def _stamps(self, task: Task) -> Sources:
-        """The states of the photos, taken before they are read."""
-        return {name: self.source.stamp(name) for name in task.names}
+    def stamps(self, names: Sequence[str]) -> Sources:
+        """The states that photos are in now."""
+        return {name: self.source.stamp(name) for name in names}
 
     def _matched(self, task: Task) -> Survey:
         """What was seen in a shard's photos when their faces were matched.

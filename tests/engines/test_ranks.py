@@ -51,12 +51,17 @@ class Notebook:
 
 
 class Told:
-    """Peers who are as they are told to be, look by look; the last answer stays."""
+    """Of two peers the other, who is as it is told to be, look by look; the last answer stays."""
+
+    rank = 0
 
     def __init__(self, states: Sequence[State], looks: dict[int, Sequence[Look]]) -> None:
         self.states, self.looks = list(states), {key: list(rows) for key, rows in looks.items()}
         self.waits: list[list[int]] = []
         self.asked: Counter[int] = Counter()
+
+    def whose(self, shard: int) -> int:
+        return shard % 2
 
     def state(self, rank: int, what: str) -> State:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -78,8 +83,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shared(peers: Told, patience: float = FOREVER, rank: int = 0) -> tuple[list[int], list[int]]:
     """The shards that came back, and those that this rank did itself; of six shards by two ranks."""
-    engine = Notebook()
-    ranks = Ranks(engine, rank, 2, peers, patience)  # type: ignore[arg-type]
+    engine, peers.rank = Notebook(), rank
+    ranks = Ranks(engine, peers, patience)  # type: ignore[arg-type]
     return [task.shard for task in ranks.run(tasks(6), lambda photos, faces: None)], engine.done
 
 

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from mien.errors import OutputError
-from mien.files import read_object, replace_file, stamp
+from mien.files import part_name, read_object, replace_file, stamp
 from mien.places import Write
 from mien.records import Skipped
 
@@ -68,7 +67,7 @@ class PieceSink(ABC):
 
     @contextmanager
     def shard(self, index: int) -> Iterator[Write]:
-        part = self.pieces / f".mien-{os.getpid()}-{secrets.token_hex(4)}"
+        part = self.pieces / part_name()
         with _told(part):
             self.pieces.mkdir(parents=True, exist_ok=True)
             file = part.open("xb")

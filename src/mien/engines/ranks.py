@@ -21,16 +21,15 @@ class Ranks:
         patience: seconds without anything new after which it also does what ranks left that never came.
     """
 
-    def __init__(self, engine: Engine, rank: int, size: int, peers: Peers, patience: float) -> None:
-        self.engine, self.rank, self.size = engine, rank, size
-        self.peers, self.patience = peers, patience
-        self.workers, self.leads = engine.workers, rank == 0
+    def __init__(self, engine: Engine, peers: Peers, patience: float) -> None:
+        self.engine, self.peers, self.patience = engine, peers, patience
+        self.workers, self.leads = engine.workers, peers.rank == 0
         self.met: set[int] = set()
 
     def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
         every = list(tasks)
-        others = [task for task in every if self._whose(task) != self.rank]
-        yield from self.engine.run([task for task in every if self._whose(task) == self.rank], tell)
+        others = [task for task in every if self._whose(task) != self.peers.rank]
+        yield from self.engine.run([task for task in every if self._whose(task) == self.peers.rank], tell)
         last = time.monotonic()
         while others and self.leads:
             begun = time.monotonic()
@@ -51,7 +50,7 @@ class Ranks:
                 time.sleep(max(POLL, time.monotonic() - begun))
 
     def _whose(self, task: Task) -> int:
-        return task.shard % self.size
+        return self.peers.whose(task.shard)
 
     def _ended(self, tasks: Sequence[Task]) -> set[int]:
         """Ranks that have tasks and will not do them any more."""

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageFile
 
 from mien.errors import OutputError
+from mien.files import part_name
 from mien.records import Encoding, Photo, Pixels
 
 # The modes in which each format is written and read back as the same numbers (JPEG, AVIF and lossy WebP:
@@ -282,7 +282,7 @@ def written_together() -> Iterator[Callable[[Path, bytes], None]]:
     def write(path: Path, data: bytes) -> None:
         with _told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".mien-{os.getpid()}-{secrets.token_hex(4)}")
+            part = path.with_name(part_name())
             parts.append((part, path, part.open("xb")))
             parts[-1][2].write(data)
             parts[-1][2].flush()
