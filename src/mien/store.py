@@ -231,8 +231,8 @@ class Store:
         if fresh:
             self.write_json("run.json", question)
             return
-        asked = read_object(self.work / "run.json")
-        if not asked:
+        asked = read_json(self.work / "run.json")
+        if not isinstance(asked, dict):
             raise UsageError(f"{self.work / 'run.json'} is damaged: nobody knows what was asked for",
                              "give another DST and --work")
         changed = [key for key in question if asked.get(key) != question[key]]
