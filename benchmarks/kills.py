@@ -20,7 +20,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +184,17 @@ def _ended(pid: int) -> Iterator[None]:
 
 def _cut(this: Try) -> None:
     """One of the files that had to be there ends at a drawn byte."""
-    file = this.rng.choice(sorted(this.private.glob(KINDS[this.kind].needs)))
+    _cut_one(this, this.private.glob(KINDS[this.kind].needs))
+
+
+def _cut_photo(this: Try) -> None:
+    """A finished shard's photograph ends at a drawn byte."""
+    marker = json.loads(this.rng.choice(sorted(this.private.glob(KINDS[this.kind].needs))).read_text())
+    _cut_one(this, (this.dst / name for name in marker["outputs"].values()))
+
+
+def _cut_one(this: Try, files: Iterable[Path]) -> None:
+    file = this.rng.choice(sorted(files))
     os.truncate(file, this.rng.randrange(file.stat().st_size))
 
 
@@ -217,6 +227,7 @@ KINDS = {
     "full": Kind("disk full (tmpfs), of DST or of WORK"),
     "read-only": Kind("killed, then DST read-only", damage=_close),
     "marker": Kind("killed, then a shard's marker cut short", needs="shards/0*.json", damage=_cut),
+    "photo": Kind("killed, then a photo in DST cut short", needs="shards/0*.json", damage=_cut_photo),
     "survey": Kind("killed, then a survey cut short", needs="surveys/0*", damage=_cut),
     "matching": Kind("killed, then the matching cut short", needs="matching.safetensors", damage=_cut),
     "list": Kind("killed, then the list of photos cut short", needs="files.json", damage=_cut),

@@ -35,7 +35,7 @@ def finished(store: Store, *names: str) -> ShardResult:
     for name in names:
         (store.dst / os.fsdecode(name)).write_bytes(b"photo")
     result = ShardResult([outcome(name, person="person-1") for name in names], [Skipped("b", "why")],
-                         {name: name for name in names}, "here:1", {"read": 0.5}, 1.5)
+                         {name: name for name in names}, [5] * len(names), "here:1", {"read": 0.5}, 1.5)
     store.finish_shard(0, sources(*names), result)
     return result
 
@@ -231,7 +231,22 @@ def test_a_shard_whose_photo_is_gone_is_done_again(opened: Store) -> None:
     assert opened.shard(0, sources("a.png", "b.png")) is None
 
 
+def test_a_shard_whose_photo_was_cut_short_is_done_again(opened: Store) -> None:
+    finished(opened, "a.png", "b.png")
+    (opened.dst / "b.png").write_bytes(b"phot")
+    assert opened.shard(0, sources("a.png", "b.png")) is None
+
+
+def test_a_marker_without_sizes_is_one_of_an_earlier_version(opened: Store) -> None:
+    finished(opened, "a.png")
+    file = opened.work / "shards" / "000000.json"
+    file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items()
+                                if name != "sizes"}))
+    assert opened.shard(0, sources("a.png")) is not None
+
+
 @pytest.mark.parametrize("change", [
+    {"sizes": [5, 5]}, {"sizes": ["x"]},
     {"outcomes": None}, {"outcomes": [{"file": "a.png"}]}, {"outcomes": [1]}, {"skipped": [{"x": 1}]},
     {"outputs": None}, {"outputs": [1]}, {"wall": "absent"}])
 def test_a_damaged_shard_is_done_again(opened: Store, change: dict[str, Any]) -> None:

@@ -47,8 +47,8 @@ class Sink(Protocol):
             OutputError: they cannot be kept. Writing one may raise OSError too, or PhotoError: it has no name there.
         """
 
-    def has(self, index: int, name: str) -> bool:
-        """Whether a shard's photograph is there."""
+    def has(self, index: int, name: str, size: int | None) -> bool:
+        """Whether a shard's photograph is there, and of so many bytes (None: nobody knows how many)."""
 
     def remove(self, index: int, name: str) -> None:
         """Take a shard's photograph out again, where it is there."""
@@ -124,14 +124,16 @@ class FolderSink:
     def shard(self, index: int) -> Iterator[Write]:
         with written_together() as write:
             def put(name: str, data: bytes) -> None:
-                if _too_long(self.root / name):
+                path = self.root / name
+                if _too_long(path):
                     raise PhotoError(f"the new name is too long: {printable(name)}")
-                write(self.root / name, data)
+                write(path, data)
 
             yield put
 
-    def has(self, index: int, name: str) -> bool:
-        return (self.root / name).is_file()
+    def has(self, index: int, name: str, size: int | None) -> bool:
+        found = stamp(self.root / name)
+        return found is not None and size in (None, found[0]) and (self.root / name).is_file()
 
     def remove(self, index: int, name: str) -> None:
         path = self.root / name
@@ -139,7 +141,7 @@ class FolderSink:
             path.unlink(missing_ok=True)
 
     def gone(self, shards: Iterable[Iterable[str]]) -> int:
-        return sum(not self.has(index, name) for index, names in enumerate(shards) for name in names)
+        return sum(not (self.root / name).is_file() for names in shards for name in names)
 
     def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
         for name in names:
@@ -158,7 +160,8 @@ class FolderSink:
 def _too_long(path: Path) -> bool:
     """Whether a disk takes no such name; its folder is made, since a disk looks at one name after another."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
         path.lstat()
     except OSError as error:
         return error.errno == errno.ENAMETOOLONG

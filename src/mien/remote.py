@@ -151,8 +151,9 @@ class RemoteSink:
     def shard(self, index: int) -> Iterator[Write]:
         yield self._write
 
-    def has(self, index: int, name: str) -> bool:
-        return self.remote.stamp(name) is not None
+    def has(self, index: int, name: str, size: int | None) -> bool:
+        found = self.remote.stamp(name)
+        return found is not None and size in (None, found[0])
 
     def remove(self, index: int, name: str) -> None:
         if ".." not in PurePosixPath(name).parts:

@@ -119,19 +119,19 @@ class Run:
             summary.outcomes = Outcomes(store, len(shards), summary.faces)
             outputs = summary.outputs = Outputs(shards.names, renamed, absent)
             with write_errors(self.request.dst):
-                self._check_result(outputs, len(shards))
-                left = store.sink.finish(store.finished(index).outputs for index in range(len(shards)))
+                self._check_result(outputs, shards)
+                left = store.sink.finish(map(outputs.among, shards))
                 absent |= {one.file for one in left}
                 summary.skipped, summary.photos = summary.skipped + left, summary.photos - len(left)
                 summary.notes += dataset.write_annotations(self.request.dst, summary.outputs)
             store.write_manifest(summary.outcomes, self._record(summary), self.recipe.hash)
         return summary
 
-    def _check_result(self, outputs: Outputs, shards: int) -> None:
+    def _check_result(self, outputs: Outputs, shards: Shards) -> None:
         """Take out what killed runs left in DST, and see that all photos are there."""
         sink = self.store.sink
         sink.clear(outputs.others(self.worker.source.as_png), outputs.claimed)
-        gone = sink.gone(self.store.finished(index).outputs.values() for index in range(shards))
+        gone = sink.gone(outputs.among(names).values() for names in shards)
         if gone:
             raise OutputError(f"{plural(gone, 'photograph')} of the result {'is' if gone == 1 else 'are'} gone from "
                               f"{self.request.dst_url or self.request.dst}", "run the same command again")
@@ -210,6 +210,9 @@ class Shards:
 
     def __len__(self) -> int:
         return -(-len(self.names) // SHARD)
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> tuple[str, ...]:
         if not 0 <= index < len(self):

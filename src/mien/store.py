@@ -58,13 +58,15 @@ class ShardResult:
     """What one shard did.
 
     Attributes:
-        outputs: source name -> name in DST of every photo written. worker: who did it, machine and process.
+        outputs: source name -> name in DST of every photo written. sizes: of these, in bytes; none in markers of
+            earlier versions. worker: who did it, machine and process.
         stages: seconds by stage; wall: of all.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
     worker: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     wall: float = 0.0
@@ -116,6 +118,10 @@ class Outputs(Mapping[str, str]):
         if name in self.absent:
             raise KeyError(name)
         return self.renamed.get(name, name)  # nobody asks for photos of other runs
+
+    def among(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of some of the run's photos."""
+        return {name: self.renamed.get(name, name) for name in names if name not in self.absent}
 
     def claimed(self, written: str) -> bool:
         """Whether a photo was written under a name."""
@@ -294,7 +300,11 @@ class Store:
                     self.sink.remove(index, str(name))
             return None
         result = _result(data)
-        return result if result and all(self.sink.has(index, name) for name in result.outputs.values()) else None
+        if result is None:
+            return None
+        sizes: Sequence[int | None] = result.sizes or [None] * len(result.outputs)
+        there = all(self.sink.has(index, *one) for one in zip(result.outputs.values(), sizes, strict=True))
+        return result if there else None
 
     def finished(self, index: int) -> ShardResult:
         """The results of a shard that was just finished.
@@ -375,8 +385,11 @@ def write_errors(folder: Path) -> Iterator[None]:
 
 def _result(data: dict[str, Any]) -> ShardResult | None:
     try:
+        outputs, sizes = dict(data["outputs"]), [int(size) for size in data.get("sizes", ())]
+        if sizes and len(sizes) != len(outputs):
+            return None
         return ShardResult([Outcome(**row) for row in data["outcomes"]], [Skipped(**row) for row in data["skipped"]],
-                           dict(data["outputs"]), str(data["worker"]), dict(data["stages"]), float(data["wall"]))
+                           outputs, sizes, str(data["worker"]), dict(data["stages"]), float(data["wall"]))
     except (KeyError, TypeError, ValueError):
         return None
 

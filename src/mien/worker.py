@@ -277,6 +277,7 @@ class Worker:
             _drop(work, result, error.message)
             return
         result.outputs[work.photo.name] = name
+        result.sizes.append(len(data))
 
     def _encode(self, work: Work) -> tuple[bytes, str]:
         assert work.pixels is not None and work.changed is not None

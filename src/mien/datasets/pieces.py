@@ -85,8 +85,9 @@ class PieceSink(ABC):
             part.unlink(missing_ok=True)
             raise
 
-    def has(self, index: int, name: str) -> bool:
-        return name in _members(self._piece(index))
+    def has(self, index: int, name: str, size: int | None) -> bool:
+        place = _members(self._piece(index)).get(name)
+        return place is not None and size in (None, place[1])
 
     def remove(self, index: int, name: str) -> None:
         """Take the whole piece away, and the file in DST that it went into: neither can be mended in place."""
