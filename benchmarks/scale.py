@@ -50,6 +50,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SIDE, D, C, E, IDENTITY = 32, 256, 64, 64, 128  # of photos; of the real pool's numbers
 IN_FOLDER, SHADES = 1_000, 251
 BROKEN, LONG = 99, 49  # of every hundred photos
+DICE = torch.Generator().manual_seed(2)
 FACE = Face((8.0, 8.0, 16.0, 16.0), np.full((5, 2), 16, np.float32), 0.9)
 CROP = Crop(np.zeros((256, 256, 3), np.uint8), np.zeros((4, 2)), np.ones((256, 256), bool))
 
@@ -159,11 +160,16 @@ class IdleNetworks:
 
 
 class IdlePool(Pool):
-    """A pool to which all real faces are alike."""
+    """A pool to which each real face is what the dice say."""
 
     def traits(self, faces: Any) -> Traits:
-        n = len(faces)
-        return Traits(torch.zeros(n, D), torch.zeros(n, C), torch.zeros(n, E), torch.ones(n, IDENTITY))
+        return drawn_traits(len(faces), DICE)
+
+
+def drawn_traits(n: int, rng: torch.Generator) -> Traits:
+    """Of n faces."""
+    parts = [torch.randn(n, width, generator=rng) for width in (D, C, E, IDENTITY)]
+    return Traits(*parts[:3], torch.nn.functional.normalize(parts[3]))
 
 
 def drawn_pool(kind: type[Pool], size: int) -> Pool:
@@ -231,9 +237,7 @@ def pairing(faces: int, size: int, work: Path) -> dict[str, Any]:
     for index in range(count):
         names = sources(index)
         n = len(names)
-        identities = torch.nn.functional.normalize(torch.randn(n, IDENTITY, generator=rng))
-        traits = Traits(torch.randn(n, D, generator=rng), torch.randn(n, C, generator=rng),
-                        torch.randn(n, E, generator=rng), identities)
+        traits = drawn_traits(n, rng)
         tensors: dict[str, Any] = face_tensors([[FACE]] * n)
         survey = Survey(names, list(names), **tensors, chosen=torch.arange(n), traits=traits)
         survey.write(folder / f"{index:06d}.safetensors")
