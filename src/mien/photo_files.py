@@ -55,6 +55,22 @@ _BEGINNINGS = (
 )  # fmt: skip
 
 
+# Where a picture is written as text: JPEG, PNG, GIF, WebP, TIFF, BMP and ISO files as base64 (also the form for URLs,
+# also with JSON's escaped slashes), JPEG and PNG as hexadecimal digits. LabelMe's and others' annotations hold the
+# photograph so. No look behind: Arrow's expressions have none.
+WRITTEN_PICTURE = (
+    r"(?:^|[^A-Za-z0-9+/_-])(?:(?:\\?[/_]9j\\?[/_]|iVBORw0KGgo|R0lGODdh|R0lGODlh|UklGR[\w+/\\-]{6,12}XRUJQ|SUkqA|TU0AK"
+    r"|Qk[0-3][\w+/\\-]{5,9}AAAA|AAAA[A-Za-z0-9+/]GZ0eX)[\w+/\\-]{40}"
+    r"|(?:[fF]{2}[dD]8[fF]{2}|89504[eE]470[dD]0[aA]1[aA]0[aA])[0-9a-fA-F]{40})")
+WRITTEN_LENGTH = 100  # characters that are enough to see one by
+_WRITTEN_PICTURE = re.compile(WRITTEN_PICTURE.encode())
+
+
+def writes_picture(text: bytes) -> bool:
+    """Whether there is a picture in a text, as base64 or as hexadecimal digits."""
+    return _WRITTEN_PICTURE.search(text) is not None
+
+
 def shows_picture(head: bytes) -> bool:
     """Whether a file that begins so (32 bytes are enough) is a picture or a film, whatever its name says."""
     riff = head[:4] == b"RIFF" and head[8:12] in (b"WEBP", b"AVI ")
@@ -74,6 +90,11 @@ def is_text(head: bytes) -> bool:
             return False
         text = head[: error.start].decode("utf-8")
     return all(letter >= " " or letter in "\t\n\r\f" for letter in text)
+
+
+def is_packed(head: bytes) -> bool:
+    """Whether a file that begins so (8 bytes are enough) is compressed: nobody sees what is in it."""
+    return head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"PK\3\4"))
 
 
 def suffix_of(head: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import pickle
 from pathlib import Path
@@ -115,6 +117,18 @@ def test_pictures_that_would_stay_are_refused(tmp_path: Path, feature: Any, colu
     features = held.FEATURES | ({"more": feature} if feature else {})
     held.parquet(tmp_path / "a.parquet", held.table([{"bytes": photo(0)}], features, more=column))
     with pytest.raises(UsageError, match="the column 'more' holds pictures"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(("column", "what"), [
+    (pa.array([base64.b64encode(photo(1)).decode()]), "pictures written as text"),
+    (pa.array([[{"inside": json.dumps({"image": photo(1).hex()})}]]), "pictures written as text"),
+    (pa.array([base64.b64encode(photo(1))]), "pictures written as text"),
+    (pa.array([gzip.compress(photo(1))]), "compressed files"),
+])
+def test_pictures_in_disguise_are_refused(tmp_path: Path, column: pa.Array, what: str) -> None:
+    held.parquet(tmp_path / "a.parquet", held.table([{"bytes": photo(0)}], None, more=column))
+    with pytest.raises(UsageError, match=f"the column 'more' holds {what}"):
         open_dataset(tmp_path)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import io
 import pickle
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import held
@@ -143,6 +146,48 @@ def test_what_is_no_text_and_no_picture_stays_behind(tmp_path: Path, name: str) 
     index = index_tar(opened(tmp_path, ("1.png", photo(1)), (name, data), ("1.json", b"{}")).root / "a.tar")
     assert not [one for one in index.members.values() if one.name == name and not one.picture]
     assert "1.json" in index.members and "1.png" in index.members
+
+
+def written(kind: str) -> str:
+    """A picture as text."""
+    picture = Image.fromarray(squares((60, 70)))
+    buffer = io.BytesIO()
+    picture.save(buffer, "BMP" if kind == "bmp" else "JPEG" if "jpeg" in kind or kind == "hex" else kind.upper())
+    data = buffer.getvalue()
+    if kind == "hex":
+        return data.hex()
+    if kind == "jpeg of mail":
+        return base64.encodebytes(data).decode()
+    if kind == "jpeg for urls":
+        return base64.urlsafe_b64encode(data).decode()
+    text = base64.b64encode(data).decode()
+    return text.replace("/", "\\/") if kind == "jpeg escaped" else text
+
+
+KINDS = ("jpeg", "jpeg escaped", "jpeg for urls", "jpeg of mail", "png", "gif", "webp", "tiff", "bmp", "avif", "hex")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ahead", [0, 5000, 2**20 - 30], ids=["at once", "later", "across what is read together"])
+def test_a_text_with_a_picture_in_it_stays_behind(tmp_path: Path, kind: str, ahead: int) -> None:
+    """As in the annotations of LabelMe."""
+    text = f'{{"label": "{"x" * ahead}", "imageData": "{written(kind)}"}}'.encode()
+    dataset = opened(tmp_path, ("1.png", photo(1)), ("1.json", text), ("2.png", photo(2)), ("2.json", b"{}"))
+    assert reasons(dataset) == {"a.tar/1.json": "left out: a picture is written in it, and might show the original"}
+    assert list(index_tar(tmp_path / "a.tar").members) == ["ok.png", "1.png", "2.png", "2.json"]
+
+
+def test_other_texts_go_along(tmp_path: Path) -> None:
+    noise = base64.b64encode(np.random.default_rng(0).bytes(3_000_000))
+    words = "/9j/ iVBORw0KGgo UklGR, ffd8ff: how pictures begin. ä".encode() * 30_000
+    dataset = opened(tmp_path, ("1.png", photo(1)), ("1.txt", noise), ("1.json", words))
+    assert not dataset.skipped and "1.txt" in index_tar(tmp_path / "a.tar").members
+
+
+def test_a_text_that_turns_into_something_else_stays_behind(tmp_path: Path) -> None:
+    for tail in (photo(1), b"\0" * 10):
+        dataset = opened(tmp_path, ("1.png", photo(1)), ("1.txt", b"text" * 1000 + tail))
+        assert "it is no text" in reasons(dataset)["a.tar/1.txt"]
 
 
 def test_a_new_suffix_takes_nobody_elses_name(tmp_path: Path) -> None:

@@ -13,11 +13,21 @@ from mien.datasets.dataset import Dataset, plural
 from mien.datasets.folder import scan
 from mien.datasets.image_folder import SPLIT_FOLDERS
 from mien.datasets.row_places import Rows, labels_of, photo_name, pictures
-from mien.datasets.rows import batches, binaries, class_names, hidden_pictures, is_array, picture_columns, schema_of
+from mien.datasets.rows import (
+    batches,
+    class_names,
+    hidden_pictures,
+    is_array,
+    is_binary,
+    leaves,
+    picture_columns,
+    schema_of,
+    writes_pictures,
+)  # fmt: skip
 from mien.datasets.tree import OWN, Place, Tree
 from mien.errors import UsageError
 from mien.files import read_object
-from mien.photo_files import printable, shows_picture
+from mien.photo_files import is_packed, printable, shows_picture
 from mien.records import Skipped
 
 PLACES = (Place("data/train-00000-of-00001.parquet", "rows with a column of photographs; any other names",
@@ -175,10 +185,18 @@ class _Reading:
             if is_array(field.type):
                 self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds arrays, "
                                           "which may be pictures: take it out")
-            if any(value.is_valid and shows_picture(value.as_buffer()[:32].to_pybytes())
-                   for part in binaries(batch.column(field.name)) for value in part):
+            parts = list(leaves(batch.column(field.name)))
+            heads = [value.as_buffer()[:32].to_pybytes()
+                     for part in parts if is_binary(part.type) for value in part if value.is_valid]
+            if any(map(shows_picture, heads)):
                 self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds pictures and "
                                           "is not declared as Image: cast it (datasets: cast_column), or take it out")
+            elif any(map(is_packed, heads)):
+                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds compressed "
+                                          "files, which may be pictures: take it out")
+            elif any(map(writes_pictures, parts)):
+                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds pictures "
+                                          "written as text (base64): make them a column of Image, or take it out")
 
     def note(self) -> None:
         """Leave what the owner should know."""

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mien.files import stamp
+from mien.photo_files import WRITTEN_PICTURE
 
 ROWS = 100  # held at once; the datasets library's own row groups of pictures are as long
 BUFFER = 2**20  # bytes of a column that are read at once, however long its row group is
@@ -124,26 +126,34 @@ def bytes_of(column: pa.Array) -> pa.Array:
     return column.field("bytes") if pa.types.is_struct(column.type) else column
 
 
-def binaries(column: pa.Array) -> Iterator[pa.Array]:
-    """The bytes in a column, however deep in structs and lists."""
+def leaves(column: pa.Array) -> Iterator[pa.Array]:
+    """The plain values in a column, however deep in structs and lists."""
     kind = column.type
     if isinstance(column, pa.ExtensionArray):
-        yield from binaries(column.storage)
+        yield from leaves(column.storage)
     elif pa.types.is_struct(kind):
-        yield from (part for child in column.flatten() for part in binaries(child))
+        yield from (part for child in column.flatten() for part in leaves(child))
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        yield from binaries(column.flatten())
+        yield from leaves(column.flatten())
     elif pa.types.is_map(kind):
-        yield from (part for child in (column.keys, column.items) for part in binaries(child))
+        yield from (part for child in (column.keys, column.items) for part in leaves(child))
     elif pa.types.is_dictionary(kind):
-        yield from binaries(column.dictionary)
-    elif is_binary(kind):
+        yield from leaves(column.dictionary)
+    else:
         yield column
 
 
 def is_binary(kind: pa.DataType) -> bool:
     """Whether values are bytes."""
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def writes_pictures(column: pa.Array) -> bool:
+    """Whether there are pictures in plain texts (or bytes), as base64 or as hexadecimal digits."""
+    kind = column.type
+    if not (is_binary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return False
+    return bool(pc.any(pc.match_substring_regex(column, pattern=WRITTEN_PICTURE)).as_py())
 
 
 def is_array(kind: pa.DataType) -> bool:

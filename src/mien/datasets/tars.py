@@ -5,24 +5,35 @@ Format: https://github.com/webdataset/webdataset (a sample is the members that s
 
 from __future__ import annotations
 
+import codecs
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from mien.datasets.pieces import PieceSink, Where, header, new_tar
 from mien.errors import PhotoError
 from mien.files import stamp
-from mien.photo_files import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, is_text, printable, shows_picture
+from mien.photo_files import (
+    OTHER_IMAGE_SUFFIXES,
+    PHOTO_SUFFIXES,
+    VIDEO_SUFFIXES,
+    WRITTEN_LENGTH,
+    is_text,
+    printable,
+    shows_picture,
+    writes_picture,
+)  # fmt: skip
 from mien.records import Photo, Skipped
 from mien.stages.read import read_photo_bytes
 
 PICTURE_SUFFIXES = PHOTO_SUFFIXES | OTHER_IMAGE_SUFFIXES | VIDEO_SUFFIXES
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
-_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
 _HEAD = 512  # bytes of a member that tell whether it is a picture
+_CHUNK = 2**20  # bytes of a text that are looked at together
 _LARGEST = 2**30  # bytes of a photograph's file
 _INDICES = 4  # tars whose members are held at once
 
@@ -75,15 +86,6 @@ def sample_of(name: str) -> str:
     return folder + slash + base.partition(".")[0]
 
 
-def is_packed(path: Path) -> bool:
-    """Whether a file is compressed, whatever its name says."""
-    try:
-        with path.open("rb") as file:
-            return file.read(8).startswith(_PACKED)
-    except OSError:
-        return False
-
-
 def index_tar(path: Path) -> Index:
     """The members of a tar, found by its headers alone; nothing is unpacked.
 
@@ -97,8 +99,8 @@ def index_tar(path: Path) -> Index:
 def _index(path: Path, size: int, changed: int) -> Index:
     index, spoilt, seen = Index(), dict[str, str](), set[str]()
     try:
-        for info, head in _headers(path):
-            _enter(index, info, head, size, spoilt, seen)
+        for info, file in _headers(path):
+            _enter(index, info, file, size, spoilt, seen)
     except (tarfile.TarError, OSError, ValueError) as error:
         what = "damaged or cut short" if seen else "no tar, or a damaged one"
         index.skipped.append(Skipped("", f"{what} ({printable(str(error))[:120]}): "
@@ -109,8 +111,8 @@ def _index(path: Path, size: int, changed: int) -> Index:
     return index
 
 
-def _headers(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Each member, and how its content begins."""
+def _headers(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """Each member, and the whole file."""
     with path.open("rb") as file:
         if not file.read(1):
             raise tarfile.ReadError("0 bytes")
@@ -118,14 +120,13 @@ def _headers(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
         with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
             while (info := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # or it remembers all of them
-                file.seek(info.offset_data)
-                yield info, file.read(min(_HEAD, info.size)) if info.isreg() else b""
+                yield info, file
             file.seek(tar.offset)
             if file.read(512).strip(b"\0"):  # tarfile takes a damaged header for the end
                 raise tarfile.ReadError(f"a damaged header at byte {tar.offset:,}")
 
 
-def _enter(index: Index, info: tarfile.TarInfo, head: bytes, size: int, spoilt: dict[str, str],
+def _enter(index: Index, info: tarfile.TarInfo, file: IO[bytes], size: int, spoilt: dict[str, str],
            seen: set[str]) -> None:
     name, base = info.name, info.name.rpartition("/")[2]
     if info.isdir():
@@ -140,11 +141,36 @@ def _enter(index: Index, info: tarfile.TarInfo, head: bytes, size: int, spoilt: 
     elif base.startswith(".") or (base.startswith("__") and base.endswith("__")):
         index.passed_over += 1
     else:
+        file.seek(info.offset_data)
+        head = file.read(min(_HEAD, info.size))
         picture = PurePosixPath(base).suffix.lower() in PICTURE_SUFFIXES or shows_picture(head)
-        if not picture and not is_text(head):  # compressed pictures, documents, arrays: nobody knows what they show
-            index.skipped.append(Skipped(name, "left out: it is no text, and might show the original"))
+        reason = "" if picture else _why_left(head, file, info)
+        if reason:
+            index.skipped.append(Skipped(name, f"left out: {reason}, and might show the original"))
             return
         index.members[name] = Member(name, info.offset_data, info.size, picture)
+
+
+def _why_left(head: bytes, file: IO[bytes], info: tarfile.TarInfo) -> str:
+    """Why a member that is no picture must not go along, or "": all of it has to be text, without one written in it."""
+    no_text = "it is no text"  # compressed pictures, documents, arrays: nobody knows what they show
+    if not is_text(head):
+        return no_text
+    file.seek(info.offset_data)
+    decoder, before, left = codecs.getincrementaldecoder("utf-8")(), b"", info.size
+    try:
+        while left:
+            chunk = file.read(min(left, _CHUNK))
+            left -= len(chunk)
+            decoder.decode(chunk, final=not left)
+            if b"\0" in chunk:
+                return no_text
+            if writes_picture(before + chunk):
+                return "a picture is written in it"
+            before = chunk[-WRITTEN_LENGTH:]
+    except UnicodeDecodeError:
+        return no_text
+    return ""
 
 
 def _refusal(info: tarfile.TarInfo, size: int) -> str:

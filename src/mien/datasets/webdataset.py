@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from mien.datasets.dataset import Dataset
 from mien.datasets.folder import scan
 from mien.datasets.image_folder import SPLIT_FOLDERS
-from mien.datasets.tars import COMPRESSED, Tars, index_tar, is_packed
+from mien.datasets.tars import COMPRESSED, Tars, index_tar
 from mien.datasets.tree import OWN, Place, Tree
 from mien.errors import UsageError
-from mien.photo_files import printable
+from mien.photo_files import is_packed, printable
 from mien.records import Skipped
 
 PLACES = (Place("train-000000.tar", "samples: photographs, and files of the same names up to the first dot",
@@ -38,7 +38,7 @@ def read_webdataset(tree: Tree) -> Dataset:
     single = not tree.root.is_dir()
     root, found = (tree.root.parent, [tree.root.name]) if single else (tree.root, tree.names())
     tars = [name for name in found if single or (name.lower().endswith(".tar") and (root / name).is_file())]
-    packed = [name for name in found if name.lower().endswith(COMPRESSED) or (name in tars and is_packed(root / name))]
+    packed = [name for name in found if name.lower().endswith(COMPRESSED) or (name in tars and _is_packed(root / name))]
     dataset = Dataset("webdataset", root, [])
     if packed:
         tree.problems.append(f"{printable(packed[0])} is compressed: its members cannot be read one by one; "
@@ -57,6 +57,15 @@ def read_webdataset(tree: Tree) -> Dataset:
         dataset.notes.append(f"not carried over: {', '.join(map(printable, rest[:10]))}"
                              + (f" and {len(rest) - 10} more" if len(rest) > 10 else ""))
     return dataset
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether a file is compressed, whatever its name says."""
+    try:
+        with path.open("rb") as file:
+            return is_packed(file.read(8))
+    except OSError:
+        return False
 
 
 def split_of(name: str) -> str:
