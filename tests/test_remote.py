@@ -156,7 +156,9 @@ def test_what_cannot_be_is_refused(shaky: type[Shaky], tmp_path: Path) -> None:
     work = {"work": tmp_path / "w"}
     asked: list[tuple[str | Path, str | Path, dict[str, Any], str]] = [
         ("shaky://f/src", "shaky://f/dst", {}, "needs --work"),
-        ("shaky://f/src", "shaky://f/src/out", work, "inside SRC"),
+        ("shaky://f/src", "shaky://f/src/out", work, "DST lies inside SRC"),
+        ("shaky://f/src/", "shaky://f", work, "SRC lies inside DST"),
+        ("shaky://f/src", "shaky://f/src/", work, "lies inside"),
         ("shaky://f/none", "shaky://f/dst", work, "no photograph"),
         ("nonsense://f/src", tmp_path / "dst", {}, "cannot open"),
         ("shaky://f/src", tmp_path / "dst", {"layout": "celeba"}, "only plain folders"),
@@ -182,7 +184,7 @@ def test_originals_are_never_written_over(brush: None, tmp_path: Path) -> None:
 def test_a_remote_folder_can_be_sent_to_another_process(shaky: type[Shaky]) -> None:
     there = pickle.loads(pickle.dumps(RemoteSource(Remote("shaky://g/src/"))))
     assert there.remote.url == "shaky://g/src"
-    with pytest.raises(PhotoError, match="cannot be fetched"):
+    with pytest.raises(PhotoError, match="it is not there any more"):
         there.photo("none.png")
 
 

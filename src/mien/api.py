@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,8 +159,10 @@ def make_request(src: str | Path, dst: str | Path, recipe: Recipe, work: Path | 
     src_url, dst_url = (str(place) if is_url(str(place)) else "" for place in (src, dst))
     if dst_url and work is None:
         raise UsageError("a DST elsewhere needs --work", "give a folder on this machine, or one that all workers see")
-    if src_url and (dst_url + "/").startswith(src_url.rstrip("/") + "/"):
-        raise UsageError("DST lies inside SRC", "give folders beside one another")
+    if src_url and dst_url:
+        for (outer, a), (inner, b) in permutations((("SRC", src_url), ("DST", dst_url))):
+            if f"{b.rstrip('/')}/".startswith(f"{a.rstrip('/')}/"):
+                raise UsageError(f"{inner} lies inside {outer}", "give folders beside one another")
     places = [str(place).removeprefix("file://") for place in (src, dst)]
     whole = Path(dst)
     work = work or whole.with_name(f"{whole.name}.work")

@@ -127,7 +127,9 @@ class RemoteSource:
         try:
             data = self.remote.read(name)
         except (FileNotFoundError, PermissionError) as error:
-            raise PhotoError(f"{printable(name)}: it cannot be fetched ({error})") from error
+            # Not in the store's words, which may name buckets and people: reasons stand in mien.json.
+            why = "it is not there any more" if isinstance(error, FileNotFoundError) else "the store refuses it"
+            raise PhotoError(f"{printable(name)}: {why}") from error
         except OSError as error:
             raise OutputError(f"{self.remote.url}/{printable(name)} cannot be fetched: {error}",
                               "run the same command again when the store answers") from error

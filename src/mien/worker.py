@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from mien.ahead import Reading, read_ahead
 from mien.consent import Consent, load_consent
 from mien.errors import OutputError, PhotoError
 from mien.files import replace_file
@@ -113,11 +114,11 @@ class Worker:
     def _survey(self, sources: Sources) -> Survey:
         started, before = time.perf_counter(), dict(self.pipeline.seconds)
         read, photos, chosen, subjects, skipped = [], list[list[Face]](), list[int](), list[Subject](), ShardResult()
-        for name in sources:
-            work = self._open(name, sources, skipped)
+        for reading in self._readings(tuple(sources)):
+            work = self._open(reading, sources, skipped)
             photos.append([])
             if work is not None:
-                read.append(name)
+                read.append(reading.name)
                 first = sum(len(faces) for faces in photos)
                 photos[-1] = work.found
                 chosen += [first + subject.outcome.face for subject in work.subjects]
@@ -166,11 +167,11 @@ class Worker:
         """Photos together until their faces fill a batch or their pixels the memory."""
         group: list[Work] = []
         known = self._known(task, survey) if survey else {}
-        for place, name in enumerate(task.names):
-            if survey and name not in survey.read:
-                self._unread(name, survey, result)
+        for place, reading in enumerate(self._readings(task.names)):
+            if survey and reading.name not in survey.read:
+                self._unread(reading, survey, result)
                 continue
-            work = self._open(name, sources, result, survey.faces(place) if survey else None)
+            work = self._open(reading, sources, result, survey.faces(place) if survey else None)
             if work is None:
                 continue
             for subject in work.subjects:
@@ -184,11 +185,18 @@ class Worker:
         if group:
             yield group
 
-    def _unread(self, name: str, survey: Survey, result: ShardResult) -> None:
+    def _readings(self, names: Sequence[str]) -> Iterator[Reading]:
+        readings = read_ahead(self.source, names)
+        for _ in names:
+            with self.pipeline.timed("read"):  # what is left to wait for
+                reading = next(readings)
+            yield reading
+
+    def _unread(self, reading: Reading, survey: Survey, result: ShardResult) -> None:
         """Say why a photo could not be read. One that can be now is left for the next call: it is not matched."""
-        if self._open(name, survey.sources, result, []) is not None:
-            result.skipped.append(Skipped(name, "it could not be read at first: run the same command again"))
-            survey.sources[name] = UNREAD
+        if self._open(reading, survey.sources, result, []) is not None:
+            result.skipped.append(Skipped(reading.name, "it could not be read at first: run the same command again"))
+            survey.sources[reading.name] = UNREAD
 
     def _known(self, task: Task, survey: Survey) -> dict[tuple[int, int], tuple[Match, str, torch.Tensor]]:
         """Of each face to be anonymised (photo's place, number) its match, its person, its identity."""
@@ -202,13 +210,14 @@ class Worker:
         subject.tried.add(match.index)
         subject.fixed = match if self.recipe.identity == "per-person" else None
 
-    def _open(self, name: str, sources: Sources, result: ShardResult, faces: list[Face] | None = None) -> Work | None:
-        """Read a photo, and find its faces where they are not known."""
+    def _open(self, reading: Reading, sources: Sources, result: ShardResult,
+              faces: list[Face] | None = None) -> Work | None:
+        """Begin with a photo, and find its faces where they are not known."""
+        name, photo = reading.name, reading.photo
         try:
-            with self.pipeline.timed("read"):
-                photo = self.source.photo(name)
-            # Asked when it has been read: what was known of it may be of other pixels.
-            if self.source.stamp(name) != sources[name]:
+            if isinstance(photo, PhotoError):
+                raise photo
+            if reading.state != sources[name]:
                 raise PhotoError("it changes while it is read")
             if faces is None:
                 with self.pipeline.timed("detect"):

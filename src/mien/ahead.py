@@ -1,0 +1,52 @@
+"""Photographs read while those before them are worked on: stores take their time, and so does a large JPEG."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mien.errors import PhotoError
+from mien.places import Source
+from mien.records import Photo
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A photograph as it was found, or why it could not be read.
+
+    Attributes:
+        state: that the photo was in once it had been read; what was known of it before may be of other pixels.
+    """
+
+    name: str
+    photo: Photo | PhotoError
+    state: list[int] | None = None
+
+
+def read_ahead(source: Source, names: Iterable[str]) -> Iterator[Reading]:
+    """Read photographs in their order, each while the caller is busy with the one before.
+
+    Raises:
+        OutputError: as `Source.photo` and `Source.stamp`, when it is that photo's turn.
+    """
+    waiting: deque[Future[Reading]] = deque()
+    with ThreadPoolExecutor(1, "reading") as thread:  # one: sources of rows hold what lies around the last photo
+        try:
+            for name in names:
+                waiting.append(thread.submit(_read, source, name))
+                if len(waiting) == 2:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(source: Source, name: str) -> Reading:
+    try:
+        photo = source.photo(name)
+    except PhotoError as error:
+        return Reading(name, error)
+    return Reading(name, photo, source.stamp(name))
