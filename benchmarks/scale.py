@@ -138,6 +138,7 @@ class IdleNetworks:
     """Networks that find the same face everywhere."""
 
     same_person = 0.42
+    device = "none"
     generator = SimpleNamespace(n_layers=16)
 
     @property

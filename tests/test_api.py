@@ -15,6 +15,7 @@ import pytest
 import mien
 import tiny
 from mien import setup
+from mien.devices import CPU
 from mien.errors import FaceError, UsageError
 from mien.recipe import Recipe
 from mien.records import Pixels
@@ -48,13 +49,13 @@ def test_everything_promised_is_there() -> None:
 def test_what_is_no_image_is_refused_before_anything_is_loaded(
     image: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.api._ready", lambda recipe: pytest.fail("the image was not checked first"))
+    monkeypatch.setattr("mien.api._ready", lambda *_: pytest.fail("the image was not checked first"))
     with pytest.raises(UsageError, match=r"expected an image \[H, W, 3\] of uint8 RGB, got"):
         mien.anonymize(image)
 
 
 def test_one_image_knows_no_persons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.api._ready", lambda recipe: pytest.fail("the recipe was not checked first"))
+    monkeypatch.setattr("mien.api._ready", lambda *_: pytest.fail("the recipe was not checked first"))
     with pytest.raises(UsageError, match="no people to tell apart"):
         mien.anonymize(IMAGE, TINY.with_changes({"identity": "per-person"}))
     with pytest.raises(UsageError, match="there is no recipe 'nonsense'"):
@@ -84,7 +85,7 @@ def test_an_image_comes_back_only_after_a_search_that_finds_nothing(
     brush: None, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
     networks: Any = tiny.RestlessNetworks(more)
-    monkeypatch.setattr("mien.api._ready", lambda recipe: replace(tiny.square_ready(), networks=networks))
+    monkeypatch.setattr("mien.api._ready", lambda *_: replace(tiny.square_ready(), networks=networks))
     if more == 4:
         assert [row.status for row in mien.anonymize(tiny.ground(96, 128), TINY).faces] == ["blurred"] * more
         return
@@ -139,7 +140,7 @@ def test_a_folder_takes_a_recipe_by_name_or_file(brush: None, tmp_path: Path) ->
 
 
 def test_a_person_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.api._ready", lambda recipe: pytest.fail("the key was not asked for first"))
+    monkeypatch.setattr("mien.api._ready", lambda *_: pytest.fail("the key was not asked for first"))
     save(tmp_path / "src" / "a.png", squares(ANNA))
     recipe = TINY.with_changes({"identity": "per-person"})
     with pytest.raises(UsageError, match="needs a secret key"):
@@ -147,7 +148,7 @@ def test_a_person_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_real_image(ready: Ready, portraits: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.api._ready", lambda recipe: ready)
+    monkeypatch.setattr("mien.api._ready", lambda *_: ready)
     result = mien.anonymize(portraits[0], TINY.with_changes({"optimise.steps": 6, "verify.attempts": 3}))
     (row,) = result.faces
     assert row.status == "anonymised" and changed(portraits[0], result.image, row.box)
@@ -168,7 +169,7 @@ class NoNetworks:
     def hashes(self) -> dict[str, str]:
         return {"generator": "0"}
 
-    def load(self, paths: object, *score: float) -> Any:
+    def load(self, paths: object, *score: object, device: object = None) -> Any:
         return self.made(*score)
 
 
@@ -179,7 +180,7 @@ def test_the_pool_does_not_depend_on_how_unsure_faces_may_be(tmp_path: Path, mon
     monkeypatch.setattr("mien.setup.model_set", lambda *_: NoNetworks(lambda *score: loaded.append(score) or score))
     monkeypatch.setattr("mien.setup.build_pool", lambda networks, *_: networks)
     ready = setup.prepare(TINY.with_changes({"detect.score": 0.8}))
-    assert ready.networks == (0.8, "float32") and ready.pool == ()  # the pool's detector has the default threshold
+    assert ready.networks == (0.8, "float32", CPU) and ready.pool == ()  # the pool's detector has the default threshold
 
 
 def test_the_pool_does_not_depend_on_who_finds_a_photo_s_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 import tiny
 from mien.errors import FaceError, OutputError
 from mien.pipeline import Pipeline, _harder
-from mien.recipe import Invert, Optimise
+from mien.recipe import Optimise
 from mien.records import Encoding, Face, Photo, Pixels
 from mien.run import Summary
 from mien.setup import Ready
@@ -483,7 +483,7 @@ def test_work_is_private_and_holds_what_research_needs(real: RealRun) -> None:
 def test_sheets_show_every_face_from_its_original_to_its_photo(real: RealRun, ready: Ready, tmp_path: Path) -> None:
     """With an inversion, though the run had no need of one."""
     (page,) = write_sheets(real.src, real.dst, real.dst.with_name("dst.work"), tmp_path / "sheets", ready,
-                           Invert(steps=2))
+                           TINY)
     drawn = pixels_of(page)
     changed_faces = sum(row["status"] == "anonymised" for row in rows_in(real.dst))
     assert drawn.shape[0] > 200 * changed_faces and drawn.shape[1] > 5 * 200

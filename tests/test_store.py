@@ -12,7 +12,7 @@ import pytest
 
 from mien.errors import OutputError, UsageError
 from mien.records import Outcome, Skipped
-from mien.store import MANIFEST, ShardResult, Sources, Store, write_errors
+from mien.store import MANIFEST, ShardResult, Sources, Store, shard_size, write_errors
 
 QUESTION = {"source": "/photos", "recipe": {"seed": 0}}
 
@@ -243,6 +243,11 @@ def test_a_marker_without_sizes_is_one_of_an_earlier_version(opened: Store) -> N
     file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items()
                                 if name != "sizes"}))
     assert opened.shard(0, sources("a.png")) is not None
+
+
+@pytest.mark.parametrize(("batch", "size"), [(1, 8), (8, 8), (9, 16), (64, 64)])
+def test_a_shard_fills_a_batch(batch: int, size: int) -> None:
+    assert shard_size(batch) == size
 
 
 @pytest.mark.parametrize("change", [

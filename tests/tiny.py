@@ -107,7 +107,7 @@ def portraits(generator: MobileStyleGAN, seeds: Sequence[int]) -> list[Pixels]:
 class SquareNetworks:
     """A detector of blue squares, and a judge who goes by their colour."""
 
-    same_person, width = 0.42, 128
+    same_person, width, device = 0.42, 128, torch.device("cpu")
     generator = SimpleNamespace(n_layers=N_LAYERS)
 
     @property
@@ -222,9 +222,9 @@ def square_ready() -> Ready:
     return Ready(SquareNetworks(), square_pool(), {"squares": "0"})  # type: ignore[arg-type]
 
 
-def open_square_worker(request: Request, threads: int) -> Worker:
+def open_square_worker(request: Request, threads: int, device: str) -> Worker:
     """In a process of its own."""
-    del threads
+    del threads, device
     use_brush(set_attribute)
     ready = square_ready()
     return Worker(request, ready.networks, ready.pool)
@@ -238,8 +238,8 @@ def use_brush(setattr_: Callable[[str, Any], Any]) -> None:
     setattr_("mien.engines.ray.open_worker", open_square_worker)
     setattr_("mien.api.Pipeline", Painter)
     setattr_("mien.pipeline.blend", brush)
-    setattr_("mien.setup.prepare", lambda *_: square_ready())
-    setattr_("mien.api._ready", lambda recipe: square_ready())
+    setattr_("mien.setup.prepare", lambda *_, **__: square_ready())
+    setattr_("mien.api._ready", lambda *_: square_ready())
 
 
 def run(src: str | Path, dst: str | Path, recipe: Recipe = TINY, ready: Ready | None = None, **asked: Any) -> Summary:

@@ -35,7 +35,7 @@ class ToyNetworks:
     """
 
     w_mean = torch.full((DIM,), 0.1)
-    n_layers, width, precision = N_LAYERS, 128, torch.float32
+    n_layers, width, precision, device = N_LAYERS, 128, torch.float32, torch.device("cpu")
 
     def __init__(self) -> None:
         self.paint = _matrix(N_LAYERS * DIM, 3 * GRID * GRID, 1) * 1.5

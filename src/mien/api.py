@@ -43,16 +43,16 @@ class Result:
 
 
 @lru_cache(maxsize=2)
-def _ready(recipe: Recipe) -> Ready:
-    return prepare(recipe)
+def _ready(recipe: Recipe, device: str) -> Ready:
+    return prepare(recipe, device=device)
 
 
-def anonymize(image: Pixels, recipe: str | Recipe = "default") -> Result:
+def anonymize(image: Pixels, recipe: str | Recipe = "default", *, device: str = "auto") -> Result:
     """Replace every face of an image by a person who does not exist.
 
     Args:
         image: [H, W, 3] uint8 RGB, upright.
-        recipe: a preset's name, a TOML file, or a Recipe.
+        recipe: a preset's name, a TOML file, or a Recipe. device: auto, cpu, cuda, cuda:1, ...
 
     Returns:
         The new image and one outcome a face. Faces that could not be anonymised are blurred and say so.
@@ -68,8 +68,8 @@ def anonymize(image: Pixels, recipe: str | Recipe = "default") -> Result:
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     if chosen.identity == "per-person":
         raise UsageError("one image has no people to tell apart", "per-person is for anonymize_dataset")
-    chosen = chosen.settled()
-    ready = _ready(chosen)
+    chosen = chosen.settled(device)
+    ready = _ready(chosen, device)
     photo = Photo("image", np.ascontiguousarray(pixels), Encoding("PNG", "RGB"))
     pipeline = Pipeline(ready.networks, ready.pool, chosen)
     work = pipeline.prepare(photo, detect(ready.networks, photo))
@@ -104,13 +104,13 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
         UsageError, ModelError, OutputError, FaceError: see `mien.errors`.
     """
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
-    if crew is not None:
-        crew.check()
-    request = make_request(src, dst, chosen, Path(work) if work else None, key, only, exclude,
+    crew = crew or Crew()
+    crew.check()
+    request = make_request(src, dst, chosen.settled(crew.here), Path(work) if work else None, key, only, exclude,
                            keep_person, labels, layout, subset)
-    ready = _ready(request.recipe)
+    ready = _ready(request.recipe, crew.here)
     summary = Run(with_weights(request, ready), ready.networks, ready.pool, crew).execute(progress)
-    if crew is None or not crew.rank:
+    if not crew.rank:
         request.publish()
     return summary
 

@@ -63,6 +63,8 @@ def anonymize(
     work: Annotated[Path | None, typer.Option(help="Private folder [DST.work].")] = None,
     workers: Annotated[int, typer.Option(help="Processes; with ray as many as the cluster has room for.")] = 0,
     threads: Annotated[int, typer.Option(help="Of a worker [the machine's cores, shared out].")] = 0,
+    device: Annotated[str, typer.Option(
+        help="auto, cpu, cuda, or several, as in cuda:0,cuda:1: a worker each.")] = "auto",
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     rank: Annotated[int, typer.Option(help="Of this process among --world-size, under Slurm or torchrun.")] = 0,
     world_size: Annotated[int, typer.Option(help="Processes that were started with the same arguments.")] = 1,
@@ -83,15 +85,16 @@ def anonymize(
     from mien.api import make_request, with_weights
     from mien.engines.choice import Crew
 
-    crew = Crew(engine, workers, threads, rank, world_size)
+    crew = Crew(engine, workers, threads, rank, world_size, device)
     crew.check()
+    chosen = chosen.settled(crew.here)
     request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels, layout, subset)
     if with_originals:
         request.dataset.in_files()
         request.refuse_urls()
     reporter = Reporter(quiet)
     chosen = request.recipe
-    ready = _prepare(chosen, reporter)
+    ready = _prepare(chosen, reporter, crew.here)
     from mien.report.page import write_report
     from mien.run import Run
     from mien.store import Store
@@ -153,7 +156,7 @@ def sheets(src: Annotated[Path, typer.Argument(help="SRC of a finished run.")],
 
     refuse_held(summary.layout, src)
     ready = _prepare(recipe, Reporter(quiet=False))
-    for path in write_sheets(src, dst, work or dst.with_name(f"{dst.name}.work"), out, ready, recipe.invert, every):
+    for path in write_sheets(src, dst, work or dst.with_name(f"{dst.name}.work"), out, ready, recipe, every):
         typer.echo(str(path))
 
 
@@ -169,11 +172,11 @@ def samples(folder: Annotated[Path, typer.Argument(help="Folder to write them in
             typer.echo(str(path))
 
 
-def _prepare(recipe: Any, reporter: Any) -> Any:
+def _prepare(recipe: Any, reporter: Any, device: str = "auto") -> Any:
     from mien.setup import prepare
 
     with reporter.fetching() as fetching, reporter.building() as building:
-        return prepare(recipe, fetching, building)
+        return prepare(recipe, fetching, building, device)
 
 
 def _read_key(path: Path | None) -> bytes | None:

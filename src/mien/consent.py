@@ -79,4 +79,4 @@ def load_consent(networks: Networks, folder: Path) -> Consent:
 def _vectors(networks: Networks, photo: Photo, faces: list[Face]) -> tuple[Floats, Floats]:
     judged = networks.judge.embed(photo.pixels, np.stack([face.points for face in faces]))
     targets = faces_of(networks, faces, [align(photo.pixels, face) for face in faces])
-    return judged, targets.identity.numpy()
+    return judged, targets.identity.cpu().numpy()

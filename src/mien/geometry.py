@@ -11,9 +11,9 @@ FACE_CENTRE = (0.0, 0.12)
 FACE_AXES = (0.62, 0.72)
 
 
-def ellipse(size: int, grow: float = 0.0, soft: float = 0.05) -> Tensor:
+def ellipse(size: int, grow: float = 0.0, soft: float = 0.05, device: torch.device | None = None) -> Tensor:
     """[1, 1, size, size] in 0..1: the face's ellipse on the aligned crop, its rim `soft` half-crops wide."""
-    axis = (torch.arange(size) + 0.5) / size * 2 - 1
+    axis = (torch.arange(size, device=device) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     radius = (((x - FACE_CENTRE[0]) / (FACE_AXES[0] + grow)) ** 2
               + ((y - FACE_CENTRE[1]) / (FACE_AXES[1] + grow)) ** 2).sqrt()
@@ -37,13 +37,17 @@ def view(image: Tensor, matrix: Tensor, size: int) -> Tensor:
 
 
 def jitter(matrix: Tensor, amount: float, size: int, rng: torch.Generator) -> Tensor:
-    """A random small affine after each matrix [B, 2, 3], around the middle of a size x size view."""
+    """A random small affine after each matrix [B, 2, 3], around the middle of a size x size view.
+
+    Args:
+        rng: of the processor, so that all devices see the same views.
+    """
     noise = amount * (2 * torch.rand(len(matrix), 2, 3, generator=rng) - 1)
     noise = noise * torch.tensor([1.0, 1.0, size / 2])
-    change = torch.eye(2).expand(len(matrix), 2, 2) + noise[:, :, :2]
-    centre = torch.full((2, 1), size / 2)
+    change = (torch.eye(2).expand(len(matrix), 2, 2) + noise[:, :, :2]).to(matrix)
+    centre = matrix.new_full((2, 1), size / 2)
     linear = change @ matrix[:, :, :2]
-    offset = change @ (matrix[:, :, 2:] - centre) + centre + noise[:, :, 2:]
+    offset = change @ (matrix[:, :, 2:] - centre) + centre + noise[:, :, 2:].to(matrix)
     return torch.cat([linear, offset], dim=2)
 
 

@@ -65,7 +65,7 @@ def view_matrix(points: Floats) -> Tensor:
 
 
 def _stacked(faces: list[Face], crops: list[Crop]) -> tuple[Tensor, Tensor]:
-    """Images [B, 3, S, S] in -1..1 of crops, and the affines [B, 2, 3] to the recogniser's view."""
+    """Images [B, 3, S, S] in -1..1 of crops, and the affines [B, 2, 3] to the recogniser's view, still here."""
     image = torch.stack([torch.from_numpy(crop.pixels.copy()) for crop in crops]).permute(0, 3, 1, 2) / 127.5 - 1
     matrix = torch.cat([view_matrix(map_points(from_photo(crop.quad, image.shape[-1]), face.points))
                         for face, crop in zip(faces, crops, strict=True)])
@@ -98,8 +98,8 @@ def _smaller(image: Tensor, inside: Tensor, matrix: Tensor, size: int) -> tuple[
 @torch.no_grad()
 def faces_of(networks: Networks, faces: list[Face], crops: list[Crop], size: int = SIZE) -> Faces:
     """Targets of a batch of faces from their crops of 256 px, seen at that size or at a smaller one."""
-    image, matrix = _stacked(faces, crops)
-    inside = torch.stack([torch.from_numpy(crop.inside).float()[None] for crop in crops])
+    image, matrix = (one.to(networks.device) for one in _stacked(faces, crops))
+    inside = torch.stack([torch.from_numpy(crop.inside).float()[None] for crop in crops]).to(networks.device)
     if size < image.shape[-1]:
         image, inside, matrix = _smaller(image, inside, matrix, size)
     return targets(networks, image, inside, matrix)
@@ -107,8 +107,9 @@ def faces_of(networks: Networks, faces: list[Face], crops: list[Crop], size: int
 
 @torch.no_grad()
 def identities_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> Tensor:
-    """The recogniser's unit vectors [B, D] of faces from their crops."""
-    return identity_of(networks, *_stacked(faces, crops))
+    """The recogniser's unit vectors [B, D] of faces from their crops; in this machine's memory."""
+    image, matrix = (one.to(networks.device) for one in _stacked(faces, crops))
+    return identity_of(networks, image, matrix).cpu()
 
 
 def pixel_distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
@@ -144,5 +145,5 @@ def colour_distance(a: Tensor, b: Tensor, weight: Tensor, size: int = 32) -> Ten
 
 def face_weight(faces: Faces, outside: float) -> Tensor:
     """[B, 1, S, S]: 1 on the face and its rim, `outside` elsewhere, 0 beyond the photo's edge."""
-    mask = ellipse(faces.image.shape[-1], grow=0.12, soft=0.15)
+    mask = ellipse(faces.image.shape[-1], grow=0.12, soft=0.15, device=faces.image.device)
     return (outside + (1 - outside) * mask) * faces.inside

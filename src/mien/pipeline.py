@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mien.errors import FaceError
+from mien.errors import FaceError, UsageError
 from mien.losses import Faces, faces_of, identities_of
 from mien.models.networks import Networks
 from mien.models.stylegan2 import StyleGAN2
@@ -157,7 +157,8 @@ class Pipeline:
             inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         with self.timed("optimise"):
             seed = seed_of(self.recipe.seed, attempt, [(s.outcome.file, s.outcome.face) for s in subjects])
-            done = optimise_faces(self.networks, faces, inverted, start, settings, seed, target)
+            with _enough_memory(len(subjects)):
+                done = optimise_faces(self.networks, faces, inverted, start, settings, seed, target)
         with self.timed("render"):
             pictures = render_faces(self.networks, done, settings)
         share = (time.perf_counter() - started) / len(subjects)
@@ -181,7 +182,7 @@ class Pipeline:
             seen = faces_of(self.networks, [s.face for s in waiting], [s.crop for s in waiting])
             traits = self.pool.traits(seen)
             for i, subject in enumerate(waiting):
-                subject.identity = seen.identity[i]
+                subject.identity = traits.identities[i]
                 seed = seed_of(self.recipe.seed, 0, [(subject.outcome.file, subject.outcome.face)])
                 (subject.match,) = pair(self.pool, traits.rows(slice(i, i + 1)), self.recipe.pair, self.free, [seed],
                                         but=subject.tried)
@@ -300,6 +301,15 @@ class Pipeline:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+@contextmanager
+def _enough_memory(faces: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UsageError(f"the device has too little memory for {faces} faces at once",
+                         f"give a new DST and --batch {max(faces // 2, 1)}, or fewer workers a device") from error
 
 
 def optimise_faces(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Optimise, seed: int,

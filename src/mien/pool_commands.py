@@ -18,9 +18,10 @@ pool_app = typer.Typer(help="The pool of generated faces: build, info, export.",
 
 @pool_app.command("build")
 def pool_build(recipe: options.Recipe = "default", models: options.Models = None, pool_size: options.PoolSize = None,
-               settings: options.Settings = None, quiet: options.Quiet = False) -> None:
+               settings: options.Settings = None, device: options.Device = "auto",
+               quiet: options.Quiet = False) -> None:
     """Generate the pool now; a run does it by itself the first time."""
-    kit = _kit(recipe, models, pool_size, settings, quiet)
+    kit = _kit(recipe, models, pool_size, settings, device, quiet)
     typer.echo(f"{len(kit.ready.pool)} generated faces")
 
 
@@ -44,19 +45,21 @@ def pool_export(
     pool_size: options.PoolSize = None,
     settings: options.Settings = None,
     pictures: Annotated[int, typer.Option(min=0, help="Draw so many faces in full, as JPEG.")] = 0,
+    device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
     """Write the pool as files: codes.safetensors (z, w, codes whitened), embeddings.safetensors, 000000.jpg, ..."""
     from mien.stages.pool import export_pool
 
-    kit = _kit(recipe, models, pool_size, settings, quiet)
+    kit = _kit(recipe, models, pool_size, settings, device, quiet)
     export_pool(kit.ready.networks, kit.ready.pool, kit.recipe.pool, out, pictures)
     typer.echo(f"{len(kit.ready.pool)} generated faces: {out}")
 
 
-def _kit(recipe: str, models: str | None, pool_size: int | None, settings: list[str] | None, quiet: bool) -> Kit:
+def _kit(recipe: str, models: str | None, pool_size: int | None, settings: list[str] | None, device: str,
+         quiet: bool) -> Kit:
     from mien.recipe import Recipe
     from mien.stage_commands.kit import Kit
 
     changed = Recipe.load(recipe).with_changes({"models": models, "pool.size": pool_size})
-    return Kit(changed.with_settings(settings or ()), quiet)
+    return Kit(changed.with_settings(settings or ()), quiet, device)

@@ -201,13 +201,18 @@ class Recipe(_Table):
                 changes[key.strip()] = text.strip()
         return self.with_changes(changes)
 
-    def settled(self) -> Recipe:
-        """With `auto` replaced by what is fastest on this machine: a run's record says what was computed."""
+    def settled(self, device: str = "auto") -> Recipe:
+        """With `auto` replaced by what is fastest on a device: a run's record says what was computed.
+
+        Raises:
+            UsageError: there is no such device.
+        """
         if self.precision != "auto":
             return self
+        from mien.devices import open_device
         from mien.models.precision import fastest
 
-        return self.with_changes({"precision": fastest()})
+        return self.with_changes({"precision": fastest(open_device(device))})
 
     def with_changes(self, changes: dict[str, Any]) -> Recipe:
         """A copy with dotted fields replaced, e.g. {"optimise.margin": 0.1}; None values are left out.

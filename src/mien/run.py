@@ -28,7 +28,7 @@ from mien.peers import Peers
 from mien.records import Outcome, Skipped
 from mien.request import Request
 from mien.stages.pool import Pool
-from mien.store import SHARD, Outcomes, Outputs, ShardResult, write_errors
+from mien.store import SHARD, Outcomes, Outputs, ShardResult, shard_size, write_errors
 from mien.surveyor import Surveyor
 from mien.worker import Task, Worker
 
@@ -100,7 +100,7 @@ class Run:
             if not found and store.files([]):
                 raise OutputError(f"{self.request.origin} holds none of the photographs that this run had",
                                   "is its disk there? What was made of them would be taken out of DST")
-            shards = Shards(store.files(found))
+            shards = Shards(store.files(found), shard_size(self.recipe.batch, SHARD))
             todo = [index for index in range(len(shards)) if self._is_missing(shards, index)]
             with self._engines() as (engine, own):
                 if todo and is_matched(self.recipe):
@@ -190,7 +190,8 @@ class Run:
             "recipe": self.recipe.model_dump(mode="json"), "recipe_hash": self.recipe.hash,
             "weights_sha256": self.request.weights,
             **self.request.dataset.record(summary.outputs), "notes": summary.notes,
-            "threads": self.crew.threads or torch.get_num_threads(), "workers": self.engine.workers,
+            "device": str(self.worker.networks.device), "threads": self.crew.threads or torch.get_num_threads(),
+            "workers": self.engine.workers,
             "photos": summary.photos, "faces": summary.faces,
             "statuses": dict(summary.statuses), "reasons": dict(summary.reasons),
             "stages": {name: round(value, 2) for name, value in summary.stages.items()}, "wall": round(summary.wall, 2),
@@ -200,16 +201,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Shards:
-    """The photos of a run, cut into shards."""
+    """The photos of a run, cut into shards of so many."""
 
     names: list[str]
+    size: int
 
     @property
     def photos(self) -> int:
         return len(self.names)
 
     def __len__(self) -> int:
-        return -(-len(self.names) // SHARD)
+        return -(-len(self.names) // self.size)
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         return map(self.__getitem__, range(len(self)))
@@ -217,7 +219,7 @@ class Shards:
     def __getitem__(self, index: int) -> tuple[str, ...]:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return tuple(self.names[index * SHARD : (index + 1) * SHARD])
+        return tuple(self.names[index * self.size : (index + 1) * self.size])
 
 
 def versions() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mien.devices import open_device
 from mien.errors import OutputError
 from mien.models.cache import cache_folder, locked
 from mien.models.fetch import Progress as FetchProgress
@@ -35,21 +36,27 @@ def pool_name(recipe: Recipe, weights: dict[str, str]) -> str:
 
 
 def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
-            building: PoolProgress = lambda done, total: None) -> Ready:
+            building: PoolProgress = lambda done, total: None, device: str = "auto") -> Ready:
     """Fetch what is missing, load the networks, load or build the pool.
 
+    Args:
+        device: that the networks compute on, see `mien.devices`.
+
     Raises:
-        FetchError, ModelError: weights cannot be had. OutputError: the cache cannot be written.
+        FetchError, ModelError: weights cannot be had. OutputError: the cache cannot be written. UsageError: there is
+            no such device.
     """
-    recipe = recipe.settled()
+    recipe, place = recipe.settled(device), open_device(device)
     chosen = model_set(recipe.models, recipe.features, recipe.detect.network)
     paths = chosen.gather(fetching)
-    networks = chosen.load(paths, recipe.detect.score, recipe.precision)
+    networks = chosen.load(paths, recipe.detect.score, recipe.precision, place)
     weights = chosen.hashes()
     folder, key = cache_folder() / "pools", pool_name(recipe, weights)
     # The pool's own networks: who finds a photo's faces, and how surely, must not decide who its people are.
-    pool = load_pool(folder, key) or _build(model_set(recipe.models, recipe.features).load(paths), recipe.pool, folder,
-                                            key, building)
+    pool = load_pool(folder, key)
+    if pool is None:
+        usual = model_set(recipe.models, recipe.features).load(paths, device=place)
+        pool = _build(usual, recipe.pool, folder, key, building)
     return Ready(networks, pool, weights)
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from mien.errors import PhotoError, UsageError
 from mien.losses import faces_of
 from mien.models.networks import Networks
-from mien.recipe import Invert
+from mien.recipe import Recipe
 from mien.records import Face, Pixels
 from mien.report.sheet import pages
 from mien.setup import Ready
@@ -24,22 +24,22 @@ from mien.stages.align import SIZE, align
 from mien.stages.invert import invert
 from mien.stages.read import read_photo
 from mien.stages.render import render
-from mien.store import SHARD, Store
+from mien.store import Store, shard_size
 
 HEADINGS = ("original", "inversion", "pair", "new face", "in the photo")
 
 
-def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, settings: Invert,
+def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, recipe: Recipe,
                  every: int = 1) -> list[Path]:
     """Write sheets of every n-th anonymised face to OUT/sheet-001.png and so on.
 
     Args:
-        settings: by which faces are inverted whose inversion the run did not need.
+        recipe: the run's; by it faces are inverted whose inversion the run did not need.
 
     Raises:
         UsageError: DST or WORK does not hold a finished run.
     """
-    chosen = list(_faces(dst, work))[::every]
+    chosen = list(_faces(dst, work, shard_size(recipe.batch)))[::every]
     if not chosen:
         raise UsageError(f"no anonymised face with its codes in {work}", "give SRC, DST and WORK of a finished run")
     rows, captions = [], []
@@ -54,7 +54,7 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, sett
         crop = align(original.pixels, face)
         if "inversion" not in codes:
             seen = faces_of(ready.networks, [face], [crop])
-            codes["inversion"] = invert(ready.networks, seen, settings).codes[0]
+            codes["inversion"] = invert(ready.networks, seen, recipe.invert).codes[0]
         rows.append([crop.pixels, *_pictures(ready, codes, index), align(new.pixels, face).pixels])
         captions.append(f"{row['file']} face {row['face']}: judge {row['judge_distance']:.2f}, "
                         f"cosine {row['similarity']:.2f}, attempts {row['attempts']}")
@@ -66,7 +66,7 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, sett
     return paths
 
 
-def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor], int]]:
+def _faces(dst: Path, work: Path, size: int) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor], int]]:
     """Manifest row, codes and pool index of each anonymised face."""
     try:
         names = Store(dst, work).files([])
@@ -78,7 +78,7 @@ def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, to
     for row in table:
         if row["status"] != "anonymised" or row["file"] not in places:
             continue
-        shard, place = divmod(places[row["file"]], SHARD)
+        shard, place = divmod(places[row["file"]], size)
         if shard not in shards:
             shards = {shard: load_file(work / "latents" / f"{shard:06d}.safetensors")}
         key = f"{place}.{row['face']}"

@@ -1,7 +1,7 @@
 """What a run keeps: DST, which may be published, and WORK, which is private; shards, resume, the manifest.
 
 WORK/run.json     what was asked for; another question needs another WORK
-WORK/files.json   the photos in their order; shards are runs of SHARD photos of it
+WORK/files.json   the photos in their order; shards are runs of `shard_size` photos of it
 WORK/surveys/     the faces of each shard's photos, as they were found
 WORK/matching.safetensors    which pool face each of them starts from
 WORK/latents/     codes of each shard's new faces
@@ -359,6 +359,11 @@ class Store:
         """Delete WORK: after this the run can be neither resumed nor looked into."""
         with write_errors(self.work):
             shutil.rmtree(self.work)
+
+
+def shard_size(batch: int, least: int = SHARD) -> int:
+    """Photos of a shard: as many times `least` as let those with a face each fill a recipe's batch."""
+    return least * -(-batch // SHARD)
 
 
 def known_files(work: Path) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mien.devices import listed
 from mien.engines import Engine
 from mien.errors import UsageError
 from mien.request import Request
@@ -21,7 +22,8 @@ class Crew:
     Attributes:
         engine: local or ray. workers: processes; 0: as many as the cluster has room for, or one here. threads: of a
             worker; 0: the machine's cores, shared out. rank, size: of this process among those that somebody else
-            starts with the same arguments.
+            starts with the same arguments. device: auto, cpu, cuda, or a list as in cuda:0,cuda:1, given out to workers
+            or ranks in turn; of several, workers are at least as many.
     """
 
     engine: str = "local"
@@ -29,6 +31,13 @@ class Crew:
     threads: int = 0
     rank: int = 0
     size: int = 1
+    device: str = "auto"
+
+    @property
+    def here(self) -> str:
+        """The device of this process."""
+        devices = listed(self.device)
+        return devices[self.rank % len(devices)]
 
     def check(self) -> None:
         """Refuse what cannot mean anything.
@@ -40,6 +49,7 @@ class Crew:
             raise UsageError(f"there is no engine {self.engine!r}", f"engines: {', '.join(ENGINES)}")
         if min(self.workers, self.threads) < 0:
             raise UsageError("--workers and --threads cannot be negative")
+        listed(self.device)
         if not 0 <= self.rank < self.size:
             raise UsageError(f"--rank {self.rank} of --world-size {self.size}",
                              "ranks go from 0 to one less than the world's size")
@@ -53,12 +63,14 @@ class Crew:
         if self.engine == "ray":
             from mien.engines.ray import Ray
 
-            return Ray(request.for_workers(), self.workers or None, self.threads or 1)
-        if self.workers > 1:
+            return Ray(request.for_workers(), self.workers or None, self.threads or 1, self.device)
+        devices = listed(self.device) if self.size == 1 else (self.here,)
+        workers = max(self.workers, len(devices))
+        if workers > 1:
             from mien.engines.processes import Processes
 
-            threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-            return Processes(request.for_workers(), self.workers, threads)
+            threads = self.threads or max(1, (os.cpu_count() or 1) // workers)
+            return Processes(request.for_workers(), workers, threads, devices)
         if self.threads:
             torch.set_num_threads(self.threads)
         return None

@@ -16,18 +16,18 @@ from mien.setup import prepare
 from mien.worker import Worker
 
 
-def open_worker(request: Request, threads: int) -> Worker:
+def open_worker(request: Request, threads: int, device: str) -> Worker:
     """Load what a worker needs, in a process that does nothing else.
 
     Args:
-        threads: of computing.
+        threads: of computing. device: see `mien.devices`.
 
     Raises:
         ModelError: the weights here are not those of the run.
     """
     torch.set_num_threads(threads)
     keep_freed_memory()
-    ready = prepare(request.recipe)
+    ready = prepare(request.recipe, device=device)
     if ready.weights != request.weights:
         raise ModelError("a worker has other weights than the run",
                          "give all machines the same weights: mien models check")

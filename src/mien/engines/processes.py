@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing.queues import SimpleQueue
 
 from mien.engines.dispatch import WorkerDied, dispatch
 from mien.engines.opening import end_with_parent, open_worker
 from mien.request import Request
 from mien.worker import Task, Tell, Worker
 
-Opener = Callable[[], Worker]
-
 
 class Processes:
     """So many processes, each with its own copy of the networks; one that dies is replaced, and its shard done again.
 
     They end with this one, even if it is killed.
+
+    Args:
+        threads: of each. devices: given out in turn.
     """
 
     leads = True
 
-    def __init__(self, request: Request, workers: int, threads: int, opener: Opener | None = None) -> None:
+    def __init__(self, request: Request, workers: int, threads: int, devices: Sequence[str] = ("auto",)) -> None:
         self.workers = workers
-        self.opener = opener or partial(open_worker, request, threads)
+        self.devices = devices
+        self.opener = partial(open_worker, request, threads)
         self.pool: ProcessPoolExecutor | None = None
 
     def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
@@ -45,7 +48,11 @@ class Processes:
 
     def _opened(self) -> ProcessPoolExecutor:
         # Forking a process in which networks have computed would hang in their threads.
-        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _open, (self.opener,))
+        context = multiprocessing.get_context("spawn")
+        places: SimpleQueue[str] = context.SimpleQueue()
+        for number in range(self.workers):
+            places.put(self.devices[number % len(self.devices)])
+        return ProcessPoolExecutor(self.workers, context, _open, (self.opener, places))
 
     def _revive(self) -> None:
         if self.pool is not None:
@@ -73,14 +80,14 @@ def _pass_on(answer: Future[None], future: Future[None]) -> None:
 
 
 _worker: Worker | None = None
-_opener: Opener | None = None
+_opener: Callable[[], Worker] | None = None
 
 
-def _open(opener: Opener) -> None:
+def _open(opener: Callable[[str], Worker], places: SimpleQueue[str]) -> None:
     global _opener
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who started us; we end with it
-    _opener = opener
+    _opener = partial(opener, places.get())
 
 
 def _do(task: Task) -> None:

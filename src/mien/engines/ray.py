@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from mien.engines.dispatch import WorkerDied, dispatch
 from mien.engines.opening import open_worker
-from mien.engines.processes import Opener
 from mien.errors import MienError, UsageError
 from mien.request import Request
 from mien.worker import Task, Tell, Worker
 
 
 class Ray:
-    """Tasks of Ray, one core (or `threads`) each; the driver holds no pictures.
+    """Tasks of Ray, one core (or `threads`) and, where it computes on GPUs, one GPU each; the driver holds no pictures.
+
+    Args:
+        device: auto (GPUs where the cluster has some), cpu or cuda: which of them, Ray decides.
 
     Raises:
-        UsageError: Ray is not installed.
+        UsageError: Ray is not installed, or a GPU is asked for by its number.
     """
 
     leads = True
 
-    def __init__(self, request: Request, workers: int | None = None, threads: int = 1,
-                 opener: Opener | None = None) -> None:
+    def __init__(self, request: Request, workers: int | None = None, threads: int = 1, device: str = "auto") -> None:
+        if device not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--device {device} with --engine ray", "Ray gives GPUs out itself: auto, cpu or cuda")
         try:
             import ray
         except ImportError as error:
@@ -35,11 +38,13 @@ class Ray:
         if not ray.is_initialized():
             # RAY_ADDRESS names a cluster; without it one is started on this machine.
             ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
-        self.workers = workers or max(1, int(self.ray.cluster_resources().get("CPU", 1)) // threads)
+        room = self.ray.cluster_resources()
+        gpus = int(device == "cuda" or (device == "auto" and room.get("GPU", 0) >= 1))
+        self.workers = workers or max(1, int(room.get("GPU", 1) if gpus else room.get("CPU", 1) // threads))
         # Small, and so sent with each task: what is put into the store takes this process along when the node dies.
-        self.opener = opener or partial(open_worker, request, threads)
+        self.opener = partial(open_worker, request, threads, "cuda" if gpus else "cpu")
         self.key = os.urandom(8).hex()  # of this run, in processes that others may have used before
-        self.remote = ray.remote(num_cpus=threads, max_retries=0)(_do)
+        self.remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(_do)
 
     def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
         yield from dispatch(tasks, self._submit, lambda: None, self.workers)
@@ -70,7 +75,7 @@ class Ray:
 _workers: dict[str, Worker] = {}
 
 
-def _do(key: str, opener: Opener, task: Task) -> None:
+def _do(key: str, opener: Callable[[], Worker], task: Task) -> None:
     """In a process of Ray: the worker stays for the next task."""
     if key not in _workers:
         _workers.clear()

@@ -138,7 +138,7 @@ def crop(image: Tensor, centre: Tensor, scale: float) -> Tensor:
 
     Its corners are found in coordinates that begin with 1, and cut off, as the network was trained.
     """
-    ends = torch.tensor([[1.0, 1.0], [SIZE, SIZE]], device=image.device)
+    ends = centre.new_tensor([[1.0, 1.0], [SIZE, SIZE]])
     (left, top), (right, bottom) = to_picture(ends, centre, scale, SIZE).int().tolist()
     right, bottom = max(right, left + 1), max(bottom, top + 1)  # a tiny box has a pixel too
     height, width = image.shape[1:]

@@ -73,7 +73,7 @@ class ConvFeatures:
     def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
         """The 14 px map within the face, scaled so that squared distances are means over it."""
         x = maps[2]  # [B, 112, 14, 14]
-        mask = F.interpolate(ellipse(256), size=x.shape[-2:], mode="area")
+        mask = F.interpolate(ellipse(256, device=x.device), size=x.shape[-2:], mode="area")
         return (x * (mask / mask.sum()).sqrt()).flatten(1)
 
     def tokens(self, image: Tensor, raw: bool = False) -> Tensor:

@@ -20,6 +20,7 @@ class Generator(nn.Module):
     """z -> w, truncation, w <-> whitened codes, and W+ -> images, frozen.
 
     Codes are float32 [..., 512]; `map` takes [B, 512]. Weights are kept with their learning-rate factors applied.
+    Codes that lie on another device are taken to the generator's, and what comes of them stays there.
 
     Attributes:
         n_layers: L, the vectors of its W+.
@@ -39,22 +40,29 @@ class Generator(nn.Module):
         for key in _NAMES:
             self.register_buffer(key, state[key])
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.w_mean.device
+
     def map(self, z: Tensor) -> Tensor:
         """Mapping network, z [B, 512] ~ N(0, I) -> w [B, 512]."""
-        return F.leaky_relu(last_hidden(self.mapping_weight, self.mapping_bias, z), 0.2) * SQRT2
+        hidden = last_hidden(self.mapping_weight, self.mapping_bias, z.to(self.device))
+        return F.leaky_relu(hidden, 0.2) * SQRT2
 
     def truncate(self, w: Tensor, psi: float) -> Tensor:
         """Truncation towards the mean w: [..., 512] -> [..., 512]."""
-        return self.w_mean + psi * (w - self.w_mean)
+        return self.w_mean + psi * (w.to(self.device) - self.w_mean)
 
     def whiten(self, w: Tensor) -> Tensor:
         """w [..., 512] -> v [..., 512], about unit normal over faces."""
+        w = w.to(self.device)
         y = torch.where(w > 0, w / SQRT2, w / (SQRT2 * 0.2))
         return (y - self.whiten_mean) @ self.whiten_basis / self.whiten_spread
 
     def colour(self, v: Tensor) -> Tensor:
         """The inverse of `whiten`: v [..., 512] -> w [..., 512]."""
-        y = (v * self.whiten_spread) @ self.whiten_basis.T + self.whiten_mean
+        y = (v.to(self.device) * self.whiten_spread) @ self.whiten_basis.T + self.whiten_mean
         return F.leaky_relu(y, 0.2) * SQRT2
 
     def forward(self, wp: Tensor) -> Tensor:

@@ -59,7 +59,8 @@ class Judge:
         embeddings = np.zeros((len(points), 128), dtype=np.float32)
         for number, face in enumerate(points):
             chip = torch.from_numpy(face_chip(photo, self.landmarks(photo, face)))
-            embeddings[number] = self._network(chip.permute(2, 0, 1)[None].float())[0].numpy()
+            ready = chip.to(self._network.mean.device).permute(2, 0, 1)[None].float()
+            embeddings[number] = self._network(ready)[0].cpu().numpy()
         return embeddings
 
     def landmarks(self, photo: Pixels, points: npt.NDArray[np.floating]) -> Points:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mien.devices import CPU
 from mien.errors import PhotoError
 from mien.models.fan import FAN
 from mien.models.s3fd import OVERLAP, S3FD, overlaps, suppress
@@ -40,21 +41,23 @@ class LandmarkDetector:
 
     Args:
         score_threshold: faces at or below this score, 0..1, are left out; the original takes 0.5.
+        device: where both networks are.
     """
 
-    def __init__(self, boxes: S3FD, points: FAN, score_threshold: float = 0.5) -> None:
+    def __init__(self, boxes: S3FD, points: FAN, score_threshold: float = 0.5, device: torch.device = CPU) -> None:
         self.boxes = boxes
         self.points = points
         self.score_threshold = score_threshold
+        self.device = device
 
     @classmethod
-    def from_files(cls, boxes: Path, points: Path, score_threshold: float) -> Self:
+    def from_files(cls, boxes: Path, points: Path, score_threshold: float, device: torch.device = CPU) -> Self:
         """Read converted weights (safetensors).
 
         Raises:
             ModelError: a file does not hold its network.
         """
-        return cls(S3FD.from_file(boxes), FAN.from_file(points), score_threshold)
+        return cls(S3FD.from_file(boxes).to(device), FAN.from_file(points).to(device), score_threshold, device)
 
     def detect(self, photo: Pixels) -> list[Face]:
         """Find the faces in a photo.
@@ -76,8 +79,8 @@ class LandmarkDetector:
             rows = torch.cat([rows[:, :2], rows[:, 2:4] - rows[:, :2], rows[:, 4:]], dim=1)  # x, y, width, height
             found = usable(rows.numpy(), photo.shape)
             corners = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1).astype(np.float32)
-            picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)
-            points = self.points.landmarks(picture, torch.from_numpy(corners)).numpy()
+            picture = torch.from_numpy(photo.copy()).permute(2, 0, 1).to(self.device)
+            points = self.points.landmarks(picture, torch.from_numpy(corners).to(self.device)).cpu().numpy()
         except RuntimeError as error:
             raise PhotoError(f"faces cannot be searched: {str(error).splitlines()[0]}") from error
         return [_face(row, five_points(one)) for row, one in zip(found.tolist(), points, strict=True)]
@@ -117,7 +120,8 @@ class LandmarkDetector:
     def _run(self, image: Pixels) -> Tensor:
         below, beside = (max(LEAST_SIDE - side, 0) for side in image.shape[:2])
         tall = np.pad(image, ((0, below), (0, beside), (0, 0)))
-        return self.boxes.detect(torch.from_numpy(tall).permute(2, 0, 1)[None].float(), self.score_threshold)
+        image_there = torch.from_numpy(tall).to(self.device).permute(2, 0, 1)[None].float()
+        return self.boxes.detect(image_there, self.score_threshold)
 
 
 def five_points(landmarks: Floats) -> Floats:

@@ -62,6 +62,11 @@ class Networks:
     encoder: Encoder
     precision: torch.dtype = torch.float32
 
+    @property
+    def device(self) -> torch.device:
+        """Where all of them compute but the detector, which takes and gives what lies in this machine's memory."""
+        return self.generator.device
+
     def look(self, wp: Tensor, size: int = 256) -> Tensor:
         """W+ [B, L, 512] -> picture [B, 3, size, size] in about -1..1; 128 is the cheaper size."""
         return self.lens(wp, size)
@@ -69,4 +74,4 @@ class Networks:
     @torch.inference_mode()
     def render(self, wp: Tensor) -> Tensor:
         """W+ [B, L, 512] -> pictures [B, 3, 1024, 1024], one at a time: memory stays that of one."""
-        return torch.cat([self.generator(wp[i : i + 1]) for i in range(len(wp))])
+        return torch.cat([self.generator(one[None]) for one in wp.to(self.device)])

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
+
+from mien.devices import CPU
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def fastest() -> str:
-    """The precision that this machine is fastest in: bfloat16 with a GPU or matrix units (AMX), else float32."""
+def fastest(device: torch.device = CPU) -> str:
+    """The precision that a device is fastest in: bfloat16 where it has matrix units (GPUs, AMX), else float32."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
-    units = torch.cuda.is_available() or capabilities.get("amx_bf16")
-    return "bfloat16" if units else "float32"
+    return "bfloat16" if device.type == "cpu" and capabilities.get("amx_bf16") else "float32"
 
 
-def reduced(tensor: Tensor, precision: torch.dtype) -> torch.autocast:
+def reduced(tensor: Tensor, precision: torch.dtype) -> AbstractContextManager[object]:
     """A context in which a network that was given `tensor` computes in this precision; float32 changes nothing."""
-    return torch.autocast(tensor.device.type, precision, enabled=precision is not torch.float32)
+    return nullcontext() if precision is torch.float32 else torch.autocast(tensor.device.type, precision)

@@ -93,7 +93,7 @@ class S3FD(nn.Module):
     @torch.inference_mode()
     def detect(self, image: Tensor, score: float = SCORE) -> Tensor:
         """Faces of one image, best first: [N, 5] x1, y1, x2, y2 in pixels and score, above the one given."""
-        found = self.candidates(image)
+        found = self.candidates(image).cpu()
         return suppress(found[found[:, 4] > score])  # a worse box never puts a better one out
 
     @torch.inference_mode()

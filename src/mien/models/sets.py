@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mien.devices import CPU
 from mien.errors import ModelError, UsageError
 from mien.models.cache import sha256_of, weights_sha256
 from mien.models.features import AttributeFeatures, Features, IdentityFeatures, TokenFeatures
@@ -67,22 +68,23 @@ class ModelSet:
                 | {name: published_sha256(name) for name in self.published}
                 | {name: sha256_of(shipped_file(name)) for name in self.shipped})
 
-    def load(self, paths: dict[str, Path], detect_score: float = 0.6, precision: str = "float32") -> Networks:
+    def load(self, paths: dict[str, Path], detect_score: float = 0.6, precision: str = "float32",
+             device: torch.device = CPU) -> Networks:
         """Load all networks, frozen.
 
         Args:
             precision: float32 or bfloat16, of the loops' networks; of the mobile set's, which are small, of the
-                look's alone.
+                look's alone. device: of all networks but YuNet.
 
         Raises:
             ModelError: a file does not hold its network.
         """
-        detector = self.load_detector(paths, detect_score)
+        detector = self.load_detector(paths, detect_score, device)
         if self.name == "mobile":
-            return _load_mobile(paths, detector, PRECISIONS[precision])
-        return _load_falco(self, paths, detector, PRECISIONS[precision])
+            return _load_mobile(paths, detector, PRECISIONS[precision], device)
+        return _load_falco(self, paths, detector, PRECISIONS[precision], device)
 
-    def load_detector(self, paths: dict[str, Path], score: float) -> Detector:
+    def load_detector(self, paths: dict[str, Path], score: float, device: torch.device = CPU) -> Detector:
         """Load the one network, or two, that find faces.
 
         Raises:
@@ -92,7 +94,7 @@ class ModelSet:
             return YuNet(paths["yunet"], score_threshold=score)
         from mien.models.landmark_detector import LandmarkDetector
 
-        return LandmarkDetector.from_files(paths["s3fd"], paths["fan"], score)
+        return LandmarkDetector.from_files(paths["s3fd"], paths["fan"], score, device)
 
 
 def model_set(models: str, features: str = "auto", detector: str = "yunet") -> ModelSet:
@@ -120,26 +122,27 @@ def model_set(models: str, features: str = "auto", detector: str = "yunet") -> M
     raise UsageError(f"there is no model set {models!r}", "the sets are mobile and falco")
 
 
-def load_judge(paths: dict[str, Path]) -> Judge:
+def load_judge(paths: dict[str, Path], device: torch.device = CPU) -> Judge:
     """The identity judge of both sets, from `dlib_resnet` and `shape_predictor`."""
     from mien.models.dlib_resnet import DlibResNet
     from mien.models.shape_predictor import ShapePredictor
 
-    return Judge(DlibResNet.from_file(paths["dlib_resnet"]), ShapePredictor.from_file(paths["shape_predictor"]))
+    return Judge(DlibResNet.from_file(paths["dlib_resnet"]).to(device),
+                 ShapePredictor.from_file(paths["shape_predictor"]))
 
 
-def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dtype) -> Networks:
+def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dtype, device: torch.device) -> Networks:
     from mien.models.attribute_network import AttributeNetwork
     from mien.models.encoder import SIZE, Encoder
     from mien.models.image_head import SHAPES, ImageHead
     from mien.models.mobilestylegan import MobileStyleGAN
     from mien.models.sface import SFace
 
-    generator = MobileStyleGAN.from_file(paths["mobilestylegan"])
-    heads = {size: ImageHead.from_file(paths[f"image_head_{size}"], size) for size in SHAPES}
-    features = AttributeFeatures(AttributeNetwork.from_file(paths["attribute_network"]))
-    recogniser = SFace.from_file(paths["sface"])
-    encoder = Encoder.from_file(paths["encoder"])
+    generator = MobileStyleGAN.from_file(paths["mobilestylegan"]).to(device)
+    heads = {size: ImageHead.from_file(paths[f"image_head_{size}"], size).to(device) for size in SHAPES}
+    features = AttributeFeatures(AttributeNetwork.from_file(paths["attribute_network"]).to(device))
+    recogniser = SFace.from_file(paths["sface"]).to(device)
+    encoder = Encoder.from_file(paths["encoder"]).to(device)
     for network in (generator, recogniser):
         network.requires_grad_(False)
     middle = generator
@@ -152,24 +155,24 @@ def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dt
     def encode(image: Tensor) -> Tensor:
         return encoder.encode(image, lambda codes: look(middle.colour(codes), SIZE))
 
-    return Networks(generator, look, features, recogniser, load_judge(paths),
-                    detector, encode, precision)
+    return Networks(generator, look, features, recogniser, load_judge(paths, device), detector, encode, precision)
 
 
-def _load_falco(chosen: ModelSet, paths: dict[str, Path], detector: Detector, precision: torch.dtype) -> Networks:
+def _load_falco(chosen: ModelSet, paths: dict[str, Path], detector: Detector, precision: torch.dtype,
+                device: torch.device) -> Networks:
     from mien.models.arcface import ArcFace
     from mien.models.e4e import E4E
     from mien.models.stylegan2 import StyleGAN2
     from mien.models.vit import VisionTransformer
 
-    generator = StyleGAN2.from_file(paths["stylegan2_ffhq1024"])
-    encoder = E4E.from_file(paths["e4e"])
-    recogniser = ArcFace.from_file(paths["arcface"], precision)
+    generator = StyleGAN2.from_file(paths["stylegan2_ffhq1024"]).to(device)
+    encoder = E4E.from_file(paths["e4e"]).to(device)
+    recogniser = ArcFace.from_file(paths["arcface"], precision).to(device)
     features: Features = (IdentityFeatures(recogniser) if chosen.features == "arcface"
-                          else TokenFeatures(VisionTransformer.from_file(paths[chosen.features], precision)))
+                          else TokenFeatures(VisionTransformer.from_file(paths[chosen.features], precision).to(device)))
 
     def encode(image: Tensor) -> Tensor:
         return generator.whiten(encoder(image))
 
-    return Networks(generator, lambda wp, size: generator(wp, size, precision), features, recogniser, load_judge(paths),
-                    detector, encode, precision)
+    return Networks(generator, lambda wp, size: generator(wp, size, precision), features, recogniser,
+                    load_judge(paths, device), detector, encode, precision)

@@ -214,7 +214,7 @@ def _load(networks: Networks, tray: Tray, batch: list[str]) -> tuple[Faces, list
 @torch.inference_mode()
 def _look(networks: Networks, codes: torch.Tensor) -> Pixels:
     """Whitened codes [L, 512] -> picture [256, 256, 3] uint8."""
-    pixels: Pixels = to_pixels(networks.look(networks.generator.colour(codes[None])))[0].numpy()
+    pixels: Pixels = to_pixels(networks.look(networks.generator.colour(codes[None])))[0].cpu().numpy()
     return pixels
 
 

@@ -28,7 +28,7 @@ def write_codes(path: Path, codes: Tensor, generator: Generator, styles: list[Te
         OutputError: the file cannot be written.
     """
     codes = codes.detach().float().contiguous()
-    tensors = {"codes": codes, "w_plus": generator.colour(codes).contiguous()}
+    tensors = {"codes": codes, "w_plus": generator.colour(codes).cpu().contiguous()}
     write_bytes(path, save(tensors if styles is None else tensors | {"styles": torch.cat(styles).float()}))
 
 

@@ -50,7 +50,8 @@ def embed_tray(folder: Path, kit: Kit, again: bool) -> None:
     for first in range(0, len(todo), kit.recipe.batch):
         batch = todo[first : first + kit.recipe.batch]
         pixels = np.stack([tray.crop(name, tray.record(name)).pixels for name in batch])
-        rows |= zip(batch, kit.networks.features.embed(to_tensor(pixels)), strict=True)
+        there = to_tensor(pixels).to(kit.networks.device)
+        rows |= zip(batch, kit.networks.features.embed(there).cpu(), strict=True)
         if first // SAVED != (first + len(batch)) // SAVED:
             _write(path, rows, crops, weights)
             kit.say(f"features: {first + len(batch)}/{len(todo)}")

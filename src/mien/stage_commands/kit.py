@@ -11,6 +11,7 @@ import typer
 from PIL import Image
 
 from mien.console import Reporter
+from mien.devices import open_device
 from mien.errors import UsageError
 from mien.models.networks import Networks
 from mien.models.sets import model_set
@@ -23,9 +24,10 @@ from mien.setup import Ready, prepare
 class Kit:
     """Recipe and networks of one command; they load on first use, so that wrong arguments fail at once."""
 
-    def __init__(self, recipe: Recipe, quiet: bool) -> None:
-        self.recipe = recipe.settled()
+    def __init__(self, recipe: Recipe, quiet: bool, device: str = "auto") -> None:
+        self.recipe = recipe.settled(device)
         self.quiet = quiet
+        self.device = device
         self._reporter = Reporter(quiet)
 
     @cached_property
@@ -33,7 +35,8 @@ class Kit:
         """The networks, fetched where they are missing."""
         with self._reporter.fetching() as fetching:
             chosen = model_set(self.recipe.models, self.recipe.features, self.recipe.detect.network)
-            return chosen.load(chosen.gather(fetching), self.recipe.detect.score, self.recipe.precision)
+            return chosen.load(chosen.gather(fetching), self.recipe.detect.score, self.recipe.precision,
+                               open_device(self.device))
 
     @cached_property
     def weights(self) -> dict[str, str]:
@@ -44,7 +47,7 @@ class Kit:
     def ready(self) -> Ready:
         """Networks and pool, built where it is missing."""
         with self._reporter.fetching() as fetching, self._reporter.building() as building:
-            return prepare(self.recipe, fetching, building)
+            return prepare(self.recipe, fetching, building, self.device)
 
     def say(self, text: str) -> None:
         """A line for people, on standard error."""

@@ -125,8 +125,8 @@ def optimise_as_published(networks: Networks, faces: Faces, inverted: Tensor, pa
     if wp is None:
         assert isinstance(codes, StyleSpace)
         styles = [style.detach() for style in codes.now()]
-        return Optimised(inverted, cosine, attribute, steps, styles)
-    return Optimised(generator.whiten(wp.detach()), cosine, attribute, steps)
+        return Optimised(inverted.cpu(), cosine.cpu(), attribute.cpu(), steps, [style.cpu() for style in styles])
+    return Optimised(generator.whiten(wp.detach()).cpu(), cosine.cpu(), attribute.cpu(), steps)
 
 
 @torch.no_grad()

@@ -36,20 +36,23 @@ def invert(networks: Networks, faces: Faces, settings: Settings) -> Inversion:
     """Find the codes of a batch of real faces, starting from the encoder's guess; the best step is kept.
 
     Args:
-        faces: aligned real faces, targets computed. With no steps the guess is the result.
+        faces: aligned real faces, targets computed, where the networks are. With no steps the guess is the result.
+
+    Returns:
+        Codes and errors in this machine's memory.
     """
     with torch.no_grad():
         start = networks.encoder(faces.image)
     if not settings.steps:
-        return Inversion(start, torch.full((len(faces),), torch.inf), 0)
+        return Inversion(start.cpu(), torch.full((len(faces),), torch.inf), 0)
     faces = shrunk(networks, faces, settings.size)
     shared = start.mean(dim=1, keepdim=True).requires_grad_()
     offsets = (start - shared.detach()).clone().requires_grad_()
     weight = face_weight(faces, settings.outside_weight)
     optimizer = torch.optim.Adam([{"params": [shared], "lr": settings.rate},
                                   {"params": [offsets], "lr": settings.offset_rate}], betas=BETAS)
-    best, best_loss = start.clone(), torch.full((len(faces),), torch.inf)
-    error = torch.full((len(faces),), torch.inf)
+    best, best_loss = start.clone(), torch.full((len(faces),), torch.inf, device=start.device)
+    error = best_loss.clone()
     for step in range(settings.steps):
         late = step / settings.steps
         optimizer.param_groups[0]["lr"] = settings.rate * (
@@ -75,4 +78,4 @@ def invert(networks: Networks, faces: Faces, settings: Settings) -> Inversion:
         optimizer.zero_grad()
         loss.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return Inversion(best, error, settings.steps)
+    return Inversion(best.cpu(), error.cpu(), settings.steps)

@@ -45,6 +45,8 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
              seed: int, target: Tensor | None = None) -> Optimised:
     """Optimise a batch; every face keeps its best step and leaves the batch when both its goals are met.
 
+    It is done where the networks are; what is given may lie elsewhere, and the result is in this machine's memory.
+
     Args:
         inverted: [B, L, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces. seed: of the
             jitter. target: [B, D] identities to become, or None for anybody else.
@@ -53,15 +55,17 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
         UsageError: the generator has none of the layers.
     """
     rng = torch.Generator().manual_seed(seed)
-    faces = shrunk(networks, faces, settings.size)
+    here = networks.device
+    faces, inverted, paired = shrunk(networks, faces, settings.size), inverted.to(here), paired.to(here)
+    target = None if target is None else target.to(here)
     layers = list(settings.changed(inverted.shape[1]))
     middle = paired[:, None].lerp(inverted[:, layers], settings.share).requires_grad_()
     optimizer = torch.optim.Adam([middle], lr=settings.rate, betas=BETAS)
     best = inverted.clone()
     best[:, layers] = middle.detach()
     n = len(faces)
-    best_loss, similarity, distance = (torch.full((n,), torch.inf) for _ in range(3))
-    steps, active = torch.zeros(n, dtype=torch.long), torch.arange(n)
+    best_loss, similarity, distance = (torch.full((n,), torch.inf, device=here) for _ in range(3))
+    steps, active = torch.zeros(n, dtype=torch.long, device=here), torch.arange(n, device=here)
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.rate * 0.8 ** ((step >= 0.75 * settings.steps)
                                                                   + (step >= 0.9 * settings.steps))
@@ -83,14 +87,15 @@ def optimise(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
         active = active[~((cosine <= settings.margin) & (attribute <= settings.attribute_goal))]
         if len(active) == 0:
             break
-    return Optimised(best, similarity, distance, steps)
+    return Optimised(best.cpu(), similarity.cpu(), distance.cpu(), steps.cpu())
 
 
 def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: list[int], settings: Settings,
             rng: torch.Generator, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, cosine to the original and attribute distance, each [B]."""
     image = networks.look(networks.generator.colour(codes), settings.size)
-    face = ellipse(image.shape[-1]) * faces.inside
+    side, here = image.shape[-1], image.device
+    face = ellipse(side, device=here) * faces.inside
     vectors = identity_of(networks, image, jitter(faces.view, JITTER, VIEW, rng))
     cosine = (vectors * faces.identity).sum(dim=1)
     loss = settings.identity_weight * (cosine - settings.margin).clamp(min=0)
@@ -99,7 +104,7 @@ def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: list[int], 
     attribute = feature_distance(networks.features.weights, networks.features(image), faces.features, face)
     loss = loss + settings.attribute_weight * attribute
     loss = loss + settings.colour_weight * colour_distance(image, faces.image, face)
-    ring = ellipse(image.shape[-1], grow=0.15) - ellipse(image.shape[-1], grow=-0.08)
+    ring = ellipse(side, grow=0.15, device=here) - ellipse(side, grow=-0.08, device=here)
     seam = ring.clamp(min=0) * faces.inside
     loss = loss + settings.seam_weight * colour_distance(image, faces.image, seam, size=64)
     middle = codes[:, layers]

@@ -77,9 +77,10 @@ class Pool:
         return self.vectors.square().sum(dim=1).masked_fill_(unknown, torch.inf), self.colours.square().sum(dim=1)
 
     def traits(self, faces: Faces) -> Traits:
-        """What pairing in this pool goes by, of aligned real faces."""
-        return Traits((faces.pairing - self.pair_mean) @ self.pair_basis,
-                      colour_picture(faces.image).flatten(1) @ self.colour_basis, faces.embedding, faces.identity)
+        """What pairing in this pool goes by, of aligned real faces; in this machine's memory, as the pool is."""
+        return Traits((faces.pairing.cpu() - self.pair_mean) @ self.pair_basis,
+                      colour_picture(faces.image.cpu()).flatten(1) @ self.colour_basis, faces.embedding.cpu(),
+                      faces.identity.cpu())
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Traits:
 
 def colour_picture(image: Tensor) -> Tensor:
     """[B, 3, 256, 256] -> [B, 3, 24, 24], weighted so that squared distances are means over the face."""
-    mask = F.interpolate(ellipse(256), size=(COLOUR_SIZE, COLOUR_SIZE), mode="area").sqrt()
+    mask = F.interpolate(ellipse(256, device=image.device), size=(COLOUR_SIZE, COLOUR_SIZE), mode="area").sqrt()
     weight = mask / mask.square().sum().sqrt() / 3**0.5
     return F.interpolate(image, size=(COLOUR_SIZE, COLOUR_SIZE), mode="area") * weight
 
@@ -185,13 +186,13 @@ def export_pool(networks: Networks, pool: Pool, settings: Settings, folder: Path
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not _holds(folder / "codes.safetensors", pool):
             raise OutputError(f"{folder} holds something else than this pool", "give a folder of its own")
-        codes = {"z": drawn(settings), "w": w, "codes": pool.codes}
+        codes = {"z": drawn(settings), "w": w.cpu(), "codes": pool.codes}
         for name, tensors in (("codes", codes), ("embeddings", {"embeddings": pool.embeddings})):
             replace_file(folder / f"{name}.safetensors", partial(_write, tensors=tensors))
         for i in range(min(pictures, len(pool))):
             path = folder / f"{i:06d}.jpg"
             if not path.exists():
-                pixels = to_pixels(networks.render(w[i].expand(1, generator.n_layers, -1)))[0].numpy()
+                pixels = to_pixels(networks.render(w[i].expand(1, generator.n_layers, -1)))[0].cpu().numpy()
                 replace_file(path, partial(_save_picture, pixels))
     except OSError as error:
         raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}",
@@ -257,19 +258,20 @@ def _faces(networks: Networks, settings: Settings, z: Tensor) -> dict[str, Tenso
     features, embedding = networks.features.observe(image)
     if settings.reference:
         embedding = networks.features.embed(networks.render(wp), unscaled=True)
-    return {"codes": codes, "pictures": colour_picture(image).flatten(1).half(),
-            "embeddings": embedding, "identities": _identities(networks, image),
-            "pair": networks.features.pairing(features, embedding).half()}
+    found = {"codes": codes, "pictures": colour_picture(image).flatten(1).half(),
+             "embeddings": embedding, "identities": _identities(networks, image),
+             "pair": networks.features.pairing(features, embedding).half()}
+    return {name: tensor.cpu() for name, tensor in found.items()}
 
 
 def _identities(networks: Networks, image: Tensor) -> Tensor:
     """The recogniser's vectors [B, D] of generated pictures; zero where the detector sees no face."""
     out = torch.zeros(len(image), networks.recogniser.width)
-    for i, pixels in enumerate(to_pixels(image).numpy()):
+    for i, pixels in enumerate(to_pixels(image).cpu().numpy()):
         found = networks.detector.detect(pixels)
         if found:
             largest = max(found, key=lambda face: face.area)
-            out[i] = identity_of(networks, image[i : i + 1], view_matrix(largest.points))[0]
+            out[i] = identity_of(networks, image[i : i + 1], view_matrix(largest.points).to(image))[0].cpu()
     return out
 
 

@@ -14,7 +14,7 @@ from mien.records import Pixels
 @torch.inference_mode()
 def render_styles(generator: StyleGAN2, styles: list[Tensor], stretch: bool = False) -> list[Pixels]:
     """Styles, each [B, C] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time."""
-    rows = range(len(styles[0]))
+    rows, styles = range(len(styles[0])), [style.to(generator.device) for style in styles]
     return [_pixels(generator.synthesise([style[i : i + 1] for style in styles]), stretch) for i in rows]
 
 
@@ -31,6 +31,6 @@ def render(networks: Networks, codes: Tensor, stretch: bool = False) -> list[Pix
 def _pixels(image: Tensor, stretch: bool) -> Pixels:
     """[1, 3, H, W] -> [H, W, 3] uint8; the stretched one is cut, not rounded, to whole numbers."""
     if not stretch:
-        return to_pixels(image)[0].numpy()
+        return to_pixels(image)[0].cpu().numpy()
     low, high = image.aminmax()
-    return ((image[0] - low) / (high - low).clamp(min=1e-9) * 255).byte().permute(1, 2, 0).numpy()
+    return ((image[0] - low) / (high - low).clamp(min=1e-9) * 255).byte().permute(1, 2, 0).cpu().numpy()
