@@ -4,7 +4,7 @@ import json
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -504,6 +504,18 @@ def test_two_runs_give_the_same_bytes(real: RealRun, ready: Ready, tmp_path: Pat
     tiny.run(real.src, tmp_path / "dst", ready=ready)
     assert photos_in(tmp_path / "dst") == photos_in(real.dst)
     assert rows_in(tmp_path / "dst") == rows_in(real.dst)
+
+
+def test_a_pool_that_is_too_small_is_said(brush: None, tmp_path: Path) -> None:
+    pool = tiny.square_pool()
+    ready = replace(tiny.square_ready(), pool=tiny.SquarePool(*(getattr(pool, one.name)[:8] for one in fields(pool))))
+    src = album(tmp_path / "src", 5)
+    assert tiny.run(src, tmp_path / "dst", ready=ready).notes == []
+    for i in range(6, 10):
+        save(src / f"{i}.png", squares(ANNA, seed=i))
+    (note,) = tiny.run(src, tmp_path / "dst", ready=ready).notes
+    assert "new faces began at a pool of 8" in note
+    assert note in json.loads((tmp_path / "dst" / "mien.json").read_text())["notes"]
 
 
 @pytest.mark.slow

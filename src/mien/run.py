@@ -124,8 +124,17 @@ class Run:
                 absent |= {one.file for one in left}
                 summary.skipped, summary.photos = summary.skipped + left, summary.photos - len(left)
                 summary.notes += dataset.write_annotations(self.request.dst, summary.outputs)
+            summary.notes += self._shared_faces(summary)
             store.write_manifest(summary.outcomes, self._record(summary), self.recipe.hash)
         return summary
+
+    def _shared_faces(self, summary: Summary) -> list[str]:
+        """What the owner should know of a pool that was too small: people who look alike now may be taken for one."""
+        new, size = summary.statuses["anonymised"], len(self.pool)
+        if self.recipe.identity == "per-person" or new <= size:  # people are fewer than faces: nobody counts them here
+            return []
+        return [f"{new:,} new faces began at a pool of {size:,}: some began at the same one. A larger pool "
+                "(--pool-size, a new DST) gives each its own"]
 
     def _check_result(self, outputs: Outputs, shards: Shards) -> None:
         """Take out what killed runs left in DST, and see that all photos are there."""
