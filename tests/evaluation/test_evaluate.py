@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import mien
 import tiny
@@ -19,6 +21,7 @@ from mien.evaluation.instruments import open_detector
 from mien.evaluation.observed import observe_set
 from mien.evaluation.result import Result
 from mien.evaluation.table import tables
+from mien.models.inception import Inception
 from mien.models.mobilestylegan import MobileStyleGAN
 from mien.recipe import Recipe
 from mien.setup import Ready
@@ -68,6 +71,31 @@ def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
     assert Result.read(tmp_path / "same.json") == result
     assert [str(table.title) for table in tables(result)] == [
         "privacy, judged by dlib", "privacy, judged by sface (in the loss: no fair judge)", "utility", "quality"]
+
+
+def test_fid_where_its_weights_are_there(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been seen without them is seen anew."""
+    dst = tmp_path / "dst"
+    for path in sorted(source.rglob("*.png")):
+        save(dst / path.relative_to(source), 255 - tiny.pixels_of(path))
+    question = Question(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",))
+    without = evaluate(question)
+    assert not any("fid_inception" in one.figures["quality"] for one in without.sets.values())
+    torch.manual_seed(0)
+    network = Inception()
+    for part in network.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(part.weight)  # or all pictures would be alike to so many layers
+    save_file(network.state_dict(), tmp_path / "inception")
+    for name, answer in {"read_record": {"size": 1}, "published_path": tmp_path / "inception",
+                         "published_sha256": "1"}.items():
+        monkeypatch.setattr(f"mien.evaluation.instruments.{name}", lambda _, answer=answer: answer)
+    found = evaluate(question)
+    assert found.sets["originals"].figures["quality"]["fid_inception"].value == pytest.approx(0, abs=1e-3)
+    assert found.sets["dst"].figures["quality"]["fid_inception"].value > 1
+    one, other = ({kind: {name: figure for name, figure in group.items() if name != "fid_inception"}
+                   for kind, group in result.sets["dst"].figures.items()} for result in (without, found))
+    assert one == other
 
 
 def test_what_cannot_be_compared_is_said(source: Path, tmp_path: Path) -> None:

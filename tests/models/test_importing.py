@@ -23,6 +23,7 @@ from mien.models.commands import models_app
 from mien.models.e4e import E4E
 from mien.models.fan import FAN
 from mien.models.importing import import_file, published_folder, published_path, published_state, read_record
+from mien.models.inception import Inception
 from mien.models.published import PUBLISHED, recognise
 from mien.models.s3fd import S3FD
 from mien.models.stylegan2 import StyleGAN2, expected_shapes
@@ -67,6 +68,10 @@ def clip(patch: int) -> State:
     return tower | {"token_embedding.weight": torch.zeros(10, 512), "logit_scale": torch.tensor(4.0)}
 
 
+def last_layer(classes: int) -> State:
+    return {"fc.weight": torch.zeros(classes, 2048), "fc.bias": torch.zeros(classes)}
+
+
 def encoder() -> dict[str, Any]:
     state = {f"encoder.{key}": value for key, value in module(E4E()).items() if key != "latent_avg"}
     return {"state_dict": state | {"decoder.x": torch.zeros(1)}, "latent_avg": torch.full((1, 512), 7.0),
@@ -84,6 +89,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "s3fd": (lambda: module(S3FD()), "s3fd"),
     "fan": (lambda: module(FAN()), "fan"),
     "fan without counters": (lambda: {k: v for k, v in module(FAN()).items() if "num_batches" not in k}, "fan"),
+    "inception": (lambda: module(Inception()) | last_layer(1008), "inception"),
     "farl": (lambda: {"state_dict": clip(16)}, "farl"),
     "clip": (lambda: clip(32), "clip_vitb32"),
     "dino": (dino, "dino_vitb16"),
@@ -112,10 +118,16 @@ def test_a_published_file_is_recognised_and_kept(tmp_path: Path, case: str, lega
     assert [path.name for path in published_folder().iterdir()] == [name]  # no workplace stays behind
 
 
+def test_an_inception_of_other_classes_is_not_fid_s() -> None:
+    with pytest.raises(ModelError, match="of 1000 classes, not the one of 1008"):
+        recognise(module(Inception()) | last_layer(1000))
+
+
 @pytest.mark.slow
 def test_kept_weights_load_into_their_networks(tmp_path: Path) -> None:
     for case, load in (("genforce", StyleGAN2.from_file), ("e4e", E4E.from_file), ("arcface", ArcFace.from_file),
                        ("s3fd", S3FD.from_file), ("fan without counters", FAN.from_file),
+                       ("inception", Inception.from_file),
                        ("farl", VisionTransformer.from_file), ("dino", VisionTransformer.from_file)):
         content, name = CASES[case]
         torch.save(content(), tmp_path / "file.pth")

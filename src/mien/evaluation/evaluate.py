@@ -181,7 +181,8 @@ def _named(original: Reference, seen: Observed, judges: list[str]) -> Groups:
 
 def _slices(original: Reference, seen: Observed, judges: list[str]) -> dict[str, Slice]:
     # Distances of so small sets say little and take long.
-    original, seen, out = replace(original, seen=original.seen.without("features")), seen.without("features"), {}
+    apart = ("features", "inception")
+    original, seen, out = replace(original, seen=original.seen.without(*apart)), seen.without(*apart), {}
     for name, rows in groups(original).items():
         found = _named(original.at(rows), seen.at(rows), judges)
         out[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures=found)

@@ -12,6 +12,8 @@ from mien.models.cache import sha256_of, weights_sha256
 from mien.models.centerface import CenterFace
 from mien.models.efficientnet_lite0 import EfficientNetLite0
 from mien.models.fetch import ensure
+from mien.models.importing import published_path, published_sha256, read_record
+from mien.models.inception import Inception
 from mien.models.sets import load_judge
 from mien.models.shape_predictor import ShapePredictor
 from mien.models.shipped import shipped_file
@@ -33,7 +35,8 @@ def fingerprints(judges: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: there is no such judge. FetchError, ModelError: weights cannot be had.
     """
-    return ({name: weights_sha256(name) for name in ensure(WEIGHTS)}
+    imported = {"inception": published_sha256("inception")} if read_record("inception") else {}
+    return ({name: weights_sha256(name) for name in ensure(WEIGHTS)} | imported
             | {"attribute_judge": sha256_of(shipped_file("attribute_judge"))}
             | {f"judge {name}": fingerprint(name) for name in judges})
 
@@ -54,4 +57,5 @@ def open_instruments(judges: Sequence[str]) -> Instruments:
         load_judge(paths),
         ShapePredictor.from_file(paths["shape_predictor_68"]),
         AgeGender(paths["age"], paths["gender"]),
+        Inception.from_file(published_path("inception")) if read_record("inception") else None,
     )

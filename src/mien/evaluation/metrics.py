@@ -88,6 +88,8 @@ METRICS: dict[str, Metric] = {
     "fd_effnet_lite0": Metric("Fréchet distance", "to the originals, features of ImageNet's EfficientNet-Lite0 on the "
                               "aligned crop; falls with the number of faces", "less", ""),
     "kd_effnet_lite0": Metric("kernel distance", "the same features, cubic kernel, unbiased", "less", ""),
+    "fid_inception": Metric("FID", "Fréchet distance of Inception v3's features of the aligned crop of 256 px, to the "
+                            "originals; only where its weights were imported", "less", ""),
     "outside_changed": Metric("pixels changed outside the face", "by more than 2 grey levels", "less"),
     "seam": Metric("seam", "how much steeper the picture is along the border of what was changed", "less"),
 }
@@ -194,6 +196,9 @@ def _quality(original: Reference, new: Observed) -> Figures:
     before, after = original.seen.columns, new.columns
     ratio = after["sharpness"] / np.maximum(before["sharpness"], 1e-6)
     found = {} if "features" not in before else _between_sets(before["features"], after["features"], original.people)
+    if "inception" in before and "inception" in after:
+        a, b = torch.from_numpy(before["inception"]), torch.from_numpy(after["inception"])
+        found["fid_inception"] = _plain(frechet(a, b), original.people)
     return _asked(found | {
         "outside_changed": estimate_known(after["outside"], original.people),
         "seam": estimate_known(after["seam"], original.people),

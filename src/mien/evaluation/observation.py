@@ -16,6 +16,7 @@ from mien.geometry import to_tensor
 from mien.models.age_gender import AgeGender
 from mien.models.attribute_network import AttributeJudge
 from mien.models.efficientnet_lite0 import EfficientNetLite0
+from mien.models.inception import Inception
 from mien.models.judge import Judge, find_landmarks
 from mien.models.networks import Detector
 from mien.models.shape_predictor import ShapePredictor
@@ -35,6 +36,7 @@ class Instruments:
     Attributes:
         detector: finds the originals' faces. second: another one. features: ImageNet's, for the distances of sets.
         landmarks: dlib's five points, by which age and gender are cut out. contours: dlib's 68 points.
+        inception: what FID is defined by, where the user has imported it.
     """
 
     judges: list[FaceJudge]
@@ -45,6 +47,7 @@ class Instruments:
     landmarks: Judge
     contours: ShapePredictor
     age_gender: AgeGender
+    inception: Inception | None = None
 
 
 def largest(detector: Detector, photo: Pixels) -> Face | None:
@@ -61,7 +64,8 @@ def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixel
     Returns:
         found, found_second: 0 or 1. points: [5, 2] in original eye distances from the crop's middle, NaN when not
         found; points68: [68, 2] likewise. attributes: [40] logits. age: years. man: probability. sharpness.
-        features: [1280]. outside, seam: see `quality`. Of each judge NAME, vector_NAME: [D]; NaN where it cannot judge.
+        features: [1280]; inception: [2048], where it is there. outside, seam: see `quality`. Of each judge NAME,
+        vector_NAME: [D]; NaN where it cannot judge.
     """
     (found,), (second,) = (find_again(one, photo, [face]) for one in (instruments.detector, instruments.second))
     now = found or face  # who is not found is looked at where the original was
@@ -77,6 +81,7 @@ def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixel
         logits = instruments.attributes(picture)[0].numpy()
         small = F.interpolate(picture, size=(FEATURES_SIZE, FEATURES_SIZE), mode="area")
         features = instruments.features.head(small).mean(dim=(2, 3))[0].numpy()
+        inception = {} if instruments.inception is None else {"inception": instruments.inception(picture)[0].numpy()}
     age, man = _age_and_gender(instruments, photo, now)
     seen: dict[str, npt.ArrayLike] = {
         "found": found is not None,
@@ -90,6 +95,7 @@ def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixel
         "features": features,
         "outside": outside_difference(original, photo, _region(crop.quad, photo.shape)),
         "seam": seam(original, photo),
+        **inception,
     }
     for judge in instruments.judges:
         seen[f"vector_{judge.name}"] = _vector(judge, photo, now)

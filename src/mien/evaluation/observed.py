@@ -54,9 +54,9 @@ class Observed:
             return self
         return Observed(self.rows[places], {name: x[places] for name, x in self.columns.items()}, self.skipped)
 
-    def without(self, name: str) -> Observed:
-        """All but this column."""
-        return Observed(self.rows, {other: x for other, x in self.columns.items() if other != name}, self.skipped)
+    def without(self, *names: str) -> Observed:
+        """All but these columns."""
+        return Observed(self.rows, {name: x for name, x in self.columns.items() if name not in names}, self.skipped)
 
 
 def observe_set(originals: Sequence[Path], new: Sequence[Path], judges: Sequence[str], work: Path, processes: int = 1,

@@ -29,7 +29,7 @@ DRAWN = {"privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own
                      "rank1_other_photo_all_originals", "auc_new_to_new", "auc_new_to_new_alike"),
          "utility": ("attributes_accuracy", "attributes_inner_accuracy", "age_difference", "points5_difference",
                      "turn_difference", "found_centerface"),
-         "quality": ("fd_effnet_lite0", "kd_effnet_lite0", "outside_changed", "seam")}
+         "quality": ("fd_effnet_lite0", "kd_effnet_lite0", "fid_inception", "outside_changed", "seam")}
 QUESTIONS = {"privacy": "Can anyone be found again?", "utility": "Are the data still good?",
              "quality": "Do the pictures look right?"}
 

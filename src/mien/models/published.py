@@ -94,6 +94,11 @@ _PUBLISHED = (
         "Trained on 300-W-LP, made from 300-W's photographs of faces, which are for research, not for commercial use.",
         "Bulat and Tzimiropoulos, How Far Are We from Solving the 2D & 3D Face Alignment Problem?, ICCV 2017, "
         "arXiv 1703.07332"),
+    Published(
+        "inception", "FID, in mien evaluate", ("pt_inception-2015-12-05-6726825d.pth",),
+        "github.com/mseitzer/pytorch-fid: releases", 95, "Apache-2.0",
+        "Trained on ImageNet, photographs collected from the web for non-commercial research.",
+        "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, arXiv 1512.00567"),
 )
 PUBLISHED: dict[str, Published] = {one.name: one for one in _PUBLISHED}
 
@@ -245,6 +250,22 @@ def _fan(outer: dict[str, Any], content: object) -> Recognised | None:
     return Recognised("fan", "face-alignment", _complete(_tensors(outer), FAN().state_dict(), "2D-FAN-4"))
 
 
+def _inception(outer: dict[str, Any], content: object) -> Recognised | None:
+    del content
+    if "Mixed_7c.branch_pool.conv.weight" not in outer:
+        return None
+    from mien.errors import ModelError
+    from mien.models.inception import CLASSES, Inception
+
+    state = _tensors(outer)
+    classes = len(state.get("fc.bias", ()))
+    if classes != CLASSES:
+        raise ModelError(f"an Inception v3 of {classes} classes, not the one of {CLASSES} that FID is defined by",
+                         f"take {PUBLISHED['inception'].files[0]}")
+    body = {key: value for key, value in state.items() if not key.startswith(("fc.", "AuxLogits."))}
+    return Recognised("inception", "pytorch-fid", _complete(body, Inception().state_dict(), "FID's Inception v3"))
+
+
 def _dino(outer: dict[str, Any], content: object) -> Recognised | None:
     del content
     if "cls_token" not in outer or "blocks.0.attn.qkv.weight" not in outer:
@@ -278,7 +299,7 @@ def _clip(outer: dict[str, Any], content: object) -> Recognised | None:
     return Recognised(name, form, tower)
 
 
-_TESTS = (_genforce, _rosinality, _nvidia, _encoder, _arcface, _s3fd, _fan, _dino, _clip)
+_TESTS = (_genforce, _rosinality, _nvidia, _encoder, _arcface, _s3fd, _fan, _inception, _dino, _clip)
 
 
 def _tensors(state: dict[Any, Any]) -> State:
