@@ -38,6 +38,9 @@ class Far(Tensor):
     def new_tensor(self, data: Any, **more: Any) -> Far:
         return Far(torch.tensor(data, dtype=more.get("dtype", self.dtype)))
 
+    def tolist(self) -> Any:
+        return self.near.tolist()
+
     def __getitem__(self, where: Any) -> Any:
         return super().__getitem__(_taken_along(where))
 

@@ -141,6 +141,20 @@ def test_a_detector_that_was_not_imported_ends_with_3(program: Program, src: Pat
     assert not (tmp_path / "dst").exists()
 
 
+def test_a_stop_that_was_taken_for_damage_is_a_stop(program: Program, src: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by who reads a file and makes an error of his own of whatever comes."""
+    def read(*_: Any, **__: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:
+            raise ModelError("a file is damaged") from error
+
+    monkeypatch.setattr("mien.setup.prepare", read)
+    ended = program("anonymize", src, tmp_path / "dst")
+    assert ended.code == 143 and ended.err == "mien: stopped; run the same command again to go on\n"
+
+
 def test_damaged_weights_end_with_3(program: Program, src: Path, tmp_path: Path,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged(*_: Any) -> None:

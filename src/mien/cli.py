@@ -198,25 +198,33 @@ class _Stopped(BaseException):
     """Ctrl-C or a request to end; not an Exception, so that nothing on the way takes it for a bad photo."""
 
 
+_stopped_by = 0  # the signal
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped(number)
+    global _stopped_by
+    _stopped_by = number
+    raise _Stopped
 
 
 def main() -> None:
     """The `mien` program: errors become one sentence, a hint and an exit code, never a traceback."""
+    global _stopped_by
+    _stopped_by = 0
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     keep_freed_memory()
     try:
         app()
-    except MienError as error:
+    except (MienError, _Stopped) as error:
+        # Whoever was just reading a file may have taken the stop for damage: safetensors does.
+        if _stopped_by or not isinstance(error, MienError):
+            typer.echo("mien: stopped; run the same command again to go on", err=True)
+            sys.exit(128 + _stopped_by)
         typer.secho(f"mien: {error.message}", fg="red", err=True)
         if error.hint:
             typer.echo(f"      {error.hint}", err=True)
         sys.exit(error.exit_code)
-    except _Stopped as stopped:
-        typer.echo("mien: stopped; run the same command again to go on", err=True)
-        sys.exit(128 + stopped.args[0])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from trays import Networks, aligned, face_at, kit
 class Embedding(Networks):
     """The mean colour of a crop; counts how many crops it is asked about."""
 
-    asked = 0
+    asked, device = 0, torch.device("cpu")
 
     @property
     def features(self) -> Embedding:
