@@ -186,5 +186,9 @@ def test_an_attack_is_carried_out_once(portraits: np.ndarray, tmp_path: Path, mo
     assert (found.known, found.people, found.faces) == (4, 4, 4)
     for figures in found.attackers.values():
         assert figures["rank1_own_original_victims"].value == 1
-    monkeypatch.setattr("mien.evaluation.attacks.attack.attack", lambda *_: pytest.fail("again"))
-    assert carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None) == {"layers": found}
+    again: list[str] = []
+    monkeypatch.setattr("mien.evaluation.attacks.attack.attack", lambda name, *_: again.append(name) or found)
+    assert carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None) == {"layers": found} and again == []
+    monkeypatch.setattr("mien.evaluation.attacks.attack.weights_sha256", lambda name: f"another {name}")
+    carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None)
+    assert again == ["layers"]

@@ -12,7 +12,7 @@ from drawn_faces import drawn_photo
 from mien.errors import OutputError
 from mien.evaluation.evaluate import Question, evaluate, originals_and_new
 from mien.evaluation.work_folder import opened
-from tiny import environment, save
+from tiny import call, environment, save
 
 HOLD = """
 import sys, time
@@ -35,6 +35,9 @@ def test_two_evaluations_do_not_share_a_folder(tmp_path: Path) -> None:
                 other(question)
             refused.append(caught.value.hint)
 
+    with opened(tmp_path / "held"):
+        done = call("attack", "layers", question.src, question.src, "--work", tmp_path / "held", quick=False)
+        assert done.returncode == 4 and "another evaluation is at work" in done.stderr
     first = evaluate(question, try_too)
     assert refused and "--work" in refused[0]
     assert evaluate(question) == first

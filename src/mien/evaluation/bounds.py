@@ -23,6 +23,7 @@ from mien.errors import PhotoError
 from mien.evaluation.observation import largest
 from mien.files import replace_file, stamp
 from mien.losses import faces_of
+from mien.models.cache import weights_sha256
 from mien.models.networks import Detector
 from mien.recipe import Recipe
 from mien.records import Crop, Face, Photo, Pixels
@@ -88,7 +89,8 @@ def simple_set(kind: str, root: Path, names: Sequence[str], folder: Path, detect
     def change(jobs: list[Job]) -> list[tuple[Pixels, Area]]:
         return [hide(job.photo.pixels, job.face, SIMPLE[kind]) for job in jobs]
 
-    return _make(root, names, folder / f"{kind}-{_digest([kind, GROW, BLUR, CELLS])}", detector, change, progress)
+    key = _digest([kind, GROW, BLUR, CELLS, weights_sha256("yunet")])  # who finds the faces
+    return _make(root, names, folder / f"{kind}-{key}", detector, change, progress)
 
 
 def generated_set(kind: str, root: Path, names: Sequence[str], folder: Path, ready: Ready, recipe: Recipe,

@@ -100,12 +100,13 @@ def attack_command(
     from mien.evaluation.counterparts import find_counterparts
     from mien.evaluation.counterparts import sample as sampled
     from mien.evaluation.table import attack_table
+    from mien.evaluation.work_folder import opened
     from mien.store import write_errors
 
     pairs = sampled(find_counterparts(src, dst, layout, subset), sample or None, seed)
-    folder = (work or _beside(dst, ".evaluation.work")) / "attacks"
-    with Reporter(quiet).counting() as progress, write_errors(folder):
-        found = carry_out((name,), pairs, folder, seed, progress)
+    folder = work or _beside(dst, ".evaluation.work")
+    with opened(folder), Reporter(quiet).counting() as progress, write_errors(folder):
+        found = carry_out((name,), pairs, folder / "attacks", seed, progress)
     Console().print(attack_table(found[name]))
 
 

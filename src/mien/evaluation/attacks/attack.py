@@ -23,14 +23,17 @@ from mien.evaluation.crops import Crops
 from mien.evaluation.instruments import open_detector
 from mien.evaluation.result import AttackResult, Figure, Group
 from mien.files import replace_file, stamp
+from mien.models.cache import sha256_of, weights_sha256
 from mien.models.efficientnet_lite0 import EfficientNetLite0
 from mien.models.fetch import ensure
 from mien.models.sets import load_judge, model_set
 from mien.models.sface import SFace
+from mien.models.shipped import shipped_file
 
 FORMAT = 2  # of what is kept: rises when an attack does something else
 MOST = 1000  # photographs whose faces are held at once
 Progress = Callable[[int, int], None]
+FOR_ALL = ("yunet", "dlib_resnet", "shape_predictor", "efficientnet_lite0")  # who finds the faces, who knows nothing
 Told = Callable[[str, int, int], None]
 Vectors = tuple[Tensor, Tensor]  # of the new faces and of the originals [N, D], row by row
 
@@ -74,11 +77,11 @@ def carry_out(names: Sequence[str], pairs: Counterparts, work: Path, seed: int,
         return {}
     some = sample(of_named(pairs), MOST, seed)
     files = [[str(path), stamp(path)] for path in (*(some.root / name for name in some.names), *some.new)]
-    decided = [FORMAT, files, some.people.tolist(), seed]
-    key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:16]
     setting: Setting | None = None
     results = {}
     for name in names:
+        decided = [FORMAT, files, some.people.tolist(), seed, _weights(name)]
+        key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:16]
         kept = work / f"{name}-{key}.json"
         if kept.exists():
             results[name] = AttackResult.model_validate_json(kept.read_bytes())
@@ -90,6 +93,13 @@ def carry_out(names: Sequence[str], pairs: Counterparts, work: Path, seed: int,
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(kept, partial(Path.write_text, data=text, encoding="utf-8"))
     return results
+
+
+def _weights(name: str) -> list[str]:
+    """SHA-256 of all weights that an attack's result hangs on."""
+    fetched, shipped = {"layers": (("mobilestylegan",), ("encoder", "image_head_128"))}.get(name, (("sface",), ()))
+    paths = ensure((*FOR_ALL, *fetched))
+    return [*map(weights_sha256, paths), *(sha256_of(shipped_file(one)) for one in shipped)]
 
 
 def _figures(new: Tensor, originals: Tensor, people: np.ndarray) -> Group:
