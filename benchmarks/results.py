@@ -27,10 +27,11 @@ within one section only.
 
 
 def machine() -> str:
-    """Processor, cores and torch, for a section's heading."""
+    """Processor, cores, GPU and torch, for a section's heading."""
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.processor())
-    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}"
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    return f"{model}, {os.cpu_count()} cores, {gpu}torch {torch.__version__}"
 
 
 def stamp() -> str:

@@ -1,4 +1,4 @@
-"""Seconds a face of whole runs: recipes default and fast, by one process, by two, and by two workers of Ray.
+"""Seconds a face of whole runs: recipes default and fast, by one process, by two, by two workers of Ray, on a GPU.
 
     python benchmarks/throughput.py run --data FOLDER --work FOLDER [--recipes default fast] [--count 100]
     python benchmarks/throughput.py write --work FOLDER         # compares and writes RESULTS.md
@@ -17,20 +17,25 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from main_job import celebahq_photos, link
 from results import OUT, measured_apart, put_section, spread, stamps
 
 from mien.api import anonymize_dataset
 from mien.engines.choice import Crew
 from mien.memory import keep_freed_memory
+from mien.recipe import Recipe
 from tiny import photos_in, rows_in
 
 RECIPES = {"default": 5, "fast": 1}  # seconds a face, at most
+BATCH = 64  # faces at once, on a GPU
 SCALING = 0.9  # two workers of Ray against one process with as many threads, at least
 CREWS = {"one": ("1 process x 2 threads", Crew(threads=2)),
          "two": ("2 processes x 1 thread", Crew(workers=2, threads=1)),
          "ray": ("2 of Ray's x 1 thread", Crew("ray", workers=2, threads=1)),
-         "single": ("1 process x 1 thread", Crew(threads=1))}
+         "single": ("1 process x 1 thread", Crew(threads=1)),
+         "gpu": (f"1 process, networks on a GPU, batches of {BATCH}", Crew(device="cuda"))}
+HERE = [crew for crew in CREWS if crew != "gpu" or torch.cuda.is_available()]
 
 
 def run_one(recipe: str, crew: str, data: Path, work: Path, count: int) -> dict[str, Any]:
@@ -45,7 +50,8 @@ def run_one(recipe: str, crew: str, data: Path, work: Path, count: int) -> dict[
         clock.write_text(json.dumps([*earlier, time.perf_counter() - started]))
 
     keep_freed_memory()
-    anonymize_dataset(src, work / "dst" / name, recipe, work=private, crew=CREWS[crew][1], progress=note)
+    chosen = Recipe.load(recipe).with_changes({"batch": BATCH} if crew == "gpu" else {})
+    anonymize_dataset(src, work / "dst" / name, chosen, work=private, crew=CREWS[crew][1], progress=note)
     note(None)
     shards = [json.loads(marker.read_text()) for marker in sorted((private / "shards").glob("0*.json"))]
     return {"recipe": recipe, "crew": crew, "count": count, "calls": json.loads(clock.read_text()),
@@ -115,7 +121,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="needed to run")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--crews", nargs="+", choices=CREWS, default=list(CREWS))
+    parser.add_argument("--crews", nargs="+", choices=CREWS, default=HERE)
     parser.add_argument("--count", type=int, default=100, help="of photos, a face or more on each")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
