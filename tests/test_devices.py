@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from elsewhere import ELSEWHERE, Elsewhere
 from generated import Generated
@@ -19,15 +21,18 @@ from mien.models.fan import FAN
 from mien.models.landmark_detector import LandmarkDetector
 from mien.models.networks import Networks
 from mien.models.precision import fastest, reduced
-from mien.models.s3fd import S3FD
+from mien.models.s3fd import S3FD, ChannelNorm
 from mien.models.sets import model_set
+from mien.models.stylegan2 import StyleGAN2, expected_shapes, prepare_stylegan2
 from mien.pipeline import Pipeline, Work
 from mien.recipe import Recipe
 from mien.records import Encoding, Photo
 from mien.setup import Ready
+from mien.stage_commands.codes_file import read_codes, write_codes
 from mien.stages.detect import detect
 from mien.stages.invert import invert
 from mien.stages.pool import build_pool
+from mien.stages.render import render_styles
 from tiny import TINY, album, call
 
 FEW = {"optimise.steps": 2, "verify.attempts": 1, "batch": 4}
@@ -104,11 +109,40 @@ def test_inversion_and_pool_elsewhere(ready: Ready, far: Networks, generated: Ge
 def test_the_published_detector_elsewhere() -> None:
     torch.manual_seed(0)
     boxes, points = S3FD(), FAN()
+    for part in boxes.modules():
+        if isinstance(part, ChannelNorm):
+            torch.nn.init.constant_(part.weight, 10)
     photo = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    here = LandmarkDetector(boxes, points, 0.0).detect(photo)[:1]
+    image = torch.from_numpy(photo).permute(2, 0, 1)[None].float()
+    score = float(boxes.detect(image, 0.05)[:2, 4].mean())  # the surest alone is above
+    (one,) = LandmarkDetector(boxes, points, score).detect(photo)
     with Elsewhere():
-        there = LandmarkDetector(boxes.to(ELSEWHERE), points.to(ELSEWHERE), 0.0, ELSEWHERE).detect(photo)[:1]
-    assert [face.box for face in here] == [pytest.approx(face.box, abs=0.1) for face in there]
+        (other,) = LandmarkDetector(boxes.to(ELSEWHERE), points.to(ELSEWHERE), score, ELSEWHERE).detect(photo)
+    assert one.box == pytest.approx(other.box, abs=0.1) and np.abs(one.points - other.points).max() < 2
+
+
+def test_stylegan2_elsewhere() -> None:
+    """In W+, and in S space."""
+    torch.manual_seed(0)
+    state = prepare_stylegan2({name: torch.randn(shape) for name, shape in expected_shapes(64).items()})
+    here, codes = StyleGAN2(state), torch.randn(2, 10, 512)
+    with torch.inference_mode():
+        one = here(here.colour(codes)), here.synthesise(here.styles(here.colour(codes)), 32)
+    with Elsewhere():
+        far = StyleGAN2(state).to(ELSEWHERE)
+        other = far(far.colour(codes)).cpu(), far.synthesise(far.styles(far.colour(codes)), 32).cpu()
+        assert len(render_styles(far, far.styles(far.colour(codes)))) == 2
+    for a, b in zip(one, other, strict=True):
+        assert (a - b).abs().max() < 1e-3 * a.std()
+
+
+def test_codes_are_written_and_read_elsewhere(far: Networks, tmp_path: Path) -> None:
+    codes = torch.randn(16, 512)
+    with Elsewhere():
+        write_codes(tmp_path / "codes", codes, far.generator)
+        assert torch.equal(read_codes(tmp_path / "codes", far.generator), codes)
+        save_file({"w_plus": far.generator.colour(codes).cpu()}, tmp_path / "w")
+        assert torch.allclose(read_codes(tmp_path / "w", far.generator), codes, atol=1e-3)
 
 
 def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,12 +158,20 @@ def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="there is no device 'nonsense'"):
         open_device("auto")
     assert open_device("cpu") == CPU
-    monkeypatch.setenv("MIEN_DEVICE", "cpu")
+    for name in ("cpu", ""):
+        monkeypatch.setenv("MIEN_DEVICE", name)
+        assert open_device("auto") == CPU
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # there is one, but this torch cannot use it
     assert open_device("auto") == CPU
+    for device in ("cuda:0", "cpu,cpu"):
+        with pytest.raises(UsageError, match="with --engine ray"):
+            Crew("ray", device=device).check()
+    assert Crew("ray", device="cuda").here == "auto" and Crew("ray", device="cpu").here == "cpu"
 
 
 def test_each_device_has_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda", 0)
+    monkeypatch.setattr("torch.cuda.device", nullcontext)
     for able in (True, False):
         monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True, able=able: able)
         assert fastest(gpu) == ("bfloat16" if able else "float32")

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import load_file
 
 import tiny
-from mien.errors import FaceError, OutputError
+from mien.errors import FaceError, OutputError, UsageError
 from mien.pipeline import Pipeline, _harder
 from mien.recipe import Optimise
 from mien.records import Encoding, Face, Photo, Pixels
@@ -504,6 +504,20 @@ def test_two_runs_give_the_same_bytes(real: RealRun, ready: Ready, tmp_path: Pat
     tiny.run(real.src, tmp_path / "dst", ready=ready)
     assert photos_in(tmp_path / "dst") == photos_in(real.dst)
     assert rows_in(tmp_path / "dst") == rows_in(real.dst)
+
+
+def test_large_batches_make_large_shards(brush: None, tmp_path: Path) -> None:
+    """And a folder with shards of another size is not gone on with."""
+    src, recipe = album(tmp_path / "src", 20), TINY.with_changes({"batch": 16})
+    tiny.run(src, tmp_path / "dst", recipe)
+    work = tmp_path / "dst.work"
+    assert sorted(path.name for path in (work / "shards").iterdir()) == ["000000.json", "000001.json"]
+    assert photos_in(tmp_path / "dst").keys() == photos_in(src).keys()
+    asked = json.loads((work / "run.json").read_text())
+    assert asked.pop("number of photos in a shard") == 16
+    (work / "run.json").write_text(json.dumps(asked))
+    with pytest.raises(UsageError, match="another number of photos in a shard"):
+        tiny.run(src, tmp_path / "dst", recipe)
 
 
 def test_a_pool_that_is_too_small_is_said(brush: None, tmp_path: Path) -> None:

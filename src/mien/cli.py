@@ -216,11 +216,13 @@ def main() -> None:
     keep_freed_memory()
     try:
         app()
-    except (MienError, _Stopped) as error:
+    except BaseException as error:
         # Whoever was just reading a file may have taken the stop for damage: safetensors does.
-        if _stopped_by or not isinstance(error, MienError):
+        if _stopped_by:
             typer.echo("mien: stopped; run the same command again to go on", err=True)
             sys.exit(128 + _stopped_by)
+        if not isinstance(error, MienError):
+            raise
         typer.secho(f"mien: {error.message}", fg="red", err=True)
         if error.hint:
             typer.echo(f"      {error.hint}", err=True)

@@ -55,19 +55,26 @@ _BEGINNINGS = (
 )  # fmt: skip
 
 
-# Where a picture is written as text: JPEG, PNG, GIF, WebP, TIFF, BMP and ISO files as base64 (also the form for URLs,
-# also with JSON's escaped slashes), JPEG and PNG as hexadecimal digits. LabelMe's and others' annotations hold the
-# photograph so. No look behind: Arrow's expressions have none.
-WRITTEN_PICTURE = (
-    r"(?:^|[^A-Za-z0-9+/_-])(?:(?:\\?[/_]9j\\?[/_]|iVBORw0KGgo|R0lGODdh|R0lGODlh|UklGR[\w+/\\-]{6,12}XRUJQ|SUkqA|TU0AK"
-    r"|Qk[0-3][\w+/\\-]{5,9}AAAA|AAAA[A-Za-z0-9+/]GZ0eX)[\w+/\\-]{40}"
-    r"|(?:[fF]{2}[dD]8[fF]{2}|89504[eE]470[dD]0[aA]1[aA]0[aA])[0-9a-fA-F]{40})")
-WRITTEN_LENGTH = 100  # characters that are enough to see one by
+# Where a picture, or a file that may hold one, is written as text, as LabelMe's and other annotations hold photographs:
+# in base64 (with JSON's, HTML's and URLs' ways to write a slash), in hexadecimal digits, as Python shows bytes, as a
+# list of numbers. So much must follow that neither digests nor a page's invisible pixels are taken for one. No look
+# behind: Arrow's expressions have none.
+_SLASH = r"(?:\\?/|_|%2[fF]|\\u002[fF]|&#x2[fF];|&#47;)"
+_BEGINS = r"(?:^|[^A-Za-z0-9+/_-]|\\[nrt]|%2[cC])"
+_SHORT = rf"{_SLASH}9j{_SLASH}|SUkqA|TU0AK|Qk[0-3][\w+/\\-]{{5,9}}AAAA|AAAA[A-Za-z0-9+/]GZ0eX|H4sI|UEsDB"
+_LONG = r"iVBORw0KGgo|R0lGODdh|R0lGODlh|UklGR[\w+/\\-]{6,12}XRUJQ|k05VTVBZ|JVBERi0"
+_BASE64 = rf"(?:{_BEGINS}(?:{_SHORT})|{_LONG})[\w+/\\%&#;\r\n-]{{160}}"
+_DIGITS = r"(?:(?:^|[^0-9A-Za-z]|\\x|0x)[fF]{2}[dD]8[fF]{2}|89504[eE]470[dD]0[aA]1[aA]0[aA])[0-9a-fA-F]{160}"
+_SPACED = r"[fF]{2}[ :][dD]8[ :][fF]{2}(?:[ :][0-9a-fA-F]{2}){80}"
+_SHOWN = r"\\+x(?:ff\\+xd8\\+xff|89PNG)(?:[^\\]{0,8}\\+[x0-9a-z]){20}"
+_NUMBERS = r"(?:255, ?216, ?255|-1, ?-40, ?-1|137, ?80, ?78, ?71)(?:, ?-?[0-9]{1,3}){100}"
+WRITTEN_PICTURE = "|".join((_BASE64, _DIGITS, _SPACED, _SHOWN, _NUMBERS))
+WRITTEN_LENGTH = 1000  # characters that are enough to see one by
 _WRITTEN_PICTURE = re.compile(WRITTEN_PICTURE.encode())
 
 
 def writes_picture(text: bytes) -> bool:
-    """Whether there is a picture in a text, as base64 or as hexadecimal digits."""
+    """Whether there is a picture in a text, or a file that may hold one."""
     return _WRITTEN_PICTURE.search(text) is not None
 
 
@@ -92,9 +99,15 @@ def is_text(head: bytes) -> bool:
     return all(letter >= " " or letter in "\t\n\r\f" for letter in text)
 
 
+_PACKED = (
+    b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"PK\3\4", b"\x93NUMPY", b"\x89HDF",
+    b"\x80\4\x95", b"\x80\5\x95", b"%PDF", b"%!PS", b"<svg",
+)  # fmt: skip
+
+
 def is_packed(head: bytes) -> bool:
-    """Whether a file that begins so (8 bytes are enough) is compressed: nobody sees what is in it."""
-    return head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"PK\3\4"))
+    """Whether a file that begins so (10 bytes are enough) is compressed, or of arrays or pages: who knows of what."""
+    return head.startswith(_PACKED) or (head[:3] == b"BZh" and head[4:10] == b"1AY&SY")
 
 
 def suffix_of(head: bytes) -> str:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mien.errors import FaceError, UsageError
+from mien.devices import enough_memory
+from mien.errors import FaceError
 from mien.losses import Faces, faces_of, identities_of
 from mien.models.networks import Networks
 from mien.models.stylegan2 import StyleGAN2
@@ -125,7 +126,9 @@ class Pipeline:
         waiting = [s for work in works for s in work.subjects]
         for attempt in range(self.recipe.verify.attempts):
             for i in range(0, len(waiting), self.recipe.batch):
-                self._attempt(waiting[i : i + self.recipe.batch], attempt)
+                batch = waiting[i : i + self.recipe.batch]
+                with enough_memory(len(batch)):
+                    self._attempt(batch, attempt)
             for work in works:
                 if any(not s.passed for s in work.subjects) or attempt == 0:
                     self._judge(work, last=attempt + 1 == self.recipe.verify.attempts)
@@ -157,8 +160,7 @@ class Pipeline:
             inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         with self.timed("optimise"):
             seed = seed_of(self.recipe.seed, attempt, [(s.outcome.file, s.outcome.face) for s in subjects])
-            with _enough_memory(len(subjects)):
-                done = optimise_faces(self.networks, faces, inverted, start, settings, seed, target)
+            done = optimise_faces(self.networks, faces, inverted, start, settings, seed, target)
         with self.timed("render"):
             pictures = render_faces(self.networks, done, settings)
         share = (time.perf_counter() - started) / len(subjects)
@@ -301,15 +303,6 @@ class Pipeline:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
-
-
-@contextmanager
-def _enough_memory(faces: int) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UsageError(f"the device has too little memory for {faces} faces at once",
-                         f"give a new DST and --batch {max(faces // 2, 1)}, or fewer workers a device") from error
 
 
 def optimise_faces(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Optimise, seed: int,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import random
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ TRIES = 6
 FIRST_WAIT = 0.2  # seconds; twice as long after each failure
 
 Answer = TypeVar("Answer")
+_turn = threading.RLock()
 
 
 def is_url(place: str) -> bool:
@@ -100,7 +102,9 @@ class Remote:
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         for tried in range(TRIES):
             try:
-                return ask()
+                # One connection for all threads: a photograph is read while another is written.
+                with nullcontext() if self.fs.async_impl else _turn:
+                    return ask()
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
                 raise
             except OSError as error:
@@ -155,7 +159,7 @@ class RemoteSink:
 
     def has(self, index: int, name: str, size: int | None) -> bool:
         found = self.remote.stamp(name)
-        return found is not None and size in (None, found[0])
+        return found is not None and (size is None or found[0] in (0, size))  # not all stores tell sizes
 
     def remove(self, index: int, name: str) -> None:
         if ".." not in PurePosixPath(name).parts:

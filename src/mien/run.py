@@ -28,7 +28,7 @@ from mien.peers import Peers
 from mien.records import Outcome, Skipped
 from mien.request import Request
 from mien.stages.pool import Pool
-from mien.store import SHARD, Outcomes, Outputs, ShardResult, shard_size, write_errors
+from mien.store import SHARD, SHARD_SIZE, Outcomes, Outputs, ShardResult, shard_size, write_errors
 from mien.surveyor import Surveyor
 from mien.worker import Task, Worker
 
@@ -84,6 +84,7 @@ class Run:
         self.crew = crew or Crew()
         self.store = self.worker.store
         self.near = networks.recogniser.same_person
+        self.shard = shard_size(self.recipe.batch, SHARD)
         self.peers = Peers(self.store, self.crew.rank, self.crew.size, self.worker.stamps)
         self.labels = request.labels.of if request.labels else request.dataset.people
 
@@ -100,7 +101,7 @@ class Run:
             if not found and store.files([]):
                 raise OutputError(f"{self.request.origin} holds none of the photographs that this run had",
                                   "is its disk there? What was made of them would be taken out of DST")
-            shards = Shards(store.files(found), shard_size(self.recipe.batch, SHARD))
+            shards = Shards(store.files(found), self.shard)
             todo = [index for index in range(len(shards)) if self._is_missing(shards, index)]
             with self._engines() as (engine, own):
                 if todo and is_matched(self.recipe):
@@ -190,7 +191,8 @@ class Run:
                 "layout": request.dataset.layout, "subset": request.dataset.subset,
                 "set of annotation files": request.dataset.digests,
                 "weights": request.weights, "files": files, "keep_person": self.worker.consent.fingerprint,
-                "key": hashlib.sha256(b"mien key check" + request.key).hexdigest() if request.key else ""}
+                "key": hashlib.sha256(b"mien key check" + request.key).hexdigest() if request.key else "",
+                **({SHARD_SIZE: self.shard} if self.shard != SHARD else {})}
 
     def _record(self, summary: Summary) -> dict[str, Any]:
         """`mien.json`: everything that decided the result, and the counts. Nothing of who the people are."""

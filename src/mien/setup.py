@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.devices import open_device
+from mien.devices import CPU, open_device
 from mien.errors import OutputError
 from mien.models.cache import cache_folder, locked
 from mien.models.fetch import Progress as FetchProgress
@@ -52,6 +52,7 @@ def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
     networks = chosen.load(paths, recipe.detect.score, recipe.precision, place)
     weights = chosen.hashes()
     folder, key = cache_folder() / "pools", pool_name(recipe, weights)
+    key += "" if place == CPU else f"-{place.type}"  # whose sums are others: processors' runs are equal byte by byte
     # The pool's own networks: who finds a photo's faces, and how surely, must not decide who its people are.
     pool = load_pool(folder, key)
     if pool is None:

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mien.errors import PhotoError, UsageError
+from mien.files import read_object
 from mien.losses import faces_of
 from mien.models.networks import Networks
 from mien.recipe import Recipe
@@ -24,7 +25,7 @@ from mien.stages.align import SIZE, align
 from mien.stages.invert import invert
 from mien.stages.read import read_photo
 from mien.stages.render import render
-from mien.store import Store, shard_size
+from mien.store import SHARD, SHARD_SIZE, Store
 
 HEADINGS = ("original", "inversion", "pair", "new face", "in the photo")
 
@@ -39,7 +40,7 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, reci
     Raises:
         UsageError: DST or WORK does not hold a finished run.
     """
-    chosen = list(_faces(dst, work, shard_size(recipe.batch)))[::every]
+    chosen = list(_faces(dst, work))[::every]
     if not chosen:
         raise UsageError(f"no anonymised face with its codes in {work}", "give SRC, DST and WORK of a finished run")
     rows, captions = [], []
@@ -66,7 +67,7 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, reci
     return paths
 
 
-def _faces(dst: Path, work: Path, size: int) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor], int]]:
+def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor], int]]:
     """Manifest row, codes and pool index of each anonymised face."""
     try:
         names = Store(dst, work).files([])
@@ -74,6 +75,7 @@ def _faces(dst: Path, work: Path, size: int) -> Iterator[tuple[dict[str, Any], d
     except (OSError, ValueError) as error:
         raise UsageError(f"{dst} holds no finished run: {error}") from error
     places = {name: i for i, name in enumerate(names)}
+    size = read_object(work / "run.json").get(SHARD_SIZE, SHARD)
     shards: dict[int, dict[str, torch.Tensor]] = {}
     for row in table:
         if row["status"] != "anonymised" or row["file"] not in places:

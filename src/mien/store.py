@@ -40,6 +40,7 @@ from mien.records import Outcome, Skipped
 from mien.survey import UNREAD, Sources
 
 SHARD = 8  # photos
+SHARD_SIZE = "number of photos in a shard"  # in run.json, where it is another
 ROWS = 16_384  # of the manifest, written at once
 
 # Of part_name, and of replace_file in earlier versions.

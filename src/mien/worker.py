@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from mien.ahead import Reading, read_ahead
 from mien.consent import Consent, load_consent
+from mien.devices import enough_memory
 from mien.errors import OutputError, PhotoError
 from mien.files import replace_file
 from mien.losses import faces_of
@@ -123,7 +124,7 @@ class Worker:
                 photos[-1] = work.found
                 chosen += [first + subject.outcome.face for subject in work.subjects]
                 subjects += work.subjects
-        with self.pipeline.timed("pair"):
+        with self.pipeline.timed("pair"), enough_memory(min(BATCH, len(subjects))):
             traits = self._traits(subjects)
         return Survey(sources, read, **face_tensors(photos), chosen=torch.tensor(chosen, dtype=torch.int64),
                       traits=traits, seconds=_since(before, self.pipeline.seconds), wall=time.perf_counter() - started)

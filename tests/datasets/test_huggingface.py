@@ -124,12 +124,28 @@ def test_pictures_that_would_stay_are_refused(tmp_path: Path, feature: Any, colu
     (pa.array([base64.b64encode(photo(1)).decode()]), "pictures written as text"),
     (pa.array([[{"inside": json.dumps({"image": photo(1).hex()})}]]), "pictures written as text"),
     (pa.array([base64.b64encode(photo(1))]), "pictures written as text"),
+    (pa.array([base64.b64encode(photo(1)).decode()], pa.string_view()), "pictures written as text"),
+    (pa.array([base64.b64encode(photo(1)).decode()]).dictionary_encode(), "pictures written as text"),
     (pa.array([gzip.compress(photo(1))]), "compressed files"),
+    (pa.array([b"\x93NUMPY" + photo(1)], pa.binary_view()), "compressed files, arrays"),
+    (pa.array([list(photo(1))], pa.list_(pa.uint8())), "arrays"),
+    (pa.array([[0.5] * 20_000], pa.large_list(pa.float32())), "arrays"),
+    (pa.array([[[1.0], [2.0]]]), "arrays"),
 ])
 def test_pictures_in_disguise_are_refused(tmp_path: Path, column: pa.Array, what: str) -> None:
     held.parquet(tmp_path / "a.parquet", held.table([{"bytes": photo(0)}], None, more=column))
     with pytest.raises(UsageError, match=f"the column 'more' holds {what}"):
         open_dataset(tmp_path)
+
+
+def test_other_columns_are_carried_over(tmp_path: Path) -> None:
+    columns = {"uuid": pa.array([b"\x1f\x8b" + bytes(14)], pa.binary(16)), "vector": pa.array([[0.5] * 4096]),
+               "boxes": pa.array([[1, 2, 3, 4]], pa.list_(pa.int64())), "hash": ["ffd8ff" + "0" * 58], "flag": [True],
+               "at": pa.array([0], pa.timestamp("us")), "none": pa.nulls(1),
+               "kind": pa.array(["a"]).dictionary_encode()}
+    held.parquet(tmp_path / "a.parquet", held.table([{"bytes": photo(0)}], None, **columns))
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.photos) == 1 and not dataset.skipped
 
 
 @pytest.mark.parametrize(("features", "column"), [({}, pa.array([{"bytes": photo(1)}], STRUCT)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import json
 import pickle
 import tarfile
 from pathlib import Path
@@ -149,22 +150,31 @@ def test_what_is_no_text_and_no_picture_stays_behind(tmp_path: Path, name: str) 
 
 
 def written(kind: str) -> str:
-    """A picture as text."""
-    picture = Image.fromarray(squares((60, 70)))
+    """A picture (or what may hold one) as text."""
     buffer = io.BytesIO()
-    picture.save(buffer, "BMP" if kind == "bmp" else "JPEG" if "jpeg" in kind or kind == "hex" else kind.upper())
+    of = kind.partition(" ")[0].upper()
+    known = ("PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF")
+    Image.fromarray(squares((60, 70))).save(buffer, of if of in known else "JPEG")
     data = buffer.getvalue()
-    if kind == "hex":
-        return data.hex()
-    if kind == "jpeg of mail":
-        return base64.encodebytes(data).decode()
-    if kind == "jpeg for urls":
-        return base64.urlsafe_b64encode(data).decode()
     text = base64.b64encode(data).decode()
-    return text.replace("/", "\\/") if kind == "jpeg escaped" else text
+    return {
+        "jpeg escaped": text.replace("/", "\\/"), "jpeg for urls": base64.urlsafe_b64encode(data).decode(),
+        "jpeg of mail": base64.encodebytes(data).decode(), "jpeg after a break": "picture:\\n" + text,
+        "jpeg in a url": "data:image/jpeg;base64%2C" + text.replace("/", "%2F"),
+        "jpeg in html": text.replace("/", "&#x2F;"),
+        "jpeg in json": text.replace("/", "\\u002f"), "jpeg hex": data.hex(), "png hex": data.hex(),
+        "jpeg of postgres": "\\x" + data.hex(), "jpeg of sql": "0x" + data.hex().upper(), "jpeg dumped": data.hex(" "),
+        "jpeg of python": str(data), "png of python": json.dumps(str(data)), "jpeg numbers": str(list(data)),
+        "png numbers": json.dumps(list(data), separators=(",", ":")),
+        "jpeg of java": str([byte - 256 if byte > 127 else byte for byte in data]),
+        "gzip": base64.b64encode(gzip.compress(data)).decode(),
+        "numpy": base64.b64encode(b"\x93NUMPY\1\0" + data).decode()}.get(kind, text)
 
 
-KINDS = ("jpeg", "jpeg escaped", "jpeg for urls", "jpeg of mail", "png", "gif", "webp", "tiff", "bmp", "avif", "hex")
+KINDS = ("jpeg", "jpeg escaped", "jpeg for urls", "jpeg of mail", "jpeg after a break", "jpeg in a url", "jpeg in html",
+         "jpeg in json", "jpeg hex", "png hex", "jpeg of postgres", "jpeg of sql", "jpeg dumped", "jpeg of python",
+         "png of python", "jpeg numbers", "png numbers", "jpeg of java", "png", "gif", "webp", "tiff", "bmp", "avif",
+         "gzip", "numpy")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,7 +190,12 @@ def test_a_text_with_a_picture_in_it_stays_behind(tmp_path: Path, kind: str, ahe
 def test_other_texts_go_along(tmp_path: Path) -> None:
     noise = base64.b64encode(np.random.default_rng(0).bytes(3_000_000))
     words = "/9j/ iVBORw0KGgo UklGR, ffd8ff: how pictures begin. ä".encode() * 30_000
-    dataset = opened(tmp_path, ("1.png", photo(1)), ("1.txt", noise), ("1.json", words))
+    digest = "ffd8ff" + "0" * 122
+    pixel = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+    program = r"if head.startswith(b'\xff\xd8\xff'): return 'JPEG'  # \x89PNG, \x00"
+    dataset = opened(tmp_path, ("1.png", photo(1)), ("1.txt", noise), ("1.json", words), ("1.sha512", digest.encode()),
+                     ("1.html", f'<img src="{pixel}"> hello'.encode()), ("1.py", program.encode() * 10),
+                     ("1.csv", b"255, 216, 254, 12, 13\n" * 300))
     assert not dataset.skipped and "1.txt" in index_tar(tmp_path / "a.tar").members
 
 

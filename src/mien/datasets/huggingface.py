@@ -19,6 +19,8 @@ from mien.datasets.rows import (
     hidden_pictures,
     is_array,
     is_binary,
+    is_known,
+    is_long,
     leaves,
     picture_columns,
     schema_of,
@@ -182,18 +184,22 @@ class _Reading:
         for field in batch.schema:
             if field.name in columns or self.tree.problems:
                 continue
-            if is_array(field.type):
+            if is_array(field.type) or is_long(batch.column(field.name)):
                 self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds arrays, "
                                           "which may be pictures: take it out")
             parts = list(leaves(batch.column(field.name)))
             heads = [value.as_buffer()[:32].to_pybytes()
                      for part in parts if is_binary(part.type) for value in part if value.is_valid]
-            if any(map(shows_picture, heads)):
+            unknown = [part.type for part in parts if not is_known(part.type)]
+            if unknown:
+                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds {unknown[0]} "
+                                          "values, into which mien cannot look: take it out")
+            elif any(map(shows_picture, heads)):
                 self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds pictures and "
                                           "is not declared as Image: cast it (datasets: cast_column), or take it out")
             elif any(map(is_packed, heads)):
                 self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds compressed "
-                                          "files, which may be pictures: take it out")
+                                          "files, arrays or documents, which may be pictures: take it out")
             elif any(map(writes_pictures, parts)):
                 self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds pictures "
                                           "written as text (base64): make them a column of Image, or take it out")

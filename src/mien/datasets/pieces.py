@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -164,6 +165,12 @@ def _told(path: Path) -> Iterator[None]:
 
 def _members(piece: Path) -> dict[str, tuple[int, int]]:
     """Where in a piece each photograph lies, and how many bytes; nothing where there is no whole piece."""
+    state = stamp(piece)
+    return _listed(piece, *state) if state else {}
+
+
+@lru_cache(maxsize=2)  # each of a shard's photographs is asked for
+def _listed(piece: Path, *state: int) -> dict[str, tuple[int, int]]:
     try:
         with tarfile.open(piece, "r:", encoding="utf-8", errors="surrogateescape") as tar:
             return {info.name: (info.offset_data, info.size) for info in tar}

@@ -21,6 +21,7 @@ from mien.photo_files import WRITTEN_PICTURE
 
 ROWS = 100  # held at once; the datasets library's own row groups of pictures are as long
 BUFFER = 2**20  # bytes of a column that are read at once, however long its row group is
+WHOLE_NUMBERS, OTHER_NUMBERS = 500, 10_000  # of a list, at most: a picture of 24 px has more; vectors have fewer
 AHEAD = 1000  # rows that are read over rather than looked for anew
 _OTHER_MEDIA = {"Video", "Pdf", "Nifti", "Mesh"}
 
@@ -133,7 +134,7 @@ def leaves(column: pa.Array) -> Iterator[pa.Array]:
         yield from leaves(column.storage)
     elif pa.types.is_struct(kind):
         yield from (part for child in column.flatten() for part in leaves(child))
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    elif _is_list(kind):
         yield from leaves(column.flatten())
     elif pa.types.is_map(kind):
         yield from (part for child in (column.keys, column.items) for part in leaves(child))
@@ -145,25 +146,50 @@ def leaves(column: pa.Array) -> Iterator[pa.Array]:
 
 def is_binary(kind: pa.DataType) -> bool:
     """Whether values are bytes."""
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+                or pa.types.is_binary_view(kind))
+
+
+def is_known(kind: pa.DataType) -> bool:
+    """Whether values are plain ones: texts, bytes, numbers, times."""
+    return bool(is_binary(kind) or _is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_decimal(kind)
+                or pa.types.is_null(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+                or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
 
 
 def writes_pictures(column: pa.Array) -> bool:
-    """Whether there are pictures in plain texts (or bytes), as base64 or as hexadecimal digits."""
-    kind = column.type
-    if not (is_binary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    """Whether there are pictures in plain texts (or bytes), written as `photo_files.writes_picture` knows them."""
+    if not (is_binary(column.type) or _is_text(column.type)):
         return False
-    return bool(pc.any(pc.match_substring_regex(column, pattern=WRITTEN_PICTURE)).as_py())
+    texts = column.cast(pa.large_binary() if is_binary(column.type) else pa.large_string())
+    return bool(pc.any(pc.match_substring_regex(texts, pattern=WRITTEN_PICTURE)).as_py())
 
 
 def is_array(kind: pa.DataType) -> bool:
-    """Whether values are numbers in rows of rows, as pixels are."""
+    """Whether values are numbers in rows of rows, as pixels are; lists of numbers: see `is_long`."""
     if isinstance(kind, pa.BaseExtensionType):
         return is_array(kind.storage_type)
     depth = 0
-    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    while _is_list(kind):
         kind, depth = kind.value_type, depth + 1
     return depth >= 2 and bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def is_long(column: pa.Array) -> bool:
+    """Whether there are lists with as many numbers as the smallest pictures have: whole ones, or far more others."""
+    kind = column.type
+    if not _is_list(kind) or not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
+        return False
+    most = pc.max(pc.list_value_length(column)).as_py() or 0
+    return bool(most > (WHOLE_NUMBERS if pa.types.is_integer(kind.value_type) else OTHER_NUMBERS))
 
 
 def _is_picture(kind: pa.DataType, said: str) -> bool:

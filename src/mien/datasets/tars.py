@@ -87,7 +87,7 @@ def sample_of(name: str) -> str:
 
 
 def index_tar(path: Path) -> Index:
-    """The members of a tar, found by its headers alone; nothing is unpacked.
+    """The members of a tar, found by its headers; texts are read through, nothing is unpacked.
 
     What is damaged or cut short is in `skipped`, with everything that came before it in `members`.
     """
@@ -161,6 +161,8 @@ def _why_left(head: bytes, file: IO[bytes], info: tarfile.TarInfo) -> str:
     try:
         while left:
             chunk = file.read(min(left, _CHUNK))
+            if not chunk:  # a disk that gives less than it has said
+                return no_text
             left -= len(chunk)
             decoder.decode(chunk, final=not left)
             if b"\0" in chunk:

@@ -63,7 +63,7 @@ def _is_packed(path: Path) -> bool:
     """Whether a file is compressed, whatever its name says."""
     try:
         with path.open("rb") as file:
-            return is_packed(file.read(8))
+            return is_packed(file.read(10))
     except OSError:
         return False
 

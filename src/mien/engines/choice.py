@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mien.devices import listed
+from mien.devices import listed, named
 from mien.engines import Engine
 from mien.errors import UsageError
 from mien.request import Request
@@ -35,9 +35,9 @@ class Crew:
 
     @property
     def here(self) -> str:
-        """The device of this process."""
+        """The device of this process; where Ray has the GPUs, whatever this machine has."""
         devices = listed(self.device)
-        return devices[self.rank % len(devices)]
+        return "auto" if self.engine == "ray" and self.device == "cuda" else devices[self.rank % len(devices)]
 
     def check(self) -> None:
         """Refuse what cannot mean anything.
@@ -49,6 +49,9 @@ class Crew:
             raise UsageError(f"there is no engine {self.engine!r}", f"engines: {', '.join(ENGINES)}")
         if min(self.workers, self.threads) < 0:
             raise UsageError("--workers and --threads cannot be negative")
+        if self.engine == "ray" and self.device not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--device {self.device} with --engine ray",
+                             "Ray gives GPUs out itself: auto, cpu or cuda")
         listed(self.device)
         if not 0 <= self.rank < self.size:
             raise UsageError(f"--rank {self.rank} of --world-size {self.size}",
@@ -63,7 +66,7 @@ class Crew:
         if self.engine == "ray":
             from mien.engines.ray import Ray
 
-            return Ray(request.for_workers(), self.workers or None, self.threads or 1, self.device)
+            return Ray(request.for_workers(), self.workers or None, self.threads or 1, named(self.device))
         devices = listed(self.device) if self.size == 1 else (self.here,)
         workers = max(self.workers, len(devices))
         if workers > 1:

@@ -22,14 +22,12 @@ class Ray:
         device: auto (GPUs where the cluster has some), cpu or cuda: which of them, Ray decides.
 
     Raises:
-        UsageError: Ray is not installed, or a GPU is asked for by its number.
+        UsageError: Ray is not installed, or the cluster has no GPU to give.
     """
 
     leads = True
 
     def __init__(self, request: Request, workers: int | None = None, threads: int = 1, device: str = "auto") -> None:
-        if device not in ("auto", "cpu", "cuda"):
-            raise UsageError(f"--device {device} with --engine ray", "Ray gives GPUs out itself: auto, cpu or cuda")
         try:
             import ray
         except ImportError as error:
@@ -39,12 +37,16 @@ class Ray:
             # RAY_ADDRESS names a cluster; without it one is started on this machine.
             ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
         room = self.ray.cluster_resources()
-        gpus = int(device == "cuda" or (device == "auto" and room.get("GPU", 0) >= 1))
+        if device == "cuda" and room.get("GPU", 0) < 1:
+            self.ray.shutdown()
+            raise UsageError("the cluster has no GPU to give", "leave --device out, or take --device cpu")
+        gpus = int(device != "cpu" and room.get("GPU", 0) >= 1)
         self.workers = workers or max(1, int(room.get("GPU", 1) if gpus else room.get("CPU", 1) // threads))
         # Small, and so sent with each task: what is put into the store takes this process along when the node dies.
         self.opener = partial(open_worker, request, threads, "cuda" if gpus else "cpu")
         self.key = os.urandom(8).hex()  # of this run, in processes that others may have used before
-        self.remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(_do)
+        self.remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0,
+                                 max_calls=0)(_do)  # processes with a GPU would end after each task
 
     def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
         yield from dispatch(tasks, self._submit, lambda: None, self.workers)

@@ -71,7 +71,7 @@ class LandmarkDetector:
             faces, the surest first; equal photos give equal lists.
 
         Raises:
-            PhotoError: not such an array, or too little memory for it.
+            PhotoError: not such an array, or too little memory for it. RuntimeError: a GPU fails.
         """
         check_photo(photo)
         try:
@@ -82,6 +82,8 @@ class LandmarkDetector:
             picture = torch.from_numpy(photo.copy()).permute(2, 0, 1).to(self.device)
             points = self.points.landmarks(picture, torch.from_numpy(corners).to(self.device)).cpu().numpy()
         except RuntimeError as error:
+            if self.device.type != "cpu":
+                raise  # after most of a GPU's errors no other photo could be searched either
             raise PhotoError(f"faces cannot be searched: {str(error).splitlines()[0]}") from error
         return [_face(row, five_points(one)) for row, one in zip(found.tolist(), points, strict=True)]
 

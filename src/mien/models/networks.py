@@ -64,7 +64,7 @@ class Networks:
 
     @property
     def device(self) -> torch.device:
-        """Where all of them compute but the detector, which takes and gives what lies in this machine's memory."""
+        """Where all of them compute but YuNet; detectors take and give what lies in this machine's memory."""
         return self.generator.device
 
     def look(self, wp: Tensor, size: int = 256) -> Tensor:

@@ -63,9 +63,9 @@ def read_codes(path: Path, generator: Generator) -> Tensor:
         raise UsageError(f"{path} holds neither codes nor w_plus",
                          f"a codes file has a tensor codes (whitened) or w_plus of [{generator.n_layers}, {DIM}]")
     if "codes" not in tensors:
-        return generator.whiten(tensors["w_plus"])
+        return generator.whiten(tensors["w_plus"]).cpu()
     codes = tensors["codes"]
-    if "w_plus" in tensors and not _agree(generator.colour(codes), tensors["w_plus"]):
+    if "w_plus" in tensors and not _agree(generator.colour(codes).cpu(), tensors["w_plus"]):
         raise UsageError(f"{path}: codes and w_plus are two different faces",
                          "take the one out that is not meant")
     return codes

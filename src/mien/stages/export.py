@@ -6,7 +6,6 @@ import contextlib
 import errno
 import io
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image, ImageCms, ImageFile
 from mien.errors import OutputError
 from mien.files import part_name
 from mien.records import Encoding, Photo, Pixels
+from mien.stages.read import PILLOW
 
 # The modes in which each format is written and read back as the same numbers (JPEG, AVIF and lossy WebP:
 # nearly). Formats that are not here become PNG: ICO, CUR and ICNS (several sizes of one picture), PSD, SUN.
@@ -40,7 +40,6 @@ _WRITABLE: dict[str, frozenset[str]] = {
     "DDS": frozenset({"L", "LA", "RGB", "RGBA"}),
 }
 _WITH_PROFILE = frozenset({"JPEG", "PNG", "TIFF", "WEBP", "AVIF"})
-_lock = threading.Lock()  # Pillow's settings are those of the whole process
 _LUMA = (19595, 38470, 7471)  # ITU-R BT.601 in 1/65536, as Pillow rounds it
 # Colour spaces that a profile may belong to; the other modes are grey.
 _COLOUR = {"RGB": "rgb", "RGBA": "rgb", "P": "rgb", "CMYK": "cmyk", "LAB": "lab"}
@@ -141,7 +140,7 @@ def _options(encoding: Encoding, kind: str, mode: str) -> dict[str, Any]:
 
 def _saved(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    with _lock, warnings.catch_warnings():
+    with PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = ImageFile.MAXBLOCK
         if options.get("progressive"):

@@ -44,7 +44,7 @@ _TIFF_BILEVEL = {"group3", "group4"}
 _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
 _KNOWN = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I", "F"}
 _LARGEST = 2**30  # bytes kept for writing an unchanged photo; what trails behind a picture may be endless
-_lock = threading.RLock()
+PILLOW = threading.RLock()  # its settings, and warnings, are those of the whole process
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors go to the terminal
 
@@ -166,7 +166,7 @@ def _guarded(max_pixels: int) -> Iterator[None]:
 
     These are settings of the whole process, hence the lock: photos are decoded one at a time in a process.
     """
-    with _lock, warnings.catch_warnings():
+    with PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False

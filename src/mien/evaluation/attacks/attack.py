@@ -81,6 +81,7 @@ def carry_out(names: Sequence[str], pairs: Counterparts, work: Path, seed: int,
     results = {}
     for name in names:
         decided = [FORMAT, files, some.people.tolist(), seed, _weights(name)]
+        decided += [layers.layers_changed(some.published)] if name == "layers" else []
         key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:16]
         kept = work / f"{name}-{key}.json"
         if kept.exists():
