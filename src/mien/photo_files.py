@@ -68,8 +68,9 @@ _DIGITS = r"(?:(?:^|[^0-9A-Za-z]|\\x|0x)[fF]{2}[dD]8[fF]{2}|89504[eE]470[dD]0[aA
 _SPACED = r"[fF]{2}[ :][dD]8[ :][fF]{2}(?:[ :][0-9a-fA-F]{2}){80}"
 _SHOWN = r"\\+x(?:ff\\+xd8\\+xff|89PNG)(?:[^\\]{0,8}\\+[x0-9a-z]){20}"
 _NUMBERS = r"(?:255, ?216, ?255|-1, ?-40, ?-1|137, ?80, ?78, ?71)(?:, ?-?[0-9]{1,3}){100}"
-WRITTEN_PICTURE = "|".join((_BASE64, _DIGITS, _SPACED, _SHOWN, _NUMBERS))
-WRITTEN_LENGTH = 1000  # characters that are enough to see one by
+_PIXELS = r"(?:^|[^0-9 ])(?:[0-9](?:[0-9][0-9]?)? ){1000}"  # as tables of faces have them; landmarks are fewer
+WRITTEN_PICTURE = "|".join((_BASE64, _DIGITS, _SPACED, _SHOWN, _NUMBERS, _PIXELS))
+WRITTEN_LENGTH = 4200  # characters that are enough to see one by
 _WRITTEN_PICTURE = re.compile(WRITTEN_PICTURE.encode())
 
 

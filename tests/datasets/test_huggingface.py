@@ -126,6 +126,7 @@ def test_pictures_that_would_stay_are_refused(tmp_path: Path, feature: Any, colu
     (pa.array([base64.b64encode(photo(1))]), "pictures written as text"),
     (pa.array([base64.b64encode(photo(1)).decode()], pa.string_view()), "pictures written as text"),
     (pa.array([base64.b64encode(photo(1)).decode()]).dictionary_encode(), "pictures written as text"),
+    (pa.array([" ".join(["70", "180", "9"] * 768)]), "pictures written as text"),
     (pa.array([gzip.compress(photo(1))]), "compressed files"),
     (pa.array([b"\x93NUMPY" + photo(1)], pa.binary_view()), "compressed files, arrays"),
     (pa.array([list(photo(1))], pa.list_(pa.uint8())), "arrays"),

@@ -167,6 +167,7 @@ def written(kind: str) -> str:
         "jpeg of python": str(data), "png of python": json.dumps(str(data)), "jpeg numbers": str(list(data)),
         "png numbers": json.dumps(list(data), separators=(",", ":")),
         "jpeg of java": str([byte - 256 if byte > 127 else byte for byte in data]),
+        "pixels": " ".join(map(str, squares()[:40, :40, 0].flatten())),
         "gzip": base64.b64encode(gzip.compress(data)).decode(),
         "numpy": base64.b64encode(b"\x93NUMPY\1\0" + data).decode()}.get(kind, text)
 
@@ -174,7 +175,7 @@ def written(kind: str) -> str:
 KINDS = ("jpeg", "jpeg escaped", "jpeg for urls", "jpeg of mail", "jpeg after a break", "jpeg in a url", "jpeg in html",
          "jpeg in json", "jpeg hex", "png hex", "jpeg of postgres", "jpeg of sql", "jpeg dumped", "jpeg of python",
          "png of python", "jpeg numbers", "png numbers", "jpeg of java", "png", "gif", "webp", "tiff", "bmp", "avif",
-         "gzip", "numpy")
+         "gzip", "numpy", "pixels")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -195,7 +196,7 @@ def test_other_texts_go_along(tmp_path: Path) -> None:
     program = r"if head.startswith(b'\xff\xd8\xff'): return 'JPEG'  # \x89PNG, \x00"
     dataset = opened(tmp_path, ("1.png", photo(1)), ("1.txt", noise), ("1.json", words), ("1.sha512", digest.encode()),
                      ("1.html", f'<img src="{pixel}"> hello'.encode()), ("1.py", program.encode() * 10),
-                     ("1.csv", b"255, 216, 254, 12, 13\n" * 300))
+                     ("1.csv", b"255, 216, 254, 12, 13\n" * 300), ("1.pts", b"12 34 " * 478 + b"\n"))
     assert not dataset.skipped and "1.txt" in index_tar(tmp_path / "a.tar").members
 
 
