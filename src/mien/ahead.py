@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,17 +30,17 @@ def read_ahead(source: Source, names: Iterable[str]) -> Iterator[Reading]:
     Raises:
         OutputError: as `Source.photo` and `Source.stamp`, when it is that photo's turn.
     """
-    waiting: deque[Future[Reading]] = deque()
-    with ThreadPoolExecutor(1, "reading") as thread:  # one: sources of rows hold what lies around the last photo
-        try:
-            for name in names:
-                waiting.append(thread.submit(_read, source, name))
-                if len(waiting) == 2:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            thread.shutdown(wait=False, cancel_futures=True)
+    thread = ThreadPoolExecutor(1, "reading")  # one: sources of rows hold what lies around the last photo
+    following: Future[Reading] | None = None
+    try:
+        for name in names:
+            reading, following = following, thread.submit(_read, source, name)
+            if reading is not None:
+                yield reading.result()
+        if following is not None:
+            yield following.result()
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 def _read(source: Source, name: str) -> Reading:

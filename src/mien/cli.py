@@ -93,7 +93,6 @@ def anonymize(
         request.dataset.in_files()
         request.refuse_urls()
     reporter = Reporter(quiet)
-    chosen = request.recipe
     ready = _prepare(chosen, reporter, crew.here)
     from mien.report.page import write_report
     from mien.run import Run

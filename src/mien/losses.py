@@ -64,12 +64,12 @@ def view_matrix(points: Floats) -> Tensor:
     return torch.from_numpy(np.asarray(align_matrix(points), dtype=np.float32))[None]
 
 
-def _stacked(faces: list[Face], crops: list[Crop]) -> tuple[Tensor, Tensor]:
-    """Images [B, 3, S, S] in -1..1 of crops, and the affines [B, 2, 3] to the recogniser's view, still here."""
+def _stacked(networks: Networks, faces: list[Face], crops: list[Crop]) -> tuple[Tensor, Tensor]:
+    """Images [B, 3, S, S] in -1..1 of crops, and the affines [B, 2, 3] to the recogniser's view."""
     image = torch.stack([torch.from_numpy(crop.pixels.copy()) for crop in crops]).permute(0, 3, 1, 2) / 127.5 - 1
     matrix = torch.cat([view_matrix(map_points(from_photo(crop.quad, image.shape[-1]), face.points))
                         for face, crop in zip(faces, crops, strict=True)])
-    return image, matrix
+    return image.to(networks.device), matrix.to(networks.device)
 
 
 @torch.no_grad()
@@ -98,7 +98,7 @@ def _smaller(image: Tensor, inside: Tensor, matrix: Tensor, size: int) -> tuple[
 @torch.no_grad()
 def faces_of(networks: Networks, faces: list[Face], crops: list[Crop], size: int = SIZE) -> Faces:
     """Targets of a batch of faces from their crops of 256 px, seen at that size or at a smaller one."""
-    image, matrix = (one.to(networks.device) for one in _stacked(faces, crops))
+    image, matrix = _stacked(networks, faces, crops)
     inside = torch.stack([torch.from_numpy(crop.inside).float()[None] for crop in crops]).to(networks.device)
     if size < image.shape[-1]:
         image, inside, matrix = _smaller(image, inside, matrix, size)
@@ -108,8 +108,7 @@ def faces_of(networks: Networks, faces: list[Face], crops: list[Crop], size: int
 @torch.no_grad()
 def identities_of(networks: Networks, faces: list[Face], crops: list[Crop]) -> Tensor:
     """The recogniser's unit vectors [B, D] of faces from their crops; in this machine's memory."""
-    image, matrix = (one.to(networks.device) for one in _stacked(faces, crops))
-    return identity_of(networks, image, matrix).cpu()
+    return identity_of(networks, *_stacked(networks, faces, crops)).cpu()
 
 
 def pixel_distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:

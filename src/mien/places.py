@@ -141,7 +141,7 @@ class FolderSink:
             path.unlink(missing_ok=True)
 
     def gone(self, shards: Iterable[Iterable[str]]) -> int:
-        return sum(not (self.root / name).is_file() for names in shards for name in names)
+        return sum(not self.has(index, name, None) for index, names in enumerate(shards) for name in names)
 
     def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
         for name in names:
@@ -160,8 +160,7 @@ class FolderSink:
 def _too_long(path: Path) -> bool:
     """Whether a disk takes no such name; its folder is made, since a disk looks at one name after another."""
     try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.lstat()
     except OSError as error:
         return error.errno == errno.ENAMETOOLONG

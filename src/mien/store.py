@@ -122,7 +122,7 @@ class Outputs(Mapping[str, str]):
 
     def among(self, names: Iterable[str]) -> dict[str, str]:
         """Those of some of the run's photos."""
-        return {name: self.renamed.get(name, name) for name in names if name not in self.absent}
+        return {name: self[name] for name in names if name not in self.absent}
 
     def claimed(self, written: str) -> bool:
         """Whether a photo was written under a name."""

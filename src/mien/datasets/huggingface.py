@@ -25,7 +25,7 @@ from mien.datasets.rows import (
     picture_columns,
     schema_of,
     writes_pictures,
-)  # fmt: skip
+)
 from mien.datasets.tree import OWN, Place, Tree
 from mien.errors import UsageError
 from mien.files import read_object
@@ -184,25 +184,9 @@ class _Reading:
         for field in batch.schema:
             if field.name in columns or self.tree.problems:
                 continue
-            if is_array(field.type) or is_long(batch.column(field.name)):
-                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds arrays, "
-                                          "which may be pictures: take it out")
-            parts = list(leaves(batch.column(field.name)))
-            heads = [value.as_buffer()[:32].to_pybytes()
-                     for part in parts if is_binary(part.type) for value in part if value.is_valid]
-            unknown = [part.type for part in parts if not is_known(part.type)]
-            if unknown:
-                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds {unknown[0]} "
-                                          "values, into which mien cannot look: take it out")
-            elif any(map(shows_picture, heads)):
-                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds pictures and "
-                                          "is not declared as Image: cast it (datasets: cast_column), or take it out")
-            elif any(map(is_packed, heads)):
-                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds compressed "
-                                          "files, arrays or documents, which may be pictures: take it out")
-            elif any(map(writes_pictures, parts)):
-                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds pictures "
-                                          "written as text (base64): make them a column of Image, or take it out")
+            what = _may_show_originals(batch.column(field.name))
+            if what:
+                self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds {what}")
 
     def note(self) -> None:
         """Leave what the owner should know."""
@@ -214,3 +198,22 @@ class _Reading:
             notes.append(f"{plural(self.nulls, 'row')} without a photograph (null), kept as they are")
         if self.without:
             notes.append(f"not carried over: {', '.join(map(printable, self.without[:3]))} (no column of photographs)")
+
+
+def _may_show_originals(column: pa.Array) -> str:
+    """What an undeclared column holds that nobody anonymises, and what to do about it; "" where it is nothing."""
+    if is_array(column.type) or is_long(column):
+        return "arrays, which may be pictures: take it out"
+    parts = list(leaves(column))
+    unknown = [part.type for part in parts if not is_known(part.type)]
+    if unknown:
+        return f"{unknown[0]} values, into which mien cannot look: take it out"
+    heads = [value.as_buffer()[:32].to_pybytes()
+             for part in parts if is_binary(part.type) for value in part if value.is_valid]
+    if any(map(shows_picture, heads)):
+        return "pictures and is not declared as Image: cast it (datasets: cast_column), or take it out"
+    if any(map(is_packed, heads)):
+        return "compressed files, arrays or documents, which may be pictures: take it out"
+    if any(map(writes_pictures, parts)):
+        return "pictures written as text (base64): make them a column of Image, or take it out"
+    return ""

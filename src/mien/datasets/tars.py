@@ -26,7 +26,7 @@ from mien.photo_files import (
     printable,
     shows_picture,
     writes_picture,
-)  # fmt: skip
+)
 from mien.records import Photo, Skipped
 from mien.stages.read import read_photo_bytes
 

@@ -280,8 +280,7 @@ def written_together() -> Iterator[Callable[[Path, bytes], None]]:
 
     def write(path: Path, data: bytes) -> None:
         with _told(path):
-            if not path.parent.is_dir():
-                path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(part_name())
             parts.append((part, path, part.open("xb")))
             parts[-1][2].write(data)
