@@ -10,7 +10,6 @@ import pytest
 from mien.ahead import Reading, read_ahead
 from mien.errors import OutputError, PhotoError
 from mien.places import FolderSource
-from mien.records import Photo
 from tiny import album, photos_in
 
 PATIENCE = 30  # seconds
@@ -23,9 +22,9 @@ class Watched(FolderSource):
         super().__init__(root)
         self.asked = {name: threading.Event() for name in photos_in(root)}
 
-    def photo(self, name: str) -> Photo:
+    def data(self, name: str) -> bytes:
         self.asked[name].set()
-        return super().photo(name)
+        return super().data(name)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import mien
-from mien.files import replace_file
+from mien.errors import OutputError
+from mien.files import replace_file, write_errors
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -72,7 +73,8 @@ def test_killed_in_the_middle_the_old_one_stays(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from mien.files import replace_file
+from mien.errors import OutputError
+from mien.files import replace_file, write_errors
 def write(target):
     target.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -84,3 +86,16 @@ replace_file(Path({str(path)!r}), write)
     assert path.read_text() == "old"
     replace_file(path, lambda target: target.write_text("new") and None)
     assert path.read_text() == "new"
+
+
+def test_what_the_disk_says_becomes_an_error_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No space left") as caught, write_errors(tmp_path):
+        raise OSError(28, "No space left on device", str(tmp_path / "x"))
+    assert "space" in caught.value.hint and str(tmp_path / "x") in caught.value.message
+
+
+def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write") as caught, write_errors(tmp_path):
+        (tmp_path / "file" / "folder").mkdir()
+    assert "a file is where a folder is needed" in caught.value.hint

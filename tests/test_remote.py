@@ -185,7 +185,7 @@ def test_a_remote_folder_can_be_sent_to_another_process(shaky: type[Shaky]) -> N
     there = pickle.loads(pickle.dumps(RemoteSource(Remote("shaky://g/src/"))))
     assert there.remote.url == "shaky://g/src"
     with pytest.raises(PhotoError, match="it is not there any more"):
-        there.photo("none.png")
+        there.data("none.png")
 
 
 def test_paths_are_no_urls() -> None:

@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from mien.errors import OutputError, UsageError
+from mien.places import FolderSource
 from mien.records import Outcome, Skipped
-from mien.store import MANIFEST, ShardResult, Sources, Store, shard_size, write_errors
+from mien.store import MANIFEST, ShardResult, Sources, Store, shard_size
+from mien.touched import Touched
 
+NOTHING = Touched(FolderSource(Path("nowhere")))  # knows no photo again
 QUESTION = {"source": "/photos", "recipe": {"seed": 0}}
 
 
@@ -35,7 +38,8 @@ def finished(store: Store, *names: str) -> ShardResult:
     for name in names:
         (store.dst / os.fsdecode(name)).write_bytes(b"photo")
     result = ShardResult([outcome(name, person="person-1") for name in names], [Skipped("b", "why")],
-                         {name: name for name in names}, [5] * len(names), "here:1", {"read": 0.5}, 1.5)
+                         {name: name for name in names}, [5] * len(names), {},
+                         "here:1", {"read": 0.5}, 1.5)
     store.finish_shard(0, sources(*names), result)
     return result
 
@@ -210,6 +214,8 @@ def test_what_was_made_of_a_photo_that_is_no_longer_the_same_leaves_dst(
 ) -> None:
     finished(opened, "a.png", "b.png")
     assert opened.shard(0, sources("a.png") | {"b.png": stamp}) is None
+    assert (opened.dst / "b.png").exists(), "whoever only asks changes nothing"
+    assert opened.shard(0, sources("a.png") | {"b.png": stamp}, NOTHING) is None
     assert not (opened.dst / "b.png").exists()
 
 
@@ -219,7 +225,7 @@ def test_a_damaged_marker_reaches_nothing_outside_dst(opened: Store, tmp_path: P
     file = opened.work / "shards" / "000000.json"
     outputs = {"a.png": "../mine.png", "b.png": str(tmp_path / "mine.png")}
     file.write_text(json.dumps(json.loads(file.read_text()) | {"outputs": outputs}))
-    assert opened.shard(0, sources("b.png")) is None
+    assert opened.shard(0, sources("b.png"), NOTHING) is None
     assert (tmp_path / "mine.png").read_bytes() == b"mine"
 
 
@@ -314,16 +320,3 @@ def test_forgetting_deletes_work_alone(store: Store) -> None:
     assert not store.work.exists() and (store.dst / "a.png").exists()
     with pytest.raises(OutputError, match="not empty"), store.opened(QUESTION):
         pytest.fail("there is no run left that could go on")
-
-
-def test_what_the_disk_says_becomes_an_error_with_a_way_out(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="No space left") as caught, write_errors(tmp_path):
-        raise OSError(28, "No space left on device", str(tmp_path / "x"))
-    assert "space" in caught.value.hint and str(tmp_path / "x") in caught.value.message
-
-
-def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot write") as caught, write_errors(tmp_path):
-        (tmp_path / "file" / "folder").mkdir()
-    assert "a file is where a folder is needed" in caught.value.hint

@@ -27,6 +27,7 @@ from mien.engines.choice import Crew
 from mien.errors import UsageError
 from mien.evaluation.counterparts import find_counterparts
 from mien.pipeline import Pipeline
+from mien.places import photo_of
 from mien.report.page import report_from_folder
 from tiny import ANNA, CLEO, STUBBORN, TINY, call, photos_in, rows_in
 
@@ -57,7 +58,7 @@ def test_a_dataset_comes_back_in_the_same_form(brush: None, tmp_path: Path, layo
     assert set(photos_in(dst)) == set(photos_in(src))
     statuses = {row["file"]: row["status"] for row in rows_in(dst)}
     for name in before.photos:
-        same = np.array_equal(before.source.photo(name).pixels, after.source.photo(name).pixels)
+        same = np.array_equal(photo_of(before.source, name).pixels, photo_of(after.source, name).pixels)
         assert same == (name not in statuses), "faces are changed, and nothing where there is none"
     assert str(tmp_path) not in (dst / "mien.json").read_text()
 

@@ -13,7 +13,6 @@ import tiny
 from mien.errors import OutputError, PhotoError
 from mien.matching import Matching
 from mien.places import FolderSource
-from mien.records import Photo
 from mien.worker import Task, Worker
 from tiny import ANNA, BERT, TINY, album, photos_in, rows_in, save, squares
 
@@ -78,10 +77,10 @@ def test_a_photo_that_was_changed_while_it_was_looked_at_is_looked_at_again(
 def test_pixels_that_nobody_looked_at_never_leave(brush: None, tmp_path: Path, asked: dict[str, Any],
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """Faces of the photo as it was would be looked for in the photo as it is."""
-    src, dst, really = album(tmp_path / "src", 10), tmp_path / "dst", FolderSource.photo
+    src, dst, really = album(tmp_path / "src", 10), tmp_path / "dst", FolderSource.data
     reads = 0
 
-    def photo(self: FolderSource, name: str) -> Photo:
+    def data(self: FolderSource, name: str) -> bytes:
         nonlocal reads
         if name == NAME:
             reads += 1
@@ -90,7 +89,7 @@ def test_pixels_that_nobody_looked_at_never_leave(brush: None, tmp_path: Path, a
         return really(self, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "photo", photo)
+        patch.setattr(FolderSource, "data", data)
         summary = tiny.run(src, dst, **asked)
     assert [one.file for one in summary.skipped] == [NAME] and NAME not in photos_in(dst)
     again = tiny.run(src, dst, **asked)
@@ -100,17 +99,17 @@ def test_pixels_that_nobody_looked_at_never_leave(brush: None, tmp_path: Path, a
 def test_a_photo_that_could_not_be_read_at_first_is_left_for_the_next_call(
     brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    src, dst, really, reads = album(tmp_path / "src", 10), tmp_path / "dst", FolderSource.photo, list[str]()
+    src, dst, really, reads = album(tmp_path / "src", 10), tmp_path / "dst", FolderSource.data, list[str]()
     tiny.run(src, tmp_path / "whole")
 
-    def photo(self: FolderSource, name: str) -> Photo:
+    def data(self: FolderSource, name: str) -> bytes:
         reads.append(name)
         if name == NAME and reads.count(NAME) == 1:
             raise PhotoError(f"{NAME}: the disk does not answer")
         return really(self, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "photo", photo)
+        patch.setattr(FolderSource, "data", data)
         summary = tiny.run(src, dst)
     assert [(one.file, one.reason) for one in summary.skipped] == [
         (NAME, "it could not be read at first: run the same command again")]

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and what is said where they cannot be written."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mien.errors import OutputError
 
 
 def stamp(path: Path) -> list[int] | None:
@@ -61,3 +64,15 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def write_errors(folder: Path) -> Iterator[None]:
+    """Turn what the file system says into OutputError with a way out."""
+    try:
+        yield
+    except OSError as error:
+        hint = "free some space or choose another folder, then run the same command again"
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            hint = "a file is where a folder is needed: choose another folder"
+        raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}", hint) from error

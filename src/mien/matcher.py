@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mien.engines.ranks import POLL
 from mien.errors import OutputError
-from mien.files import stamp
-from mien.matching import Matched, Matching, match_people, match_shards
+from mien.files import stamp, write_errors
+from mien.matching import NONE, Matched, Matching, match_people, match_shards
 from mien.records import Match
 from mien.recovery import fill, what_is_left
 from mien.request import Request
 from mien.stages.pair import Free
 from mien.stages.pool import Pool
-from mien.store import write_errors
-from mien.survey import Survey, digest_of
+from mien.survey import Survey
 from mien.surveyor import Surveyor
 
 
@@ -43,7 +42,7 @@ class Matcher:
         before, every = Matching.from_file(self.store.matching), set(range(len(self.surveyor.shards)))
         if before is None and self.peers.rank == 0:
             before = self._recovered(sorted(every - set(todo)))
-        digests = [digest_of(self.peers.stamps(self.surveyor.shards[index])) for index in sorted(every)]
+        digests = [self.surveyor.digest(index) for index in sorted(every)]
         kept = {index for index, digest in enumerate(digests) if before is not None and before.knows(index, digest)}
         wanted = list(todo) if set(todo) <= kept else self._wanted(kept, every)
         looked_at = {*wanted, *todo}
@@ -100,7 +99,7 @@ class Matcher:
             found: Iterable[Matched] = self._match_people(surveys, known, [left.people for left in lefts])
         else:
             found = fill(self.pool, self.recipe, surveys, lefts)
-        rows: list[tuple[int, list[Match], list[str]]] = [(-1, [], [])] * len(self.surveyor.shards)
+        rows: list[tuple[int, list[Match], list[str]]] = [(NONE, [], [])] * len(self.surveyor.shards)
         for index, matched in zip(done, found, strict=True):
             rows[index] = (self.surveyor.survey(index).digest, *matched)
         return Matching.of(rows)

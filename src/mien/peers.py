@@ -48,7 +48,7 @@ class Peers:
             return "as before"
         sources = self.stamps(task.names)
         there = (Survey.from_file(self._file(*key), sources) if task.what == "survey"
-                 else self.store.shard(task.shard, sources, asking=True))
+                 else self.store.shard(task.shard, sources))
         return "stale" if there is None else "done"
 
     def state(self, rank: int, what: str) -> State:

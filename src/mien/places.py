@@ -13,7 +13,7 @@ from mien.files import stamp
 from mien.photo_files import printable
 from mien.records import Photo, Skipped
 from mien.stages.export import written_together
-from mien.stages.read import read_photo
+from mien.stages.read import read_file, read_photo_bytes
 
 Write = Callable[[str, bytes], None]  # a photograph's name and its file
 
@@ -21,8 +21,8 @@ Write = Callable[[str, bytes], None]  # a photograph's name and its file
 class Source(Protocol):
     """A dataset's photographs."""
 
-    def photo(self, name: str) -> Photo:
-        """Read one.
+    def data(self, name: str) -> bytes:
+        """The file of one.
 
         Raises:
             PhotoError: it cannot be read.
@@ -33,6 +33,15 @@ class Source(Protocol):
 
     def as_png(self, name: str) -> str:
         """The name in the result of a photo that has to become a PNG."""
+
+
+def photo_of(source: Source, name: str) -> Photo:
+    """Read one of a dataset's photographs.
+
+    Raises:
+        PhotoError: it cannot be read.
+    """
+    return read_photo_bytes(source.data(name), name)
 
 
 class Sink(Protocol):
@@ -104,8 +113,8 @@ class FolderSource:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def photo(self, name: str) -> Photo:
-        return read_photo(self.root / name, name)
+    def data(self, name: str) -> bytes:
+        return read_file(self.root / name, name)
 
     def stamp(self, name: str) -> list[int] | None:
         return stamp(self.root / name)

@@ -19,8 +19,7 @@ from mien.datasets.folder import Tally, tally_photo
 from mien.errors import OutputError, PhotoError, UsageError
 from mien.photo_files import printable
 from mien.places import FolderSink, Sink, Source, Write
-from mien.records import Photo, Skipped
-from mien.stages.read import read_photo_bytes
+from mien.records import Skipped
 
 TRIES = 6
 FIRST_WAIT = 0.2  # seconds; twice as long after each failure
@@ -127,9 +126,9 @@ class RemoteSource:
     def sink(self, dst: Path, work: Path, subset: str) -> Sink:
         return FolderSink(dst)
 
-    def photo(self, name: str) -> Photo:
+    def data(self, name: str) -> bytes:
         try:
-            data = self.remote.read(name)
+            return self.remote.read(name)
         except (FileNotFoundError, PermissionError) as error:
             # Not in the store's words, which may name buckets and people: reasons stand in mien.json.
             why = "it is not there any more" if isinstance(error, FileNotFoundError) else "the store refuses it"
@@ -137,7 +136,6 @@ class RemoteSource:
         except OSError as error:
             raise OutputError(f"{self.remote.url}/{printable(name)} cannot be fetched: {error}",
                               "run the same command again when the store answers") from error
-        return read_photo_bytes(data, name)
 
     def stamp(self, name: str) -> list[int] | None:
         return self.remote.stamp(name)

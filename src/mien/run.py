@@ -21,6 +21,7 @@ from mien.engines.choice import Crew
 from mien.engines.ranks import Ranks
 from mien.errors import OutputError
 from mien.events import Event, Progress
+from mien.files import write_errors
 from mien.matcher import Matcher
 from mien.matching import is_matched
 from mien.models.networks import Networks
@@ -28,8 +29,9 @@ from mien.peers import Peers
 from mien.records import Outcome, Skipped
 from mien.request import Request
 from mien.stages.pool import Pool
-from mien.store import SHARD, SHARD_SIZE, Outcomes, Outputs, ShardResult, shard_size, write_errors
+from mien.store import SHARD, SHARD_SIZE, Outcomes, Outputs, ShardResult, shard_size
 from mien.surveyor import Surveyor
+from mien.touched import Touched
 from mien.worker import Task, Worker
 
 __all__ = ["Event", "Progress", "Run", "Shards", "Summary", "versions"]
@@ -85,6 +87,7 @@ class Run:
         self.store = self.worker.store
         self.near = networks.recogniser.same_person
         self.shard = shard_size(self.recipe.batch, SHARD)
+        self.touched = Touched(self.worker.source)
         self.peers = Peers(self.store, self.crew.rank, self.crew.size, self.worker.stamps)
         self.labels = request.labels.of if request.labels else request.dataset.people
 
@@ -105,7 +108,7 @@ class Run:
             todo = [index for index in range(len(shards)) if self._is_missing(shards, index)]
             with self._engines() as (engine, own):
                 if todo and is_matched(self.recipe):
-                    surveyor = Surveyor(store, shards, engine, own, self.peers, progress)
+                    surveyor = Surveyor(store, shards, engine, own, self.peers, self.touched, progress)
                     Matcher(self.request, self.pool, surveyor, self.near, self._label, PATIENCE).match(todo)
                 self._anonymise(shards, todo, progress)
             if not self.engine.leads:
@@ -160,7 +163,7 @@ class Run:
     def _is_missing(self, shards: Shards, index: int) -> bool:
         """Whether a shard has to be done (again); what is in DST of one that is no longer the same is taken out."""
         self.peers.remember("anonymise", index)
-        return self.store.shard(index, self.worker.stamps(shards[index])) is None
+        return self.store.shard(index, self.worker.stamps(shards[index]), self.touched) is None
 
     def _anonymise(self, shards: Shards, todo: list[int], progress: Progress) -> None:
         missing = set(todo)

@@ -33,11 +33,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.errors import OutputError, UsageError
-from mien.files import read_json, read_object, replace_file
+from mien.files import read_json, read_object, replace_file, write_errors
 from mien.locks import ALONE, SHARED, is_locked, locked, take
 from mien.places import FolderSink, Sink
 from mien.records import Outcome, Skipped
 from mien.survey import UNREAD, Sources
+from mien.touched import Touched
 
 SHARD = 8  # photos
 SHARD_SIZE = "number of photos in a shard"  # in run.json, where it is another
@@ -59,8 +60,8 @@ class ShardResult:
     """What one shard did.
 
     Attributes:
-        outputs: source name -> name in DST of every photo written. sizes: of these, in bytes; none in markers of
-            earlier versions. worker: who did it, machine and process.
+        outputs: source name -> name in DST of every photo written. sizes: of these, in bytes. digests: of the photos'
+            files, by source name. Markers of earlier versions have neither. worker: who did it, machine and process.
         stages: seconds by stage; wall: of all.
     """
 
@@ -68,9 +69,16 @@ class ShardResult:
     skipped: list[Skipped] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
     worker: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     wall: float = 0.0
+
+    @property
+    def unread(self) -> list[str]:
+        """The photos whose files could not be read; of earlier versions' markers nobody knows."""
+        known = bool(self.digests) or not self.outputs
+        return [one.file for one in self.skipped if one.file not in self.digests] if known else []
 
 
 class Outcomes(Sequence[Outcome]):
@@ -283,29 +291,40 @@ class Store:
             self.write_json("files.json", names)
         return names
 
-    def shard(self, index: int, sources: Sources, asking: bool = False) -> ShardResult | None:
-        """The results of a finished shard, or None where it has to be done (again); `asking`: nothing is changed.
+    def shard(self, index: int, sources: Sources, touched: Touched | None = None) -> ShardResult | None:
+        """The results of a finished shard, or None where it has to be done (again).
 
-        A shard whose photos changed or vanished since is taken back out of DST first: what was made of a photo that is
-        no longer the same must not stay there.
+        A shard whose photos changed or vanished since, or can be read only now, is taken back out of DST first: what
+        was made of a photo that is no longer the same must not stay there.
+
+        Args:
+            sources: the states that its photos are in now. touched: tells whether photos in another state are the same
+                still; without it nothing is changed here, neither in WORK nor in DST.
         """
         data = read_object(self.marker(index))
-        if data.get("sources") != sources:
-            if asking:
-                return None
-            outputs, before = data.get("outputs"), data.get("sources")
-            with write_errors(self.dst):
-                if isinstance(before, dict) and UNREAD in before.values():
-                    self.path("surveys", index).unlink(missing_ok=True)
-                for name in outputs.values() if isinstance(outputs, dict) else ():
-                    self.sink.remove(index, str(name))
-            return None
-        result = _result(data)
-        if result is None:
+        before, result = data.get("sources"), _result(data)
+        if touched is not None:
+            if before != sources and touched.same(before, data.get("digests"), sources):
+                before = sources
+                self._mark(index, data | {"sources": sources})
+            unread = isinstance(before, dict) and UNREAD in before.values()
+            if result is not None and any(map(touched.is_readable, result.unread)):
+                before, unread = None, True
+            if before != sources:
+                self._take_back(index, data.get("outputs"), unread)
+        if before != sources or result is None:
             return None
         sizes: Sequence[int | None] = result.sizes or [None] * len(result.outputs)
         there = all(self.sink.has(index, *one) for one in zip(result.outputs.values(), sizes, strict=True))
         return result if there else None
+
+    def _take_back(self, index: int, outputs: Any, unread: bool) -> None:
+        """Take a shard's photos out of DST; `unread`: have them looked at anew, too."""
+        with write_errors(self.dst):
+            if unread:
+                self.path("surveys", index).unlink(missing_ok=True)
+            for name in outputs.values() if isinstance(outputs, dict) else ():
+                self.sink.remove(index, str(name))
 
     def finished(self, index: int) -> ShardResult:
         """The results of a shard that was just finished.
@@ -324,7 +343,16 @@ class Store:
 
     def finish_shard(self, index: int, sources: Sources, result: ShardResult) -> None:
         """Mark a shard as done. Its photos must be in DST."""
-        self.write_json(f"shards/{index:06d}.json", {"sources": sources, **vars(result)})
+        self._mark(index, {"sources": sources, **vars(result)})
+
+    def _mark(self, index: int, marker: dict[str, Any]) -> None:
+        self.write_json(f"shards/{index:06d}.json", marker)
+
+    def digests(self, index: int, sources: Sources) -> dict[str, str]:
+        """Those of a finished shard's photos in this state; none where it was not finished, or with others."""
+        data = read_object(self.marker(index))
+        found = data.get("digests")
+        return found if isinstance(found, dict) and data.get("sources") == sources else {}
 
     def note(self, index: int, photos: int, result: ShardResult) -> None:
         """Add a finished shard's line to the events."""
@@ -377,25 +405,14 @@ def is_held(work: Path) -> bool:
     return any(map(is_locked, (work / "lock", *work.glob("lock.*"))))
 
 
-@contextmanager
-def write_errors(folder: Path) -> Iterator[None]:
-    """Turn what the file system says into OutputError with a way out."""
-    try:
-        yield
-    except OSError as error:
-        hint = "free some space or choose another folder, then run the same command again"
-        if isinstance(error, (FileExistsError, NotADirectoryError)):
-            hint = "a file is where a folder is needed: choose another folder"
-        raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}", hint) from error
-
-
 def _result(data: dict[str, Any]) -> ShardResult | None:
     try:
         outputs, sizes = dict(data["outputs"]), [int(size) for size in data.get("sizes", ())]
         if sizes and len(sizes) != len(outputs):
             return None
         return ShardResult([Outcome(**row) for row in data["outcomes"]], [Skipped(**row) for row in data["skipped"]],
-                           outputs, sizes, str(data["worker"]), dict(data["stages"]), float(data["wall"]))
+                           outputs, sizes, dict(data.get("digests", {})), str(data["worker"]), dict(data["stages"]),
+                           float(data["wall"]))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
@@ -30,7 +31,7 @@ class Survey:
         sources: all photos of the shard, as they were. read: those that could be read.
         photos: [F] int64, the place of each face's photo in the shard. boxes: [F, 4] float64. points: [F, 5, 2].
         scores: [F] float64. chosen: [S] int64, faces to be anonymised. traits: theirs.
-        seconds: by stage; wall: of all.
+        digests: of the photos' files, where they could be read. seconds: by stage; wall: of all.
     """
 
     sources: Sources
@@ -41,13 +42,14 @@ class Survey:
     scores: Tensor
     chosen: Tensor
     traits: Traits
+    digests: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     wall: float = 0.0
 
     @property
     def digest(self) -> int:
-        """Of what was surveyed: of other photos, or of the same in another state, it is another."""
-        return digest_of(self.sources)
+        """Of what was surveyed: of other photos, or of the same with another content, it is another."""
+        return digest_of(self.sources, self.digests)
 
     def faces(self, place: int) -> list[Face]:
         """The faces of one photo, in the detector's order."""
@@ -66,7 +68,7 @@ class Survey:
         """
         tensors = {name: getattr(self, name) for name in _TENSORS} | {
             f"traits.{one.name}": getattr(self.traits, one.name).contiguous() for one in fields(Traits)}
-        head = {"sources": self.sources, "read": self.read, "seconds": self.seconds, "wall": self.wall}
+        head = {name: getattr(self, name) for name in ("sources", "read", "digests", "seconds", "wall")}
         data = save(tensors, {name: json.dumps(value) for name, value in head.items()})
         replace_file(path, lambda file: file.write_bytes(data))
 
@@ -88,9 +90,9 @@ class Survey:
 _TENSORS = ("photos", "boxes", "points", "scores", "chosen")
 
 
-def digest_of(sources: Sources) -> int:
-    """CRC-32 of the photos' names and states."""
-    return zlib.crc32(json.dumps(sources).encode())
+def digest_of(sources: Sources, digests: Mapping[str, str]) -> int:
+    """CRC-32 of the photos' names and contents, or states where the content is not known."""
+    return zlib.crc32(json.dumps({name: digests.get(name) or state for name, state in sources.items()}).encode())
 
 
 def _face(box: Tensor, points: Tensor, score: Tensor) -> Face:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from mien.engines import Engine
 from mien.errors import OutputError
 from mien.events import Event, Progress
+from mien.files import write_errors
+from mien.matching import NONE
 from mien.peers import Peers
 from mien.store import Store
-from mien.survey import Survey
+from mien.survey import Sources, Survey, digest_of
+from mien.touched import Touched
 from mien.worker import Task
 
 
@@ -26,13 +30,13 @@ class Surveyor:
     """The surveys of a run.
 
     Args:
-        engine: does what is missing, here and elsewhere. own: does it here.
+        engine: does what is missing, here and elsewhere. own: does it here. touched: knows photos again.
     """
 
     def __init__(self, store: Store, shards: Shards, engine: Engine, own: Engine, peers: Peers,
-                 progress: Progress) -> None:
+                 touched: Touched, progress: Progress) -> None:
         self.store, self.shards, self.engine, self.own, self.peers = store, shards, engine, own, peers
-        self.progress = progress
+        self.touched, self.progress = touched, progress
         self.photos = self.total = 0
 
     def look(self, wanted: Sequence[int]) -> set[int]:
@@ -64,10 +68,28 @@ class Surveyor:
             raise OutputError(f"{self.store.path('surveys', index)} is gone or damaged", "run the same command again")
         return survey
 
+    def digest(self, index: int) -> int:
+        """Of a shard's photos as they are now, like `Survey.digest`; NONE where nobody has looked at them yet."""
+        survey, sources = self._current(index)
+        digests = survey.digests if survey else self.store.digests(index, sources)
+        return digest_of(sources, digests) if survey or digests else NONE
+
     def _is_there(self, index: int) -> bool:
         self.peers.remember("survey", index)
-        sources = self.peers.stamps(self.shards[index])
-        return Survey.from_file(self.store.path("surveys", index), sources) is not None
+        return self._current(index)[0] is not None
+
+    def _current(self, index: int) -> tuple[Survey | None, Sources]:
+        """What is known of a shard's photos as they are now, and the states they are in."""
+        path, sources = self.store.path("surveys", index), self.peers.stamps(self.shards[index])
+        survey = Survey.from_file(path)
+        if survey is None or survey.sources == sources:
+            return survey, sources
+        if not self.touched.same(survey.sources, survey.digests, sources, self.store.digests(index, sources)):
+            return None, sources
+        survey = replace(survey, sources=sources)
+        with write_errors(self.store.work):
+            survey.write(path)
+        return survey, sources
 
     def _task(self, index: int) -> Task:
         return Task("survey", index, self.shards[index])

@@ -18,7 +18,7 @@ from mien.ahead import Reading, read_ahead
 from mien.consent import Consent, load_consent
 from mien.devices import enough_memory
 from mien.errors import OutputError, PhotoError
-from mien.files import replace_file
+from mien.files import replace_file, write_errors
 from mien.losses import faces_of
 from mien.matching import Matching, is_matched
 from mien.models.networks import Networks
@@ -33,7 +33,7 @@ from mien.stages.export import encode_photo
 from mien.stages.pair import Free
 from mien.stages.pool import Pool, Traits
 from mien.stages.read import decode_pixels
-from mien.store import ShardResult, Store, write_errors
+from mien.store import ShardResult, Store
 from mien.survey import UNREAD, Sources, Survey, face_tensors
 
 GROUP_PIXELS = 40_000_000  # photos held at once
@@ -114,9 +114,9 @@ class Worker:
 
     def _survey(self, sources: Sources) -> Survey:
         started, before = time.perf_counter(), dict(self.pipeline.seconds)
-        read, photos, chosen, subjects, skipped = [], list[list[Face]](), list[int](), list[Subject](), ShardResult()
-        for reading in self._readings(tuple(sources)):
-            work = self._open(reading, sources, skipped)
+        read, photos, chosen, subjects, seen = [], list[list[Face]](), list[int](), list[Subject](), ShardResult()
+        for reading in self._readings(tuple(sources), seen):
+            work = self._open(reading, sources, seen)
             photos.append([])
             if work is not None:
                 read.append(reading.name)
@@ -127,7 +127,8 @@ class Worker:
         with self.pipeline.timed("pair"), enough_memory(min(BATCH, len(subjects))):
             traits = self._traits(subjects)
         return Survey(sources, read, **face_tensors(photos), chosen=torch.tensor(chosen, dtype=torch.int64),
-                      traits=traits, seconds=_since(before, self.pipeline.seconds), wall=time.perf_counter() - started)
+                      traits=traits, digests=seen.digests, seconds=_since(before, self.pipeline.seconds),
+                      wall=time.perf_counter() - started)
 
     def _traits(self, subjects: Sequence[Subject]) -> Traits:
         parts = [self.pool.traits(faces_of(self.networks, [one.face for one in part], [one.crop for one in part]))
@@ -159,6 +160,8 @@ class Worker:
         result.stages = _since(before, self.pipeline.seconds)
         result.wall = time.perf_counter() - started
         if survey is not None:
+            # Those by which its faces were matched.
+            result.digests = {name: survey.digests[name] for name in survey.digests if name in result.digests}
             result.stages = _sum(result.stages, survey.seconds)
             result.wall += survey.wall
         return result
@@ -168,7 +171,7 @@ class Worker:
         """Photos together until their faces fill a batch or their pixels the memory."""
         group: list[Work] = []
         known = self._known(task, survey) if survey else {}
-        for place, reading in enumerate(self._readings(task.names)):
+        for place, reading in enumerate(self._readings(task.names, result)):
             if survey and reading.name not in survey.read:
                 self._unread(reading, survey, result)
                 continue
@@ -186,11 +189,14 @@ class Worker:
         if group:
             yield group
 
-    def _readings(self, names: Sequence[str]) -> Iterator[Reading]:
+    def _readings(self, names: Sequence[str], result: ShardResult) -> Iterator[Reading]:
+        """Photos as they come; `result` gets their digests."""
         readings = read_ahead(self.source, names)
         for _ in names:
             with self.pipeline.timed("read"):  # what is left to wait for
                 reading = next(readings)
+            if reading.digest:
+                result.digests[reading.name] = reading.digest
             yield reading
 
     def _unread(self, reading: Reading, survey: Survey, result: ShardResult) -> None:
@@ -219,6 +225,7 @@ class Worker:
             if isinstance(photo, PhotoError):
                 raise photo
             if reading.state != sources[name]:
+                result.digests.pop(name, None)  # or it would be taken for done
                 raise PhotoError("it changes while it is read")
             if faces is None:
                 with self.pipeline.timed("detect"):

@@ -23,6 +23,7 @@ from mien.datasets.layouts import open_dataset
 from mien.datasets.tars import index_tar
 from mien.datasets.webdataset import split_of
 from mien.errors import PhotoError, UsageError
+from mien.places import photo_of
 from tiny import save, squares
 
 
@@ -43,11 +44,11 @@ def test_photos_are_read_where_they_lie(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(dataset)).source
     for number in range(3):
         name = f"train-0.tar/{number:06d}.png"
-        assert np.array_equal(again.photo(name).pixels, held.decoded(photo(number)))
+        assert np.array_equal(photo_of(again, name).pixels, held.decoded(photo(number)))
         assert again.stamp(name) == dataset.source.stamp(name) is not None
     assert again.stamp("train-0.tar/9.png") is again.stamp("b.tar/1.png") is None
     with pytest.raises(PhotoError, match=r"train-0\.tar/9\.png: the tar has no such member, or it is refused"):
-        again.photo("train-0.tar/9.png")
+        photo_of(again, "train-0.tar/9.png")
 
 
 @pytest.mark.parametrize(("name", "split"), [("train-000.tar", "train"), ("val_1.tar", "val"), ("trainer.tar", ""),
@@ -68,7 +69,7 @@ def test_pictures_are_known_whatever_they_are_called(tmp_path: Path) -> None:
                      ("5.mov", b""))
     assert dataset.photos == [f"a.tar/{name}" for name in ("ok.png", "1.data", "2", "3.svg", "5.mov")]
     with pytest.raises(PhotoError, match="a film"):
-        dataset.source.photo("a.tar/5.mov")
+        photo_of(dataset.source, "a.tar/5.mov")
 
 
 def test_members_that_lead_out_or_are_no_files_are_refused(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_names_that_come_twice(tmp_path: Path) -> None:
     dataset = opened(tmp_path, ("1.png", photo(1)), ("1.png", photo(2)), ("1.PNG", photo(3)))
     assert dataset.photos == ["a.tar/ok.png", "a.tar/1.png", "a.tar/1.PNG"]
     assert reasons(dataset) == {"a.tar/1.png": "another member of this name: only the first is taken"}
-    assert np.array_equal(dataset.source.photo("a.tar/1.png").pixels, held.decoded(photo(1)))
+    assert np.array_equal(photo_of(dataset.source, "a.tar/1.png").pixels, held.decoded(photo(1)))
     assert any("1 members differ from others in case only" in note for note in dataset.notes)
 
 

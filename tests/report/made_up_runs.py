@@ -50,7 +50,7 @@ def run_of(
     files = sorted({row.file for row in outcomes if row.status != "dropped"})
     outputs = {file: file for file in files}
     summary = Summary()
-    summary.add(ShardResult(outcomes, skipped or [], outputs, [], "", {"optimise": 6.0, "invert": 2.0}, 9.0))
+    summary.add(ShardResult(outcomes, skipped or [], outputs, [], {}, "", {"optimise": 6.0, "invert": 2.0}, 9.0))
     summary.outcomes, summary.outputs = outcomes, outputs
     if photos is not None:
         summary.photos = photos

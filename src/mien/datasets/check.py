@@ -142,11 +142,12 @@ def _below(root: Path) -> Iterator[str]:
 
 def _damaged(dataset: Dataset) -> list[str]:
     from mien.errors import PhotoError
+    from mien.places import photo_of
 
     bad, source = [], dataset.source
     for name in dataset.photos:
         try:
-            source.photo(name)
+            photo_of(source, name)
         except PhotoError as error:
             bad.append(error.message)
     more = len(bad) - LISTED

@@ -15,8 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from mien.errors import OutputError
-from mien.files import part_name, read_object, replace_file, stamp
+from mien.files import part_name, read_object, replace_file, stamp, write_errors
 from mien.places import Write
 from mien.records import Skipped
 
@@ -69,18 +68,18 @@ class PieceSink(ABC):
     @contextmanager
     def shard(self, index: int) -> Iterator[Write]:
         part = self.pieces / part_name()
-        with _told(part):
+        with write_errors(part):
             self.pieces.mkdir(parents=True, exist_ok=True)
             file = part.open("xb")
         try:
             with file:
                 tar = new_tar(file)
                 yield lambda name, data: tar.addfile(header(name, len(data)), io.BytesIO(data))
-                with _told(part):
+                with write_errors(part):
                     tar.close()
                     file.flush()
                     os.fsync(file.fileno())
-            with _told(part):
+            with write_errors(part):
                 part.replace(self._piece(index))
         except BaseException:
             part.unlink(missing_ok=True)
@@ -151,16 +150,6 @@ class PieceSink(ABC):
 
     def _record(self, container: str) -> Path:
         return self.joined / (hashlib.sha256(os.fsencode(container)).hexdigest()[:32] + ".json")
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What the file system says, as OutputError."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}",
-                          "free some space or choose another --work, then run the same command again") from error
 
 
 def _members(piece: Path) -> dict[str, tuple[int, int]]:

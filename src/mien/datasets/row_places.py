@@ -17,8 +17,7 @@ from mien.datasets.rows import AHEAD, batches, bytes_of, count_rows, picture_col
 from mien.errors import OutputError, PhotoError
 from mien.files import stamp
 from mien.photo_files import printable, suffix_of
-from mien.records import Photo, Skipped
-from mien.stages.read import read_photo_bytes
+from mien.records import Skipped
 
 _NAME = re.compile(r"(\d{6,})(?:\.([\w-]+))?\.(\w+)")  # row, column where there are several, suffix
 
@@ -66,15 +65,16 @@ class RowSource:
         self._ahead: Iterator[tuple[int, pa.RecordBatch]] = iter(())
         self._start, self._held = 0, pa.array([], pa.binary())
 
-    def photo(self, name: str) -> Photo:
+    def data(self, name: str) -> bytes:
         path, row, column = self._place(name)
         try:
-            data = self._value(path, row, column)
+            value = self._value(path, row, column)
         except (OSError, pa.ArrowException, StopIteration) as error:
             raise PhotoError(f"{printable(name)}: the file is damaged ({printable(str(error))[:120]})") from error
-        if not data.is_valid:
+        if not value.is_valid:
             raise PhotoError(f"{printable(name)}: only its path is stored, not the photograph")
-        return read_photo_bytes(data.as_py(), name)
+        data: bytes = value.as_py()
+        return data
 
     def stamp(self, name: str) -> list[int] | None:
         try:

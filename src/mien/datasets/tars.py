@@ -27,14 +27,13 @@ from mien.photo_files import (
     shows_picture,
     writes_picture,
 )
-from mien.records import Photo, Skipped
-from mien.stages.read import read_photo_bytes
+from mien.records import Skipped
+from mien.stages.read import LARGEST
 
 PICTURE_SUFFIXES = PHOTO_SUFFIXES | OTHER_IMAGE_SUFFIXES | VIDEO_SUFFIXES
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
 _HEAD = 512  # bytes of a member that tell whether it is a picture
 _CHUNK = 2**20  # bytes of a text that are looked at together
-_LARGEST = 2**30  # bytes of a photograph's file
 _INDICES = 4  # tars whose members are held at once
 
 
@@ -190,19 +189,19 @@ class TarSource:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def photo(self, name: str) -> Photo:
+    def data(self, name: str) -> bytes:
         tar, _, inside = name.partition("/")
         member = index_tar(self.root / tar).members.get(inside)
         if member is None:
             raise PhotoError(f"{printable(name)}: the tar has no such member, or it is refused")
         if PurePosixPath(inside).suffix.lower() in VIDEO_SUFFIXES:
             raise PhotoError(f"{printable(name)}: a film, and the faces in it would stay")
-        if member.size > _LARGEST:
+        if member.size > LARGEST:
             raise PhotoError(f"{printable(name)}: {member.size:,} bytes are more than a photograph may have")
         try:
             with (self.root / tar).open("rb") as file:
                 file.seek(member.offset)
-                return read_photo_bytes(file.read(member.size), name)
+                return file.read(member.size)
         except OSError as error:
             raise PhotoError(f"{printable(name)}: the tar cannot be read ({error.strerror})") from error
 

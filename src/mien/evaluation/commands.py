@@ -55,8 +55,8 @@ def evaluate_command(
     from mien.evaluation.page import write_page
     from mien.evaluation.table import tables
     from mien.evaluation.worst import worst_cases
+    from mien.files import write_errors
     from mien.recipe import Recipe
-    from mien.store import write_errors
 
     out = out or _beside(dst, ".json")
     page = page or out.with_suffix(".html")
@@ -101,7 +101,7 @@ def attack_command(
     from mien.evaluation.counterparts import sample as sampled
     from mien.evaluation.table import attack_table
     from mien.evaluation.work_folder import opened
-    from mien.store import write_errors
+    from mien.files import write_errors
 
     pairs = sampled(find_counterparts(src, dst, layout, subset), sample or None, seed)
     folder = work or _beside(dst, ".evaluation.work")
@@ -130,7 +130,7 @@ def compare_training_command(
     from mien.evaluation.counterparts import sample as sampled
     from mien.evaluation.retraining import compare_training
     from mien.evaluation.table import training_table
-    from mien.store import write_errors
+    from mien.files import write_errors
 
     pairs = sampled(find_counterparts(src, dst, layout, subset), sample or None, seed)
     real = find_counterparts(test, test, layout, test_subset)

@@ -15,11 +15,10 @@ from mien.evaluation.result import Figure, Group, Result
 from mien.evaluation.table import in_order, shown, title_of
 from mien.evaluation.verdict import judged, verdict
 from mien.evaluation.worst import Case
-from mien.files import replace_file
+from mien.files import replace_file, write_errors
 from mien.photo_files import printable
 from mien.report.charts import Comparison, comparison
 from mien.report.templating import template
-from mien.store import write_errors
 
 # What a part of the data is looked at by; the judge's come first.
 OF_SLICES = {"privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own_original_all_originals",

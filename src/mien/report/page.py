@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from mien.datasets.dataset import refuse_held
 from mien.errors import UsageError
-from mien.files import replace_file
+from mien.files import replace_file, write_errors
 from mien.photo_files import printable
 from mien.recipe import Recipe
 from mien.records import Outcome, Status
@@ -22,7 +22,6 @@ from mien.report.reread import read_run
 from mien.report.templating import template
 from mien.report.verdict import count, judge_distances, public_reason, reasons, skip_reason, verdict
 from mien.run import Summary
-from mien.store import write_errors
 
 WORST = 50  # faces in the table
 LISTED = 200  # skipped files on the page; mien.json has all

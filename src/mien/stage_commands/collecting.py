@@ -16,6 +16,7 @@ from PIL import Image
 from mien.datasets.dataset import Dataset
 from mien.datasets.layouts import open_dataset
 from mien.errors import OutputError, PhotoError, UsageError
+from mien.files import write_errors
 from mien.models.cache import sha256_of
 from mien.photo_files import printable
 from mien.records import Crop, Outcome, Pixels, Skipped
@@ -27,7 +28,7 @@ from mien.stages.conceal import conceal
 from mien.stages.export import write_bytes
 from mien.stages.read import decode_pixels, read_photo
 from mien.stages.verify import embed
-from mien.store import Store, write_errors
+from mien.store import Store
 from mien.tray import RESULT, RESULT_PICTURE, Record, Tray, stem_of
 
 QUALITY, REFERENCE_QUALITY = 95, 75  # of JPEGs; the reference code's is the paper's

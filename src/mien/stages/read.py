@@ -43,7 +43,7 @@ _TIFF_LOSSLESS = {"tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
 _TIFF_BILEVEL = {"group3", "group4"}
 _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
 _KNOWN = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I", "F"}
-_LARGEST = 2**30  # bytes kept for writing an unchanged photo; what trails behind a picture may be endless
+LARGEST = 2**30  # bytes of a photograph's file, and of those kept for writing it unchanged
 PILLOW = threading.RLock()  # its settings, and warnings, are those of the whole process
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors go to the terminal
@@ -94,6 +94,23 @@ def read_photo_bytes(data: bytes, name: str, max_pixels: int = 200_000_000) -> P
     if not data:
         raise _error(name, "the file is empty (0 bytes)")
     return _read(io.BytesIO(data), name, max_pixels)
+
+
+def read_file(path: Path, name: str) -> bytes:
+    """A photograph's file, as it is.
+
+    Raises:
+        PhotoError: it cannot be read, is no file, is empty, or larger than a photograph may be.
+    """
+    with _opened(path, name) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(LARGEST) if size <= LARGEST else b""
+        except OSError as error:
+            raise _error(name, f"the file cannot be read ({error.strerror})") from error
+    if size > LARGEST:
+        raise _error(name, f"{size:,} bytes are more than a photograph may have")
+    return data
 
 
 def decode_pixels(data: bytes, max_pixels: int = 200_000_000) -> Pixels:
@@ -244,7 +261,7 @@ def _photo(image: Image.Image, file: IO[bytes], name: str) -> Photo:
     verbatim, options = None, _options(image, kind, file)
     if orientation == 1 and kind in ("JPEG", "WEBP"):
         file.seek(0)
-        verbatim = (strip_jpeg if kind == "JPEG" else strip_webp)(file.read(_LARGEST), icc)
+        verbatim = (strip_jpeg if kind == "JPEG" else strip_webp)(file.read(LARGEST), icc)
     planes = _planes(image, orientation)
     encoding = Encoding(kind, planes.mode, options | planes.options, icc)
     return Photo(
@@ -279,7 +296,7 @@ def _options(image: Image.Image, kind: str, file: IO[bytes]) -> dict[str, Any]:
         return _jpeg_options(image)
     if kind == "WEBP":
         file.seek(0)
-        if webp_is_lossless(webp_chunks(file.read(_LARGEST))):
+        if webp_is_lossless(webp_chunks(file.read(LARGEST))):
             return {"lossless": True, "exact": True}  # exact: colours under full transparency too
         return {"quality": 95, "alpha_quality": 100, "exact": True}  # the file does not tell its quality
     if kind == "AVIF":
