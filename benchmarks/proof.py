@@ -119,7 +119,9 @@ def write(place: Place) -> None:
     for attack in recipes.attacks.values():
         parts.append(_markdown(attack_table(attack)))
     parts += ["### Trained on anonymised photographs (recipe fast), tested on real ones",
-              _markdown(training_table(learned)), "### Parts of the data, default recipe", _slices(recipes)]
+              _markdown(training_table(learned)),
+              "### Parts of the data, default recipe (in brackets a random generated face, the originals)",
+              _slices(recipes)]
     put_section("The proof", "\n\n".join(parts))
 
 
@@ -185,7 +187,11 @@ def _slices(result: Result) -> str:
     lines = [f"| part | faces | {' | '.join(METRICS[name].title for _, name in metrics)} |",
              f"|---|---{'|---' * len(metrics)}|"]
     for name, part in result.sets[result.set].slices.items():
-        cells = [shown(part.figures.get(kind, {}).get(metric), METRICS[metric].unit) for kind, metric in metrics]
+        found = [result.sets[one].slices[name].figures for one in (result.set, "random", "originals")]
+        cells = []
+        for kind, metric in metrics:
+            own, *ends = (shown(figures.get(kind, {}).get(metric), METRICS[metric].unit) for figures in found)
+            cells.append(f"{own} ({', '.join(ends)})")
         lines.append(f"| {name}{' (few)' if part.small else ''} | {part.faces} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -22,7 +22,7 @@ import torch
 from results import put_section, stamp
 
 from mien.datasets.layouts import open_dataset
-from mien.evaluation.instruments import open_instruments
+from mien.evaluation.instruments import fingerprints, open_instruments
 from mien.evaluation.metrics import Figures, figures, reference
 from mien.evaluation.observation import Instruments, Numbers, largest, observe
 from mien.evaluation.observed import Observed
@@ -57,17 +57,24 @@ class Tried(Pipeline):
 
     def __init__(self, ready: Ready, recipe: Recipe, folder: Path) -> None:
         super().__init__(ready.networks, ready.pool, recipe)
-        self.folder = folder / hashlib.sha256(recipe.invert.model_dump_json().encode()).hexdigest()[:8]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.weights = folder, ready.weights
 
     def _invert(self, subjects: list[Subject], faces: Faces, settings: Invert) -> None:
-        files = [self.folder / f"{subject.outcome.file}.pt" for subject in subjects]
+        decided = [settings.model_dump(), self.recipe.precision, self.recipe.detect.model_dump(), self.weights]
+        folder = self.folder / digest(decided)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{subject.outcome.file}.pt" for subject in subjects]
         if not all(file.exists() for file in files):
             super()._invert(subjects, faces, settings)
             for subject, file in zip(subjects, files, strict=True):
                 torch.save(subject.inverted, file)
         for subject, file in zip(subjects, files, strict=True):
             subject.inverted = torch.load(file)
+
+
+def digest(decided: object) -> str:
+    """Of what decides the content of a file."""
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def sampled(data: Path, people: int, instruments: Instruments, split: str) -> Sample:
@@ -159,10 +166,11 @@ def main() -> None:
     instruments = open_instruments(JUDGES)
     sample = sampled(args.data, args.people, instruments, args.split)
     print(f"{len(sample.photos)} photos of {args.people} people of {args.split}")
-    original = reference(looked_at(sample, None, instruments, folder / "originals.npz"), sample.people, sample.labels,
-                         True, JUDGES)
+    seen_by = fingerprints(JUDGES)
+    original = reference(looked_at(sample, None, instruments, folder / f"originals-{digest(seen_by)}.npz"),
+                         sample.people, sample.labels, True, JUDGES)
     ready = prepare(Recipe())
-    kept = folder / "random.npz"
+    kept = folder / f"random-{digest([seen_by, ready.weights])}.npz"
     random = looked_at(sample, None if kept.exists() else rendered(sample, ready), instruments, kept)
     bounds = {name: figures(original, one, JUDGES) for name, one in (("originals", original.seen),
                                                                      ("random generated face", random))}
@@ -171,11 +179,12 @@ def main() -> None:
     for variant in args.variants:
         base, *settings = variant.split("/")
         recipe = Recipe.load(base).with_settings(settings).settled()
-        file = folder / f"{base}-{recipe.hash}.npz"
+        ready = prepare(recipe)
+        file = folder / f"{base}-{recipe.hash}-{digest([seen_by, ready.weights])}.npz"
         note = file.with_suffix(".json")
         works = None
         if not file.exists():
-            works, seconds = attempt(sample, recipe, prepare(recipe), folder / "inverted")
+            works, seconds = attempt(sample, recipe, ready, folder / "inverted")
             outcomes = [work.outcomes[0] for work in works]
             note.write_text(json.dumps({
                 "anonymised": float(np.mean([one.status == "anonymised" for one in outcomes])),

@@ -51,8 +51,10 @@ def test_what_cannot_be_read_comes_in_its_turn(source: Watched) -> None:
     readings = list(read_ahead(source, asked))
     assert names(readings) == asked
     assert [isinstance(reading.photo, PhotoError) for reading in readings] == [False, True, False, False, False]
-    assert [reading.state for reading in readings if reading.state] == [source.stamp(name) for name in asked
-                                                                       if name != asked[1]]
+    assert [reading.state for reading in readings] == [source.stamp(name) for name in asked]
+    (source.root / asked[1]).unlink()
+    (_, lost, *_) = read_ahead(source, asked)
+    assert isinstance(lost.photo, PhotoError) and (lost.digest, lost.state) == ("", None)
 
 
 def test_a_store_that_fails_is_heard_of_in_its_turn_and_no_thread_stays(source: Watched,

@@ -50,11 +50,11 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def fetch_again(src: Path) -> None:
     """All files new, with other times and the same content."""
     copy = src.with_name("copy")
-    shutil.copytree(src, copy)
+    shutil.copytree(src, copy, symlinks=True)
     shutil.rmtree(src)
     copy.rename(src)
     for number, path in enumerate(sorted(src.rglob("*"))):
-        os.utime(path, (LATER + number, LATER + number))
+        os.utime(path, (LATER + number, LATER + number), follow_symlinks=False)
 
 
 def states(dst: Path) -> dict[str, tuple[int, int]]:
@@ -65,14 +65,18 @@ def test_a_folder_fetched_again_costs_nothing(brush: None, tmp_path: Path, asked
                                               done: list[str]) -> None:
     src, dst = album(tmp_path / "src", 20), tmp_path / "dst"
     (src / "0" / "broken.png").write_bytes(b"no picture")
+    (src / "1" / "empty.png").write_bytes(b"")
+    (src / "2" / "lost.png").symlink_to("nowhere")
     tiny.run(src, dst, **asked)
     before, rows = states(dst), rows_in(dst)
+    marked = [path.stat().st_mtime_ns for path in sorted((tmp_path / "dst.work" / "shards").iterdir())]
     for _ in range(2):
         fetch_again(src)
         done.clear()
         summary = tiny.run(src, dst, **asked)
         assert done == []
-        assert states(dst) == before and rows_in(dst) == rows and len(summary.skipped) == 1
+        assert states(dst) == before and rows_in(dst) == rows and len(summary.skipped) == 3
+        assert marked == [path.stat().st_mtime_ns for path in sorted((tmp_path / "dst.work" / "shards").iterdir())]
 
 
 def test_new_photos_in_a_folder_fetched_again_are_all_that_is_done(brush: None, tmp_path: Path, asked: dict[str, Any],
@@ -248,3 +252,72 @@ def test_one_that_can_be_read_now_is_done_now(brush: None, tmp_path: Path, asked
     assert {word.split()[1] for word in done} == {"0"}
     tiny.run(src, tmp_path / "whole", **asked)
     assert photos_in(dst) == photos_in(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("torn", [True, False])
+def test_a_photo_that_was_half_there_is_done_when_it_is_there(
+    brush: None, tmp_path: Path, asked: dict[str, Any], torn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fetched again while it is read; or for a moment another picture of the same size and time."""
+    src, dst, really, reads = album(tmp_path / "src", 8), tmp_path / "dst", FolderSource.data, list[str]()
+    name, last = sorted(photos_in(src))[1], 1 if asked.get("recipe") is ASKED["not unique"]["recipe"] else 2
+    tiny.run(src, tmp_path / "whole", **asked)
+
+    def data(self: FolderSource, asked_for: str) -> bytes:
+        reads.append(asked_for)
+        whole = really(self, asked_for)
+        if asked_for != name or reads.count(name) != last:
+            return whole
+        if torn:
+            os.utime(src / name, (LATER, LATER))
+            return whole[: len(whole) // 2]
+        return held.photo(1, ANNA, CLEO)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderSource, "data", data)
+        skipped = tiny.run(src, dst, **asked).skipped
+        if torn or last == 2:
+            assert [one.file for one in skipped] == [name]
+    fetch_again(src)
+    assert not tiny.run(src, dst, **asked).skipped
+    assert photos_in(dst) == photos_in(tmp_path / "whole")
+
+
+def test_what_was_looked_at_since_it_can_be_read_is_kept(brush: None, tmp_path: Path, done: list[str],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between the two must not have it matched twice."""
+    src, dst, really, do = album(tmp_path / "src", 8), tmp_path / "dst", FolderSource.data, Worker.do
+    name = sorted(photos_in(src))[1]
+
+    def data(self: FolderSource, asked_for: str) -> bytes:
+        if asked_for == name:
+            raise PhotoError(f"{name}: no permission to read the file")
+        return really(self, asked_for)
+
+    def die(self: Worker, task: Task, *rest: Any) -> None:
+        if task.what == "anonymise":
+            raise OutputError("the disk is full")
+        do(self, task, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderSource, "data", data)
+        tiny.run(src, dst)
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "do", die)
+        with pytest.raises(OutputError, match="full"):
+            tiny.run(src, dst)
+    done.clear()
+    assert not tiny.run(src, dst).skipped
+    assert done == ["anonymise 0"]
+
+
+def test_a_disk_that_does_not_answer_ends_the_run_with_a_word(brush: None, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    src = album(tmp_path / "src", 3)
+
+    def stamp(self: FolderSource, name: str) -> list[int] | None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(FolderSource, "stamp", stamp)
+    with pytest.raises(OutputError, match="cannot be looked at: Input/output error"):
+        tiny.run(src, tmp_path / "dst")

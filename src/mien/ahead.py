@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mien.errors import PhotoError
-from mien.places import Source
+from mien.places import Source, state_of
 from mien.records import Photo
 from mien.stages.read import read_photo_bytes
 from mien.touched import content_digest
@@ -18,8 +18,8 @@ class Reading:
     """A photograph as it was found, or why it could not be read.
 
     Attributes:
-        digest: of its file, or "" where that could not be read. state: that the photo was in once it had been read;
-            what was known of it before may be of other pixels.
+        digest: of its file, or "" where that could not be read. state: that the photo was in once its file had been
+            read; what was known of it before may be of other pixels.
     """
 
     name: str
@@ -32,7 +32,7 @@ def read_ahead(source: Source, names: Iterable[str]) -> Iterator[Reading]:
     """Read photographs in their order, each while the caller is busy with the one before.
 
     Raises:
-        OutputError: as `Source.data` and `Source.stamp`, when it is that photo's turn.
+        OutputError: as `Source.data` and `state_of`, when it is that photo's turn.
     """
     thread = ThreadPoolExecutor(1, "reading")  # one: sources of rows hold what lies around the last photo
     following: Future[Reading] | None = None
@@ -48,11 +48,14 @@ def read_ahead(source: Source, names: Iterable[str]) -> Iterator[Reading]:
 
 
 def _read(source: Source, name: str) -> Reading:
-    digest = ""
     try:
         data = source.data(name)
-        digest = content_digest(data)
+    except PhotoError as error:
+        return Reading(name, error)
+    digest, state = content_digest(data), state_of(source, name)
+    photo: Photo | PhotoError
+    try:
         photo = read_photo_bytes(data, name)
     except PhotoError as error:
-        return Reading(name, error, digest)
-    return Reading(name, photo, digest, source.stamp(name))
+        photo = error
+    return Reading(name, photo, digest, state)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from mien.errors import PhotoError
+from mien.errors import OutputError, PhotoError
 from mien.files import stamp
 from mien.photo_files import printable
 from mien.records import Photo, Skipped
@@ -44,6 +44,19 @@ def photo_of(source: Source, name: str) -> Photo:
     return read_photo_bytes(source.data(name), name)
 
 
+def state_of(source: Source, name: str) -> list[int] | None:
+    """`Source.stamp` of one of a dataset's photographs.
+
+    Raises:
+        OutputError: a disk or a store does not answer.
+    """
+    try:
+        return source.stamp(name)
+    except OSError as error:
+        raise OutputError(f"{printable(name)} cannot be looked at: {error.strerror or error}",
+                          "run the same command again when its disk or store answers") from error
+
+
 class Sink(Protocol):
     """A result's photographs, which come shard by shard."""
 
@@ -57,7 +70,11 @@ class Sink(Protocol):
         """
 
     def has(self, index: int, name: str, size: int | None) -> bool:
-        """Whether a shard's photograph is there, and of so many bytes (None: nobody knows how many)."""
+        """Whether a shard's photograph is there, and of so many bytes (None: nobody knows how many).
+
+        Raises:
+            OutputError: nobody can tell.
+        """
 
     def remove(self, index: int, name: str) -> None:
         """Take a shard's photograph out again, where it is there."""

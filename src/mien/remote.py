@@ -156,7 +156,11 @@ class RemoteSink:
         yield self._write
 
     def has(self, index: int, name: str, size: int | None) -> bool:
-        found = self.remote.stamp(name)
+        try:
+            found = self.remote.stamp(name)
+        except OSError as error:
+            raise OutputError(f"{self.remote.url}/{printable(name)} cannot be looked at: {error}",
+                              "run the same command again when the store answers") from error
         return found is not None and (size is None or found[0] in (0, size))  # not all stores tell sizes
 
     def remove(self, index: int, name: str) -> None:

@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ from mien.files import read_json, read_object, replace_file, write_errors
 from mien.locks import ALONE, SHARED, is_locked, locked, take
 from mien.places import FolderSink, Sink
 from mien.records import Outcome, Skipped
-from mien.survey import UNREAD, Sources
+from mien.survey import UNREAD, Sources, Survey
 from mien.touched import Touched
 
 SHARD = 8  # photos
@@ -306,22 +306,24 @@ class Store:
         if touched is not None:
             if before != sources and touched.same(before, data.get("digests"), sources):
                 before = sources
-                self._mark(index, data | {"sources": sources})
-            unread = isinstance(before, dict) and UNREAD in before.values()
-            if result is not None and any(map(touched.is_readable, result.unread)):
-                before, unread = None, True
-            if before != sources:
-                self._take_back(index, data.get("outputs"), unread)
+                self._restamp(index, data | {"sources": sources})
+            anew = [name for name, state in before.items() if state == UNREAD] if isinstance(before, dict) else []
+            if result is not None:
+                anew += filter(touched.is_readable, result.unread)
+            if anew or before != sources:
+                self._take_back(index, data.get("outputs"), anew)
+                return None
         if before != sources or result is None:
             return None
         sizes: Sequence[int | None] = result.sizes or [None] * len(result.outputs)
         there = all(self.sink.has(index, *one) for one in zip(result.outputs.values(), sizes, strict=True))
         return result if there else None
 
-    def _take_back(self, index: int, outputs: Any, unread: bool) -> None:
-        """Take a shard's photos out of DST; `unread`: have them looked at anew, too."""
+    def _take_back(self, index: int, outputs: Any, anew: Collection[str]) -> None:
+        """Take a shard's photos out of DST; `anew`: photos that could not be read when they were looked at."""
         with write_errors(self.dst):
-            if unread:
+            survey = Survey.from_file(self.path("surveys", index)) if anew else None
+            if survey is not None and not survey.digests.keys() >= set(anew):  # or they have been looked at since
                 self.path("surveys", index).unlink(missing_ok=True)
             for name in outputs.values() if isinstance(outputs, dict) else ():
                 self.sink.remove(index, str(name))
@@ -343,10 +345,17 @@ class Store:
 
     def finish_shard(self, index: int, sources: Sources, result: ShardResult) -> None:
         """Mark a shard as done. Its photos must be in DST."""
-        self._mark(index, {"sources": sources, **vars(result)})
+        self.write_json(f"shards/{index:06d}.json", {"sources": sources, **vars(result)})
 
-    def _mark(self, index: int, marker: dict[str, Any]) -> None:
-        self.write_json(f"shards/{index:06d}.json", marker)
+    def _restamp(self, index: int, marker: dict[str, Any]) -> None:
+        """Write a marker anew, with the time at which its shard was finished."""
+        def write(path: Path) -> None:
+            _write_text(path, json.dumps(marker))
+            os.utime(path, ns=(finished, finished))
+
+        with write_errors(self.work):
+            finished = self.marker(index).stat().st_mtime_ns
+            replace_file(self.marker(index), write)
 
     def digests(self, index: int, sources: Sources) -> dict[str, str]:
         """Those of a finished shard's photos in this state; none where it was not finished, or with others."""

@@ -91,8 +91,9 @@ _TENSORS = ("photos", "boxes", "points", "scores", "chosen")
 
 
 def digest_of(sources: Sources, digests: Mapping[str, str]) -> int:
-    """CRC-32 of the photos' names and contents, or states where the content is not known."""
-    return zlib.crc32(json.dumps({name: digests.get(name) or state for name, state in sources.items()}).encode())
+    """CRC-32 of the photos' names and contents, or states where no content is known, as in earlier versions."""
+    known = {name: digests.get(name, "") for name in sources} if digests else sources
+    return zlib.crc32(json.dumps(known).encode())
 
 
 def _face(box: Tensor, points: Tensor, score: Tensor) -> Face:

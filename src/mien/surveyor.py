@@ -10,7 +10,6 @@ from mien.engines import Engine
 from mien.errors import OutputError
 from mien.events import Event, Progress
 from mien.files import write_errors
-from mien.matching import NONE
 from mien.peers import Peers
 from mien.store import Store
 from mien.survey import Sources, Survey, digest_of
@@ -69,10 +68,9 @@ class Surveyor:
         return survey
 
     def digest(self, index: int) -> int:
-        """Of a shard's photos as they are now, like `Survey.digest`; NONE where nobody has looked at them yet."""
+        """Of a shard's photos as they are now, like `Survey.digest`."""
         survey, sources = self._current(index)
-        digests = survey.digests if survey else self.store.digests(index, sources)
-        return digest_of(sources, digests) if survey or digests else NONE
+        return digest_of(sources, survey.digests if survey else self.store.digests(index, sources))
 
     def _is_there(self, index: int) -> bool:
         self.peers.remember("survey", index)

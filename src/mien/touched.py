@@ -38,10 +38,10 @@ class Touched:
         if not isinstance(before, dict) or not isinstance(digests, dict) or list(before) != list(now):
             return False
         today = known or {}
+        lacking = "" if digests else None  # one that could not be read is the same as long as it cannot be read now
         return all(before[name] == state or (
-            # One that could not be read, or was not there, has to be looked at again.
-            bool(before[name]) and state is not None and bool(digests.get(name))
-            and digests[name] == (today.get(name) or self._digest(name))) for name, state in now.items())
+            bool(before[name]) and state is not None
+            and digests.get(name, lacking) == (today.get(name) or self._digest(name))) for name, state in now.items())
 
     def is_readable(self, name: str) -> bool:
         """Whether a photo's file can be read now."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ from mien.models.networks import Networks
 from mien.people import Box
 from mien.photo_files import printable
 from mien.pipeline import Pipeline, Subject, Work
-from mien.places import Write
+from mien.places import Write, state_of
 from mien.records import Face, Match, Outcome, Photo, Pixels, Skipped
 from mien.request import Request
 from mien.stages.detect import detect, overlap
@@ -85,7 +86,7 @@ class Worker:
 
     def stamps(self, names: Sequence[str]) -> Sources:
         """The states that photos are in now."""
-        return {name: self.source.stamp(name) for name in names}
+        return {name: state_of(self.source, name) for name in names}
 
     def _matched(self, task: Task) -> Survey:
         """What was seen in a shard's photos when their faces were matched.
@@ -160,8 +161,6 @@ class Worker:
         result.stages = _since(before, self.pipeline.seconds)
         result.wall = time.perf_counter() - started
         if survey is not None:
-            # Those by which its faces were matched.
-            result.digests = {name: survey.digests[name] for name in survey.digests if name in result.digests}
             result.stages = _sum(result.stages, survey.seconds)
             result.wall += survey.wall
         return result
@@ -175,7 +174,8 @@ class Worker:
             if survey and reading.name not in survey.read:
                 self._unread(reading, survey, result)
                 continue
-            work = self._open(reading, sources, result, survey.faces(place) if survey else None)
+            work = (self._open(reading, sources, result, survey.faces(place), survey.digests) if survey else
+                    self._open(reading, sources, result))
             if work is None:
                 continue
             for subject in work.subjects:
@@ -201,7 +201,7 @@ class Worker:
 
     def _unread(self, reading: Reading, survey: Survey, result: ShardResult) -> None:
         """Say why a photo could not be read. One that can be now is left for the next call: it is not matched."""
-        if self._open(reading, survey.sources, result, []) is not None:
+        if self._open(reading, survey.sources, result, [], survey.digests) is not None:
             result.skipped.append(Skipped(reading.name, "it could not be read at first: run the same command again"))
             survey.sources[reading.name] = UNREAD
 
@@ -217,16 +217,21 @@ class Worker:
         subject.tried.add(match.index)
         subject.fixed = match if self.recipe.identity == "per-person" else None
 
-    def _open(self, reading: Reading, sources: Sources, result: ShardResult,
-              faces: list[Face] | None = None) -> Work | None:
-        """Begin with a photo, and find its faces where they are not known."""
+    def _open(self, reading: Reading, sources: Sources, result: ShardResult, faces: list[Face] | None = None,
+              digests: Mapping[str, str] = MappingProxyType({})) -> Work | None:
+        """Begin with a photo, and find its faces where they are not known.
+
+        Args:
+            sources, digests: states and contents that it must have, since faces were found in these.
+        """
         name, photo = reading.name, reading.photo
         try:
-            if isinstance(photo, PhotoError):
-                raise photo
-            if reading.state != sources[name]:
+            same = reading.state == sources[name] and digests.get(name, reading.digest) == reading.digest
+            if reading.digest and not same:
                 result.digests.pop(name, None)  # or it would be taken for done
                 raise PhotoError("it changes while it is read")
+            if isinstance(photo, PhotoError):
+                raise photo
             if faces is None:
                 with self.pipeline.timed("detect"):
                     faces = detect(self.networks, photo)
@@ -285,7 +290,7 @@ class Worker:
         if any(row.status == "dropped" for row in work.outcomes):
             _drop(work, result, "a face could not be anonymised")
             return
-        if name != work.photo.name and self.source.stamp(name) is not None:
+        if name != work.photo.name and state_of(self.source, name) is not None:
             raise OutputError(f"{work.photo.name} would be written as {name}, which SRC has already", "rename one")
         try:
             with self.pipeline.timed("write"), write_errors(self.request.dst):

@@ -43,3 +43,10 @@ def test_photographs_of_one_person_are_not_independent() -> None:
 def test_nothing_to_count_is_said() -> None:
     found = estimate([], [])
     assert np.isnan(found.value) and found.count == 0
+
+
+def test_one_found_again_is_never_surer_than_none() -> None:
+    people = np.repeat(np.arange(60), 5)
+    none, one = np.zeros(300), np.eye(300)[0]
+    assert estimate(one, people, share=True).high >= estimate(none, people, share=True).high
+    assert estimate(1 - one, people, share=True).low <= estimate(1 - none, people, share=True).low

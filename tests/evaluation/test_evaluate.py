@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from mien.errors import UsageError
 from mien.evaluation.bounds import generated_set, simple_set
 from mien.evaluation.counterparts import find_counterparts, sample
 from mien.evaluation.evaluate import Question, evaluate
-from mien.evaluation.instruments import open_detector
-from mien.evaluation.observed import observe_set
+from mien.evaluation.instruments import open_detector, open_instruments
+from mien.evaluation.observation import by_size, observe
+from mien.evaluation.observed import Observed, observe_set
 from mien.evaluation.result import Result
 from mien.evaluation.table import tables
 from mien.models.inception import Inception
@@ -265,3 +267,90 @@ def test_generated_bounds_put_other_faces_in_place(source: Path, tmp_path: Path,
         assert (new.columns["found"] == 1).all()
         apart[kind] = np.linalg.norm(seen.columns["vector_dlib"] - new.columns["vector_dlib"], axis=1).mean()
     assert apart["inversion"] < min(apart["nearest"], apart["random"])
+    # The nearest one is so in whatever order photographs come, and beside whatever others.
+    (first, second), (other, one) = (generated_set("nearest", source, order, tmp_path / place, ready, recipe)
+                                     for order, place in ((names, "sets"), (names[::-1], "turned")))
+    assert (first.read_bytes(), second.read_bytes()) == (one.read_bytes(), other.read_bytes())
+
+
+def test_what_is_known_of_a_set_survives_a_torn_line(source: Path, tmp_path: Path) -> None:
+    names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*_0001.png"))]
+    simple_set("blackout", source, names[:2], tmp_path, open_detector())
+    (note,) = tmp_path.glob("*.made.jsonl")
+    with note.open("a") as file:
+        file.write('{"torn": [1')
+    told: list[tuple[int, int]] = []
+    simple_set("blackout", source, names[:3], tmp_path, open_detector(), lambda *done: told.append(done))
+    assert told[0] == (2, 3)
+    simple_set("blackout", source, names[:3], tmp_path, open_detector(), lambda *done: told.append(done))
+    assert told[-1] == (3, 3)
+
+
+def test_an_attack_on_too_few_is_refused_before_anything_is_made(source: Path, tmp_path: Path) -> None:
+    three = tmp_path / "three"
+    for folder in sorted(source.iterdir())[:3]:
+        shutil.copytree(folder, three / folder.name)
+    asked = Question(three, copied(three, tmp_path / "dst"), tmp_path / "work", layout="lfw", attacks=("layers",))
+    with pytest.raises(UsageError, match="at least 4 people"):
+        evaluate(asked)
+    with pytest.raises(UsageError, match="nobody is named"):
+        evaluate(replace(asked, layout="folder"))
+    assert not (tmp_path / "work").exists()
+
+
+def test_sizes_that_differ_are_said_before_bounds_are_made(source: Path, tmp_path: Path) -> None:
+    dst = tmp_path / "dst"
+    for path in sorted(source.rglob("*.png"))[:2]:
+        save(dst / path.relative_to(source), np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises(UsageError, match=r"no face of .* can be compared"):
+        evaluate(Question(source, dst, tmp_path / "work", layout="lfw", bounds=("blackout",)))
+    assert not (tmp_path / "work" / "sets").exists()
+
+
+def test_a_photo_is_not_compared_with_its_neighbour_s_result(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "b.jpg"):
+        save(tmp_path / "src" / name, np.full((40, 40, 3), 90, np.uint8))
+    for name in ("a.jpg", "b.png"):
+        save(tmp_path / "dst" / name, np.full((40, 40, 3), 90, np.uint8))
+    pairs = find_counterparts(tmp_path / "src", tmp_path / "dst")
+    assert (pairs.names, [path.name for path in pairs.new], pairs.missing) == (
+        ["a.jpg", "b.jpg"], ["a.jpg", "b.png"], ["a.png"])
+
+
+def test_no_file_s_name_stands_in_a_reason(source: Path, tmp_path: Path) -> None:
+    good = sorted(source.rglob("*.png"))[0]
+    for name in ("Trip: Anna.jpg", "b.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    seen = observe_set([good, tmp_path / "b.png"], [tmp_path / "Trip: Anna.jpg", good], ("dlib",), tmp_path / "seen")
+    assert len(seen.skipped) == 2 and not any("Anna" in one.reason or "b.png" in one.reason for one in seen.skipped)
+
+
+def test_large_columns_stay_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.evaluation.observed.LARGE", 100)
+    monkeypatch.setattr("mien.evaluation.observed.ROWS", 3)
+    whole = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (20, 5))
+    whole[:] = np.arange(100).reshape(20, 5)
+    seen = Observed(np.arange(20), {"x": whole}, [])
+    some = seen.only([3, 1, 19, 7])
+    assert isinstance(some.columns["x"], np.memmap) and np.array_equal(some.columns["x"], whole[[3, 1, 19, 7]])
+    fewer = some.at(np.array([2, 0]))
+    assert np.array_equal(fewer.columns["x"], whole[[19, 3]])
+    assert not len(some.at(np.zeros(0, np.int64)).columns["x"])
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_other_faces_are_no_surroundings(source: Path) -> None:
+    """A run changes all faces of a group, a bound one."""
+    first, second = (np.asarray(tiny.pixels_of(path)) for path in sorted(source.rglob("*_0001.png"))[:2])
+    original = np.hstack([first, second])
+    instruments = open_instruments(("dlib",))
+    faces = by_size(instruments.detector, original)
+    assert len(faces) == 2
+    changed = original.copy()
+    for face in faces:
+        x, y, width, height = (int(v) for v in face.box)
+        changed[y + height // 4 : y + 3 * height // 4, x + width // 4 : x + 3 * width // 4] = 0
+    assert observe(instruments, changed, faces[0], original, faces[1:])["outside"] == 0
+    assert observe(instruments, changed, faces[0], original)["outside"] > 0
+    changed[:4] = 0
+    assert observe(instruments, changed, faces[0], original, faces[1:])["outside"] > 0

@@ -148,3 +148,17 @@ def test_every_dot_lies_in_the_drawing(drawn: list[tuple[float, float, float]]) 
         for x in (row.x, row.low, row.high):
             assert SPAN_LEFT - 0.5 <= x <= SPAN_RIGHT + 0.5
     assert 2 <= len(drawing.ticks) <= 12 and drawing.rows[-1].y < drawing.bottom < drawing.height
+
+
+def test_people_who_were_to_be_linked_are_no_fault(tmp_path: Path) -> None:
+    apart, linked = result_of(auc=0.98), result_of(auc=0.98, linked=True)
+    assert verdict(apart).level == "mixed" and verdict(linked).level == "good"
+    assert any("was to be the same new person" in note for note in verdict(linked).notes)
+
+
+def test_parts_of_the_data_stand_beside_their_bounds(tmp_path: Path) -> None:
+    random = SetResult(title="random generated face", figures=groups(0.001, 0.5, 0.7),
+                       slices={"men": Slice(small=False, faces=90, figures=groups(0.002, 0.5, 0.71))})
+    result = result_of()
+    page = rendered(result.model_copy(update={"sets": result.sets | {"random": random}}), tmp_path)
+    assert "85.0 % (71.0 %)" in page.text and "In brackets: random generated face, originals" in page.text

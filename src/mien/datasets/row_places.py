@@ -74,6 +74,8 @@ class RowSource:
         if not value.is_valid:
             raise PhotoError(f"{printable(name)}: only its path is stored, not the photograph")
         data: bytes = value.as_py()
+        if not name.endswith(suffix_of(data[:32])):  # as it was when it got its name
+            raise PhotoError(f"{printable(name)}: its row holds a file of another kind now")
         return data
 
     def stamp(self, name: str) -> list[int] | None:

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from mien.errors import PhotoError
 from mien.evaluation.observation import largest
-from mien.files import replace_file, stamp
+from mien.files import stamp
 from mien.losses import faces_of
 from mien.models.cache import weights_sha256
 from mien.models.networks import Detector
-from mien.recipe import Recipe
+from mien.recipe import Pair, Recipe
 from mien.records import Crop, Face, Photo, Pixels
 from mien.setup import Ready
 from mien.stages.align import align
@@ -95,9 +95,9 @@ def simple_set(kind: str, root: Path, names: Sequence[str], folder: Path, detect
 
 def generated_set(kind: str, root: Path, names: Sequence[str], folder: Path, ready: Ready, recipe: Recipe,
                   progress: Progress = lambda done, total: None) -> list[Path]:
-    """The same for one of the `GENERATED` sets; `recipe`: how to invert and to pair, and from which pool."""
-    how = {"inversion": recipe.invert.model_dump(), "nearest": recipe.pair.model_dump(), "random": {}}[kind]
-    key = _digest([kind, how, ready.weights, recipe.pool.model_dump()])
+    """The same for one of the `GENERATED` sets; `recipe`: how to invert and to compare, and from which pool."""
+    how = {"inversion": recipe.invert.model_dump(), "nearest": _nearest(recipe).model_dump(), "random": {}}[kind]
+    key = _digest([kind, how, ready.weights, recipe.pool.model_dump(), recipe.detect.model_dump(), recipe.precision])
 
     def change(jobs: list[Job]) -> list[tuple[Pixels, Area]]:
         pictures = render(ready.networks, _codes(kind, jobs, ready, recipe))
@@ -126,21 +126,26 @@ def _make(root: Path, names: Sequence[str], target: Path, detector: Detector,
 
 
 class _Made:
-    """Which photographs of a set are there, and of which state of their originals; kept beside the set."""
+    """Which photographs of a set are there, and of which state of their originals; kept beside the set, line by line.
+
+    What cannot be read of it is made anew.
+    """
 
     def __init__(self, target: Path) -> None:
-        self.target, self.file = target, target.with_name(f"{target.name}.made.json")
+        self.target, self.file = target, target.with_name(f"{target.name}.made.jsonl")
         self.stamps: dict[str, list[int] | None] = {}
-        with suppress(OSError, ValueError):  # without it everything is made anew
-            self.stamps = json.loads(self.file.read_text("utf-8"))
+        with suppress(FileNotFoundError):
+            for line in self.file.read_text("utf-8", errors="replace").splitlines():
+                with suppress(ValueError):  # cut short by a kill
+                    self.stamps |= json.loads(line or "{}")
 
     def has(self, name: str, original: Path) -> bool:
         return name in self.stamps and self.stamps[name] == stamp(original) and _written(self.target / name).exists()
 
     def note(self, stamps: dict[str, list[int] | None]) -> None:
         self.stamps |= stamps
-        text = json.dumps(self.stamps)
-        replace_file(self.file, lambda path: path.write_text(text, "utf-8"))
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(f"\n{json.dumps(stamps)}\n")  # the line before may have no end
 
 
 def _digest(decided: object) -> str:
@@ -171,6 +176,11 @@ def _batches(root: Path, waiting: list[str], detector: Detector) -> Iterator[lis
         yield jobs
 
 
+def _nearest(recipe: Recipe) -> Pair:
+    """By the recipe's measure, whoever else has it."""
+    return recipe.pair.model_copy(update={"k": 1, "unique": False})
+
+
 def hide(photo: Pixels, face: Face, how: Simple) -> tuple[Pixels, Area]:
     """An ellipse around the face's box [H, W, 3] changed, as tools that hide faces do."""
     x, y, width, height = face.box
@@ -194,5 +204,5 @@ def _codes(kind: str, jobs: list[Job], ready: Ready, recipe: Recipe) -> Tensor:
     if kind == "inversion":
         return invert(ready.networks, faces, recipe.invert).codes
     pool, seeds = ready.pool, range(len(jobs))
-    nearest = [match.index for match in pair(pool, pool.traits(faces), recipe.pair, Free(len(pool)), seeds)]
+    nearest = [match.index for match in pair(pool, pool.traits(faces), _nearest(recipe), Free(len(pool)), seeds)]
     return ready.pool.codes[nearest][:, None].expand(-1, ready.networks.generator.n_layers, -1)

@@ -118,6 +118,7 @@ def compare_training_command(
     subset: options.Subset = "train",
     test_subset: Annotated[str | None, typer.Option(help="Splits of TEST.")] = "val",
     sample: Sample = 1000,
+    test_sample: Annotated[int, typer.Option(min=0, help="Likewise, of TEST.")] = 2000,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="The JSON file [DST.training.json].")] = None,
     quiet: options.Quiet = False,
@@ -133,7 +134,7 @@ def compare_training_command(
     from mien.files import write_errors
 
     pairs = sampled(find_counterparts(src, dst, layout, subset), sample or None, seed)
-    real = find_counterparts(test, test, layout, test_subset)
+    real = sampled(find_counterparts(test, test, layout, test_subset), test_sample or None, seed)
     with Reporter(quiet).counting() as progress:
         found = compare_training(pairs, real, seed, progress)
     out = out or _beside(dst, ".training.json")

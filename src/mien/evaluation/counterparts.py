@@ -23,7 +23,8 @@ class Counterparts:
         names: of the originals, relative to `root`. new: the files in the other set.
         people: [N] who is on each, in numbers from 0; a photograph of nobody known has a negative one of its own.
         whose: the same as the dataset names them; "" where it does not.
-        labels: [N, 40] 0 or 1, or None. published: folder of the other set. missing: originals that it lacks.
+        labels: [N, 40] 0 or 1, or None. unlabelled: photographs without, where others have some, for which all do
+            without. published: folder of the other set. missing: originals that it lacks.
     """
 
     root: Path
@@ -34,6 +35,7 @@ class Counterparts:
     labels: np.ndarray | None
     published: Path
     missing: list[str] = field(default_factory=list)
+    unlabelled: int = 0
 
     @property
     def known(self) -> bool:
@@ -54,11 +56,12 @@ def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | 
         UsageError: they have no photograph in common, or it is not clear which belongs to which.
     """
     dataset = open_dataset(src, layout, subset).in_files()
-    there = _by_stem(dst)
+    there, found = _by_stem(dst), dataset.names()
+    others = {dst / name for name in found}  # results of originals that differ in their endings alone
     names, new, missing = [], [], []
-    for name in dataset.names():
+    for name in found:
         same = [path for path in (dst / name, dst / f"{name}.png") if path.is_file()]
-        alike = same or there.get(_stem(name), [])
+        alike = same or [path for path in there.get(_stem(name), []) if path not in others]
         if len(alike) > 1 and not same:
             raise UsageError(f"{dst} has several photographs that {name} may have become: "
                              f"{', '.join(path.name for path in alike)}", "only one of them may be there")
@@ -72,7 +75,8 @@ def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | 
         raise UsageError(f"{dst} has none of the {len(missing)} photographs of {src}{shown}",
                          "the two folders must hold the same photographs under the same names")
     whose = [dataset.people.get(name, "") for name in names]
-    return Counterparts(dataset.root, names, new, _numbered(whose), whose, _labels(dataset, names), dst, missing)
+    labels, unlabelled = _labels(dataset, names)
+    return Counterparts(dataset.root, names, new, _numbered(whose), whose, labels, dst, missing, unlabelled)
 
 
 def sample(pairs: Counterparts, count: int | None, seed: int, least: int = 1) -> Counterparts:
@@ -106,12 +110,16 @@ def _numbered(whose: list[str]) -> People:
     return people
 
 
-def _labels(dataset: Dataset, names: list[str]) -> np.ndarray | None:
+def _labels(dataset: Dataset, names: list[str]) -> tuple[np.ndarray | None, int]:
+    """[N, 40] of all, or None; of how many there are none while others have some."""
     from mien.models.attribute_network import ATTRIBUTES
 
-    if tuple(dataset.attribute_names) != ATTRIBUTES or not all(name in dataset.attributes for name in names):
-        return None
-    return np.stack([np.asarray(dataset.attributes[name]) > 0 for name in names]).astype(np.int8)
+    if tuple(dataset.attribute_names) != ATTRIBUTES:
+        return None, 0
+    absent = sum(name not in dataset.attributes for name in names)
+    if absent:
+        return None, absent
+    return np.stack([np.asarray(dataset.attributes[name]) > 0 for name in names]).astype(np.int8), 0
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

@@ -17,7 +17,7 @@ from mien.evaluation.observation import largest
 from mien.geometry import to_tensor, view
 from mien.losses import VIEW, view_matrix
 from mien.models.networks import Detector
-from mien.records import Floats, Pixels
+from mien.records import Crop, Face, Floats, Pixels
 from mien.stages.align import SIZE, align, from_photo, map_points
 from mien.stages.read import read_photo
 from mien.stages.verify import find_again
@@ -66,7 +66,9 @@ def crops_of(pairs: Counterparts, detector: Detector, progress: Callable[[int, i
             new.append(found[1])
             rows.append(i)
         progress(i + 1, len(pairs.names))
-    return _stacked(old), _stacked(new), np.array(rows, np.int64)
+    first = _stacked(old)
+    same = all(one is other for one, other in zip(old, new, strict=True))
+    return first, first if same else _stacked(new), np.array(rows, np.int64)
 
 
 Cut = tuple[Pixels, Floats]
@@ -74,17 +76,23 @@ Cut = tuple[Pixels, Floats]
 
 def _cut(before: Path, after: Path, detector: Detector) -> tuple[Cut, Cut] | None:
     try:
-        original, photo = read_photo(before, before.name).pixels, read_photo(after, after.name).pixels
+        original = read_photo(before, before.name).pixels
+        photo = original if before == after else read_photo(after, after.name).pixels
         face = largest(detector, original)
     except PhotoError:
         return None
     if face is None or photo.shape != original.shape:
         return None
+    if photo is original:
+        cut = _points_in(align(original, face), face)
+        return cut, cut
     now = find_again(detector, photo, [face])[0] or face
     crops = align(original, face), align(photo, face)  # the same square of both
-    first, second = ((crop.pixels, map_points(from_photo(crop.quad, len(crop.pixels)), one.points))
-                     for crop, one in zip(crops, (face, now), strict=True))
-    return first, second
+    return _points_in(crops[0], face), _points_in(crops[1], now)
+
+
+def _points_in(crop: Crop, face: Face) -> Cut:
+    return crop.pixels, map_points(from_photo(crop.quad, len(crop.pixels)), face.points)
 
 
 def _stacked(cuts: Sequence[Cut]) -> Crops:

@@ -43,8 +43,9 @@ def estimate(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False, 
 
     Args:
         people: [N] whose each value is.
-        share: values are 0 or 1. Where all are the same the bootstrap knows no doubt; then the interval is Clopper's
-            and Pearson's, counting people (with 30 people and no success the share may still be 12 %).
+        share: values are 0 or 1. Where nearly all are the same the bootstrap knows too little doubt; the interval
+            reaches at least as far as Clopper's and Pearson's for none or all of so many people (with 30 people and
+            no success the share may still be 12 %).
     """
     x, (_, who) = np.asarray(values, np.float64), np.unique(np.asarray(people), return_inverse=True)
     if not len(x):
@@ -54,16 +55,15 @@ def estimate(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False, 
     tails = (float("nan"), float("nan")) if share else _tenths(x)
     if n < 2:
         return Estimate(value, float("nan"), float("nan"), len(x), n, *tails)
-    if share and value in (0.0, 1.0):
-        least = 0.025 ** (1 / n)
-        low, high = (0.0, 1 - least) if value == 0 else (least, 1.0)
-        return Estimate(value, low, high, len(x), n)
     rng, means = np.random.default_rng(seed), []
     for _ in range(DRAWS // CHUNK):
         drawn = rng.multinomial(n, np.full(n, 1 / n), size=CHUNK).astype(np.float64)  # how often each person
         means.append(drawn @ sums / (drawn @ counts))
-    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
-    return Estimate(value, float(low), float(high), len(x), n, *tails)
+    low, high = map(float, np.quantile(np.concatenate(means), (0.025, 0.975)))
+    if share:
+        least = 0.025 ** (1 / n)
+        low, high = min(low, least), max(high, 1 - least)
+    return Estimate(value, low, high, len(x), n, *tails)
 
 
 def estimate_known(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False) -> Estimate:

@@ -16,13 +16,15 @@ import numpy.typing as npt
 from mien.datasets.dataset import plural
 from mien.errors import UsageError
 from mien.evaluation.attacks.attack import ATTACKS, carry_out
+from mien.evaluation.attacks.setting import enough_people, of_named
 from mien.evaluation.bounds import GENERATED, SIMPLE, generated_set, simple_set
 from mien.evaluation.counterparts import Counterparts, find_counterparts, sample
 from mien.evaluation.instruments import open_detector
 from mien.evaluation.judges import open_judges
-from mien.evaluation.metrics import METRICS, Reference, figures, rate_name, reference
+from mien.evaluation.metrics import METRICS, STRICT, Reference, figures, rate_name, reference
 from mien.evaluation.observed import Observed, observe_set
-from mien.evaluation.privacy import named
+from mien.evaluation.privacy import People, named
+from mien.evaluation.published import judges_in_loss, links_people
 from mien.evaluation.recipe_sets import make_recipe_set
 from mien.evaluation.result import Figure, Groups, JudgeRecord, Result, SetResult, Slice
 from mien.evaluation.slices import SMALL, groups
@@ -79,13 +81,15 @@ def evaluate(question: Question, progress: Progress = lambda what, done, total: 
             evaluation is at work in it.
     """
     _check(question)
-    loss = {judge.name: judge.in_loss for judge in open_judges(list(question.judges))}
+    open_judges(list(question.judges))  # refused before anything is made
     if question.src.resolve() != question.dst.resolve():
         check_folders(question.src, question.dst, question.work)
     pairs = find_counterparts(question.src, question.dst, question.layout, question.subset)
     chosen = sample(pairs, question.sample, question.seed, question.least)
+    if question.attacks:
+        enough_people(of_named(chosen).people)
     with opened(question.work):
-        return _answer(question, chosen, loss, progress, ready)
+        return _answer(question, chosen, progress, ready)
 
 
 def _check(question: Question) -> None:
@@ -102,14 +106,10 @@ def _check(question: Question) -> None:
                          'give each a name of its own: name = "..." in its file, Recipe(name="...") in Python')
 
 
-def _answer(question: Question, chosen: Counterparts, loss: dict[str, bool], progress: Progress,
-            ready: Callable[[Recipe], Ready]) -> Result:
-    """Look and count; `loss`: judge -> whether it was in the loss."""
-    seen = _look(question, chosen, progress, ready)
-    common = reduce(np.intersect1d, (one.rows for one in seen.values()))
-    if not len(common):
-        raise UsageError(f"no face of {question.src} can be compared with {question.dst}",
-                         "; ".join(sorted({one.reason for one in seen[asked(question.dst)].skipped})[:3]))
+def _answer(question: Question, chosen: Counterparts, progress: Progress, ready: Callable[[Recipe], Ready]) -> Result:
+    """Look and count."""
+    seen, loss = _look(question, chosen, progress, ready), judges_in_loss(question.dst)
+    common = _common(question, seen)
     rows = {name: one.only(common) for name, one in seen.items()}
     labels = None if chosen.labels is None else chosen.labels[common]
     judges = list(question.judges)
@@ -125,13 +125,27 @@ def _answer(question: Question, chosen: Counterparts, loss: dict[str, bool], pro
         unnamed=int((~somebody).sum()),
         truth="labels" if labels is not None else "the attribute judge on the originals", sample=question.sample,
         seed=question.seed,
-        judges={name: JudgeRecord(in_loss=loss[name], thresholds={
+        judges={name: JudgeRecord(in_loss=name in loss, thresholds={
             rate_name(rate): limit for rate, limit in original.limits.get(name, {}).items()}) for name in judges},
         sets=sets, attacks=carry_out(question.attacks, chosen, question.work / "attacks", question.seed, progress),
         missing=len(chosen.missing),
         skipped=dict(Counter(one.reason for one in seen[asked(question.dst)].skipped)),
-        notes=_notes(somebody, known, labels is not None),
+        linked=links_people(question.dst),
+        notes=_notes(question, chosen, people),
     )
+
+
+def _common(question: Question, seen: dict[str, Observed]) -> npt.NDArray[np.int64]:
+    """The photographs that are seen in every set.
+
+    Raises:
+        UsageError: there are none.
+    """
+    common: npt.NDArray[np.int64] = reduce(np.intersect1d, (one.rows for one in seen.values()))
+    if not len(common):
+        raise UsageError(f"no face of {question.src} can be compared with {question.dst}",
+                         "; ".join(sorted({one.reason for one in seen[asked(question.dst)].skipped})[:3]))
+    return common
 
 
 def asked(dst: Path) -> str:
@@ -156,7 +170,15 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
     """Every set, the originals first, then what was asked about, then its bounds."""
     ready = lru_cache(maxsize=1)(ready)
     originals = [pairs.root / name for name in pairs.names]
-    sets: dict[str, Sequence[Path]] = {"originals": originals, asked(question.dst): pairs.new}
+
+    def look_at(sets: dict[str, Sequence[Path]]) -> dict[str, Observed]:
+        return {name: observe_set(originals, files, question.judges, question.work / "seen" / name,
+                                  question.processes, partial(progress, f"looking at {TITLES.get(name, name)}"))
+                for name, files in sets.items()}
+
+    seen = look_at({"originals": originals, asked(question.dst): pairs.new})
+    _common(question, seen)  # before bounds are made for nothing
+    sets: dict[str, Sequence[Path]] = {}
     folder = question.work / "sets"
     for kind in question.bounds:
         tell = partial(progress, f"making {TITLES[kind]}")
@@ -169,9 +191,7 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
         settled, name = recipe.settled(), f"recipe {recipe.name}"
         sets[name] = make_recipe_set(settled, pairs.root, pairs.names, folder, ready(settled),
                                      partial(progress, f"anonymising: {name}"))
-    return {name: observe_set(originals, files, question.judges, question.work / "seen" / name, question.processes,
-                              partial(progress, f"looking at {TITLES.get(name, name)}"))
-            for name, files in sets.items()}
+    return seen | look_at(sets)
 
 
 def _named(original: Reference, seen: Observed, judges: list[str]) -> Groups:
@@ -189,8 +209,11 @@ def _slices(original: Reference, seen: Observed, judges: list[str]) -> dict[str,
     return out
 
 
-def _notes(somebody: npt.NDArray[np.bool_], known: bool, labels: bool) -> list[str]:
-    """Args: somebody: [N] whether the face's person is named. known: whether privacy could be asked about."""
+def _notes(question: Question, chosen: Counterparts, people: People) -> list[str]:
+    """What could not be asked, or says little; `people`: [N] of the faces compared."""
+    somebody = named(people)
+    counts = np.unique(people[somebody], return_counts=True)[1]
+    known, strange = len(counts) > 1, (int(counts.sum()) ** 2 - int((counts**2).sum())) // 2
     notes, faces, unnamed = [], len(somebody), int((~somebody).sum())
     if unnamed == faces:
         notes.append("Nobody is named: without people no threshold can be calibrated, so nothing is said about "
@@ -201,9 +224,15 @@ def _notes(somebody: npt.NDArray[np.bool_], known: bool, labels: bool) -> list[s
     elif unnamed:
         notes.append(f"Nobody is named on {plural(unnamed, 'photograph')}: left out of what is said about privacy and "
                      "of attacks.")
-    if not labels:
-        notes.append("There are no labels of CelebA's 40 attributes: what the attribute judge sees in the originals "
+    if known and strange * STRICT < 1:
+        notes.append(f"{strange:,} pairs of different people: a threshold for a false match rate of "
+                     f"{rate_name(STRICT)} needs {round(1 / STRICT):,} at least; here it lets nobody pass.")
+    if chosen.labels is None:
+        few = f"{plural(chosen.unlabelled, 'photograph')} without" if chosen.unlabelled else "There are no"
+        notes.append(f"{few} labels of CelebA's 40 attributes: what the attribute judge sees in the originals "
                      "takes their place.")
+    if not question.bounds:
+        notes.append("No bounds were made: a figure without them says little (--bounds all).")
     if faces < SMALL:
         notes.append(f"{faces} faces: every figure is no more than a hint.")
     return notes

@@ -1,4 +1,4 @@
-"""Recognisers that judge: dlib's, which is never in a loss, SFace, which is, and any that a user brings."""
+"""Recognisers that judge: dlib's, which is in no loss, SFace and ArcFace, which may be, any that a user brings."""
 
 from __future__ import annotations
 
@@ -35,12 +35,10 @@ class FaceJudge:
     Attributes:
         embed: a photo [H, W, 3] uint8 RGB and a face in it -> vector [D] whose Euclidean distances tell people apart.
             ValueError: nothing can be said of these points.
-        in_loss: whether anonymising knew it, so that it is no fair judge.
     """
 
     name: str
     embed: Embed
-    in_loss: bool = False
 
 
 def open_judges(names: list[str]) -> list[FaceJudge]:
@@ -95,7 +93,7 @@ def _open(name: str) -> FaceJudge:
     if name == "sface":
         from mien.models.sface import SFace
 
-        return FaceJudge(name, _by_view(SFace.from_file(ensure(WEIGHTS[name])[name])), in_loss=True)
+        return FaceJudge(name, _by_view(SFace.from_file(ensure(WEIGHTS[name])[name])))
     if name == "arcface":
         from mien.models.arcface import ArcFace
         from mien.models.importing import published_path

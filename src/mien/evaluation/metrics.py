@@ -74,8 +74,11 @@ METRICS: dict[str, Metric] = {
                                     f"originals' {STRICT:.1%} do", "less"),
     "attributes_accuracy": Metric("attributes", "of 40, told by the attribute judge as labelled", "more"),
     "attributes_inner_accuracy": Metric("attributes of the face", "those that the face itself tells", "more"),
-    "attributes_outer_accuracy": Metric("attributes around it", "hair, what is worn, the picture", "more"),
+    "attributes_outer_accuracy": Metric("attributes around it", "all others: hair, what is worn, the whole picture",
+                                        "more"),
     "attributes_balanced_accuracy": Metric("attributes, balanced", "faces with and without each count alike", "more"),
+    "attributes_inner_balanced_accuracy": Metric("attributes of the face, balanced", "likewise", "more"),
+    "attributes_outer_balanced_accuracy": Metric("attributes around it, balanced", "likewise", "more"),
     "age_difference": Metric("age", "difference to the original's, told by an age network", "less", "years"),
     "gender_kept": Metric("gender", "told by a gender network as in the original", "more"),
     "points5_difference": Metric("five points", "mean distance to the original's, of the eye distance", "less"),
@@ -90,7 +93,8 @@ METRICS: dict[str, Metric] = {
     "kd_effnet_lite0": Metric("kernel distance", "the same features, cubic kernel, unbiased", "less", ""),
     "fid_inception": Metric("FID", "Fréchet distance of Inception v3's features of the aligned crop of 256 px, to the "
                             "originals; only where its weights were imported", "less", ""),
-    "outside_changed": Metric("pixels changed outside the face", "by more than 2 grey levels", "less"),
+    "outside_changed": Metric("pixels changed outside the faces", "from hairline to chin, and a little more; by more "
+                              "than 2 grey levels", "less"),
     "seam": Metric("seam", "how much steeper the picture is along the border of what was changed", "less"),
 }
 
@@ -181,6 +185,8 @@ def _utility(original: Reference, new: Observed) -> Figures:
         "attributes_inner_accuracy": found.inner,
         "attributes_outer_accuracy": found.outer,
         "attributes_balanced_accuracy": _plain(found.balanced, original.people),
+        "attributes_inner_balanced_accuracy": _plain(found.balanced_inner, original.people),
+        "attributes_outer_balanced_accuracy": _plain(found.balanced_outer, original.people),
         "age_difference": found.age,
         "gender_kept": found.gender,
         "points5_difference": found.points,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,11 +22,12 @@ from mien.models.networks import Detector
 from mien.models.shape_predictor import ShapePredictor
 from mien.records import Face, Floats, Pixels
 from mien.stages.align import Matrix, align, from_photo, map_points
-from mien.stages.blend import face_radius
+from mien.stages.blend import face_radius, radius_within, window_of
 from mien.stages.verify import find_again
 
 Numbers = dict[str, npt.NDArray[np.float32]]
 FEATURES_SIZE = 224
+REGION = 1.15  # of a face's radius: JPEG's blocks reach beyond what was changed
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,21 @@ class Instruments:
 
 def largest(detector: Detector, photo: Pixels) -> Face | None:
     """The face that a photo [H, W, 3] is about; None where the detector finds none."""
-    return max(detector.detect(photo), key=lambda face: face.area, default=None)
+    return next(iter(by_size(detector, photo)), None)
 
 
-def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixels) -> Numbers:
+def by_size(detector: Detector, photo: Pixels) -> list[Face]:
+    """All faces of a photo [H, W, 3], the largest first."""
+    return sorted(detector.detect(photo), key=lambda face: face.area, reverse=True)
+
+
+def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixels,
+            others: Sequence[Face] = ()) -> Numbers:
     """What is seen of a face [H, W, 3] uint8 RGB in the place where the original photo has it.
 
     Args:
-        face: in the original photo. original: of the same size; the photo itself for the originals' own row.
+        face: in the original photo. original: of the same size; the photo itself for the originals' own row. others:
+            further faces in it, which may have been changed too.
 
     Returns:
         found, found_second: 0 or 1. points: [5, 2] in original eye distances from the crop's middle, NaN when not
@@ -93,7 +101,7 @@ def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixel
         "man": man,
         "sharpness": sharpness(crop.pixels, inner),
         "features": features,
-        "outside": outside_difference(original, photo, _region(crop.quad, photo.shape)),
+        "outside": outside_difference(original, photo, _regions([face, *others], original)),
         "seam": seam(original, photo),
         **inception,
     }
@@ -125,8 +133,12 @@ def _vector(judge: FaceJudge, photo: Pixels, face: Face) -> Floats:
         return np.full(1, np.nan, np.float32)  # broadcast when it is put beside the others
 
 
-def _region(quad: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """[H, W]: within the aligned square, the region of the face that a method may change."""
-    area = np.zeros(shape[:2], np.uint8)
-    cv2.fillConvexPoly(area, np.rint(quad).astype(np.int32), 1)
-    return np.asarray(area > 0)
+def _regions(faces: Sequence[Face], photo: Pixels) -> npt.NDArray[np.bool_]:
+    """[H, W]: the faces from forehead to chin, which a method may change, and a little more."""
+    area = np.zeros(photo.shape[:2], bool)
+    for face in faces:
+        crop = align(photo, face)
+        window = window_of(crop, photo.shape)
+        if window is not None:
+            area[window] |= radius_within(crop, *window) < REGION
+    return area

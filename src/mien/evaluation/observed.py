@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,13 +17,16 @@ import numpy.typing as npt
 
 from mien.errors import PhotoError
 from mien.evaluation.instruments import fingerprints, open_instruments
-from mien.evaluation.observation import Instruments, Numbers, largest, observe
+from mien.evaluation.observation import Instruments, Numbers, by_size, observe
 from mien.files import replace_file, stamp
+from mien.photo_files import printable
 from mien.records import Skipped
 from mien.stages.read import read_photo
 
 SHARD = 32  # photographs
-FORMAT = 2  # of what is kept: rises when `observe` sees something else
+LARGE = 2**24  # bytes of a column that stays in a file
+ROWS = 4096  # copied at once
+FORMAT = 3  # of what is kept: rises when `observe` sees something else
 Progress = Callable[[int, int], None]
 _instruments: Instruments | None = None  # of a worker process
 
@@ -52,7 +56,8 @@ class Observed:
         """Those at these places."""
         if np.array_equal(places, np.arange(len(self))):
             return self
-        return Observed(self.rows[places], {name: x[places] for name, x in self.columns.items()}, self.skipped)
+        return Observed(self.rows[places], {name: _picked(x, places) for name, x in self.columns.items()},
+                        self.skipped)
 
     def without(self, *names: str) -> Observed:
         """All but these columns."""
@@ -120,13 +125,13 @@ def _look(instruments: Instruments, before: Path, after: Path) -> Numbers | str:
     try:
         original = read_photo(before, before.name).pixels
         photo = original if before == after else read_photo(after, after.name).pixels
-        face = largest(instruments.detector, original)
+        faces = by_size(instruments.detector, original)
         if photo.shape != original.shape:
             sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (original, photo)]
             return f"its size is not the original's ({sizes[1]} for {sizes[0]})"
-        return "no face in the original" if face is None else observe(instruments, photo, face, original)
+        return observe(instruments, photo, faces[0], original, faces[1:]) if faces else "no face in the original"
     except PhotoError as error:  # its name stays out: it may be a person's
-        return error.message.partition(": ")[2] or error.message
+        return error.message.removeprefix(f"{printable(before.name)}: ").removeprefix(f"{printable(after.name)}: ")
 
 
 def _save(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -193,6 +198,17 @@ def _gathered(shards: list[_Shard], work: Path) -> Observed:
             for name, x in columns.items() if some.stop > some.start else ():
                 x[some] = np.broadcast_to(held[f"x_{name}"], (some.stop - some.start, *x.shape[1:]))
     return Observed(np.concatenate([np.zeros(0, np.int64), *rows]), columns, skipped)
+
+
+def _picked(x: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Some rows; of a large column that lies in a file they do so too, in one that is gone with its last user."""
+    if not isinstance(x, np.memmap) or not x.filename or x.nbytes < LARGE or not len(places):
+        return np.asarray(x[places])
+    with NamedTemporaryFile(dir=Path(x.filename).parent) as file:
+        out = np.memmap(file, np.float32, "w+", shape=(len(places), *x.shape[1:]))
+    for first in range(0, len(places), ROWS):
+        out[first : first + ROWS] = x[places[first : first + ROWS]]
+    return out
 
 
 def _size(shape: tuple[int, ...]) -> int:

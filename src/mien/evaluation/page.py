@@ -11,7 +11,7 @@ from typing import Any
 from mien.errors import UsageError
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
 from mien.evaluation.metrics import METRICS, STRICT, Metric, rate_name
-from mien.evaluation.result import Figure, Group, Result
+from mien.evaluation.result import Figure, Groups, Result
 from mien.evaluation.table import in_order, shown, title_of
 from mien.evaluation.verdict import judged, verdict
 from mien.evaluation.worst import Case
@@ -24,6 +24,7 @@ from mien.report.templating import template
 OF_SLICES = {"privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own_original_all_originals",
                          "auc_new_to_new"),
              "utility": ("attributes_accuracy", "age_difference", "found_centerface")}
+ENDS = ("random", "originals")  # what they are held against there
 DRAWN = {"privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own_original_all_originals",
                      "rank1_other_photo_all_originals", "auc_new_to_new", "auc_new_to_new_alike"),
          "utility": ("attributes_accuracy", "attributes_inner_accuracy", "age_difference", "points5_difference",
@@ -82,6 +83,7 @@ def _content(result: Result) -> dict[str, Any]:
         "result": result, "verdict": verdict(result), "columns": [result.sets[name].title for name in columns],
         "sections": [_section(result, kind, columns) for kind in _kinds(result, columns)],
         "slices": _slices(result),
+        "slice_ends": [result.sets[name].title for name in ENDS if name in result.sets and name != result.set],
         "slice_heads": [METRICS[name].title for names in OF_SLICES.values() for name in names],
         "attacks": [_attack(one) for one in result.attacks.values()],
         "meanings": [(metric.title, name, metric.meaning) for name, metric in _used(result)],
@@ -128,16 +130,25 @@ def _row(metric: Metric, figures: list[Figure | None]) -> tuple[str, list[str], 
 
 def _slices(result: Result) -> list[tuple[str, int, bool, list[str]]]:
     judge = judged(result)
-    parts: list[tuple[str, int, bool, list[str]]] = [
-        ("all", result.faces, False, _of_slice(result.sets[result.set].figures, judge))]
-    for name, part in result.sets[result.set].slices.items():
-        parts.append((name, part.faces, part.small, _of_slice(part.figures, judge)))
+    parts: list[tuple[str, int, bool, list[str]]] = []
+    columns = [result.set, *(name for name in ENDS if name in result.sets and name != result.set)]
+    own = result.sets[result.set]
+    parts.append(("all", result.faces, False, _of_slice([result.sets[one].figures for one in columns], judge)))
+    for name, part in own.slices.items():
+        found = [result.sets[one].slices[name].figures for one in columns if name in result.sets[one].slices]
+        parts.append((name, part.faces, part.small, _of_slice(found, judge)))
     return parts
 
 
-def _of_slice(figures: dict[str, Group], judge: str) -> list[str]:
-    groups = {"privacy": figures.get(f"privacy/{judge}", {}), "utility": figures.get("utility", {})}
-    return [shown(groups[topic].get(name), METRICS[name].unit) for topic, names in OF_SLICES.items() for name in names]
+def _of_slice(sets: list[Groups], judge: str) -> list[str]:
+    """Figures of a part of the data, in brackets those of its bounds."""
+    cells = []
+    for topic, names in OF_SLICES.items():
+        groups = [figures.get(f"privacy/{judge}" if topic == "privacy" else topic, {}) for figures in sets]
+        for name in names:
+            own, *ends = [shown(group.get(name), METRICS[name].unit) for group in groups]
+            cells.append(f"{own} ({', '.join(ends)})" if ends else own)
+    return cells
 
 
 def _attack(found: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mien.evaluation.spread import Spread, rows, strangers
 
 FALSE_MATCHES = (1e-2, 1e-3)
 RANKS = (1, 5)
+PAIRS = 1 << 16  # compared at once
 People = npt.NDArray[np.int64]  # from 0 up; who is not named has a negative number of their own
 
 
@@ -118,7 +119,8 @@ def linking(new: Tensor, people: People, limit: float, kinds: npt.NDArray[np.int
     who = torch.from_numpy(people)
     impostors = strangers(new, new, who, who)
     first, second = pairs_of_one_person(people)
-    apart = (new[first] - new[second]).norm(dim=1).numpy()
+    apart = torch.cat([torch.zeros(0), *((new[first[i : i + PAIRS]] - new[second[i : i + PAIRS]]).norm(dim=1)
+                                         for i in range(0, len(first), PAIRS))]).numpy()
 
     def nearer(than: Spread) -> Estimate:
         return estimate(1 - than.share_below(apart), people[first]) if than.total else Estimate.missing()

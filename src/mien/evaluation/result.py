@@ -94,7 +94,8 @@ class Result(BaseModel):
         faces: that every set has. people: known people, or 0. unnamed: faces of nobody known, left out of
             privacy. truth: who says which attributes a face has.
         attacks: layers, parrot, reversal -> what came of it. missing: photographs that DST lacks.
-        skipped: reason -> how many. notes: what could not be asked, and why.
+        skipped: reason -> how many. linked: whether a person was to be the same new person in all photographs.
+            notes: what could not be asked, and why.
     """
 
     mien: str
@@ -112,6 +113,7 @@ class Result(BaseModel):
     attacks: dict[str, AttackResult] = {}
     missing: int
     skipped: dict[str, int]
+    linked: bool = False
     notes: list[str]
 
     def write(self, path: Path) -> None:

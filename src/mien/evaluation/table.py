@@ -32,10 +32,16 @@ def _table(result: Result, kind: str, columns: list[str]) -> Table:
     for name in columns:
         table.add_column(result.sets[name].title, justify="right")
     wanted = [name for name in METRICS if any(name in result.sets[one].figures.get(kind, {}) for one in columns)]
+    own = result.sets[result.set].figures.get(kind, {})
+    tenths = {name: one.model_copy(update={"value": one.worst_tenth}) for name, one in own.items()
+              if one.worst_tenth is not None}
+    if tenths:
+        table.add_column("worst tenth", justify="right")
     for name in wanted:
         cells = [shown(result.sets[one].figures.get(kind, {}).get(name), METRICS[name].unit, interval=one == result.set)
                  for one in columns]
-        table.add_row(METRICS[name].title, *cells)
+        worst = [shown(tenths.get(name), METRICS[name].unit)] if tenths else []
+        table.add_row(METRICS[name].title, *cells, *worst)
     return table
 
 

@@ -30,7 +30,8 @@ class Utility:
 
     Attributes:
         attributes: share of the 40 attributes told as they truly are.
-        balanced: the mean over attributes of the mean over having and lacking it; so with inner, outer (accuracy).
+        inner, outer: of those that the face itself tells, and of all others. balanced, balanced_inner, balanced_outer:
+            likewise, the mean over attributes of the mean over having and lacking it.
         age: years apart. gender: share told as in the originals.
         points, points68: mean distance of the five and of the 68 points, of the eye distance. turn, nod: degrees apart.
         found, found_second: share of faces that the detectors find, of those that they find in the originals.
@@ -40,6 +41,8 @@ class Utility:
     inner: Estimate
     outer: Estimate
     balanced: float
+    balanced_inner: float
+    balanced_outer: float
     age: Estimate
     gender: Estimate
     points: Estimate
@@ -66,6 +69,8 @@ def utility(original: Observed, new: Observed, people: People, truth: Flags) -> 
         estimate(right[:, inner].mean(axis=1), people),
         estimate(right[:, ~inner].mean(axis=1), people),
         balanced(b["attributes"] > 0, truth),
+        balanced(b["attributes"][:, inner] > 0, truth[:, inner]),
+        balanced(b["attributes"][:, ~inner] > 0, truth[:, ~inner]),
         estimate_known(np.abs(a["age"] - b["age"]), people),
         estimate_known(np.where(np.isnan(a["man"] + b["man"]), np.nan, (a["man"] > 0.5) == (b["man"] > 0.5)), people,
                        share=True),

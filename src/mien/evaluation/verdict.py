@@ -21,8 +21,8 @@ class Verdict:
 
     Attributes:
         level: "good" where no judge finds more than one face in a hundred again, no attacker many, and photographs of
-            one person cannot be linked; "bad" where more than one in twenty is; "mixed" for all between and where
-            too few faces were seen, or nobody can say.
+            one person cannot be linked, or were to be (per-person identities); "bad" where more than one in twenty is;
+            "mixed" for all between and where too few faces were seen, or nobody can say.
         headline: one sentence. notes: further sentences.
     """
 
@@ -48,14 +48,15 @@ def verdict(result: Result) -> Verdict:
                 if VERIFIED in group and RANKED in group)
     attacked = max((one.best().value - 1 / max(one.people, 1) for one in result.attacks.values() if one.best()),  # type: ignore[union-attr]
                    default=0.0)
+    unwanted = linked is not None and linked.value > LINKED and not result.linked
     unsure = verified.high is None or verified.high > BAD
     level: Level = ("bad" if worst > BAD else "mixed" if worst > ENOUGH or attacked > BAD or unsure
-                    or (linked and linked.value > LINKED) else "good")
+                    or unwanted else "good")
     notes = [
         f"Searched among the originals of all {result.people} people, {_faces(ranked)} nearest to "
         f"{_their(ranked)}{_most(ranked)}, where chance finds {100 * chance:.1f} %; the person's other "
         "photographs do not compete.",
-        *([_linking(linked)] if linked else []),
+        *([_linking(linked, result.linked)] if linked else []),
         *([f"The judge {judge} took part in making the faces, so that this is no fair judgement."]
           if result.judges[judge].in_loss else []),
         *_useful(result), *_attacked(result), *result.notes]
@@ -78,8 +79,12 @@ def kept(result: Result, group: str, name: str) -> float | None:
     return None if abs(high - low) < 1e-9 else (value - low) / (high - low)
 
 
-def _linking(linked: Figure) -> str:
+def _linking(linked: Figure, wanted: bool) -> str:
     cannot = linked.value <= LINKED
+    if wanted:
+        return ("A person was to be the same new person in all photographs: of comparisons of two new photographs of "
+                f"one person with those of two people {100 * linked.value:.0f} % are right{_interval(linked)}; all "
+                "were to be.")
     return (f"Two new photographs of one person {'can hardly' if cannot else 'can'} be told from those of two people: "
             f"{100 * linked.value:.0f} % of comparisons are right{_interval(linked)}, where guessing gives 50 %.")
 

@@ -49,15 +49,15 @@ def blend(photo: Pixels, patches: list[Patch],
     out, changed = photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
     sharp = photo if original is None else original
     for i, patch in enumerate(patches):
-        window = _window(patch.crop.quad, photo.shape)
+        window = window_of(patch.crop, photo.shape)
         if window is None:
             continue
         ys, xs = window
-        radius = _radius(patch.crop, ys, xs)
+        radius = radius_within(patch.crop, ys, xs)
         mask = np.clip((1 - radius) / FEATHER, 0, 1)
         mask = mask * mask * (3 - 2 * mask)
         for other in patches[:i] + patches[i + 1 :]:
-            mask *= np.clip((_radius(other.crop, ys, xs) - radius) / FEATHER + 0.5, 0, 1)
+            mask *= np.clip((radius_within(other.crop, ys, xs) - radius) / FEATHER + 0.5, 0, 1)
         new = _warp(patch, sharp[ys, xs], mask, ys, xs)
         here = mask[:, :, None]
         mixed = out[ys, xs] * (1 - here) + new * here
@@ -67,16 +67,16 @@ def blend(photo: Pixels, patches: list[Patch],
     return out, changed
 
 
-def _window(quad: npt.NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """The part of the photo that the crop covers."""
-    low = np.floor(np.clip(quad.min(axis=0), 0, [shape[1], shape[0]])).astype(int)
-    high = np.ceil(np.clip(quad.max(axis=0), 0, [shape[1], shape[0]])).astype(int)
+def window_of(crop: Crop, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
+    """The part of the photo [H, W, ...] that the crop covers: rows, columns; None where there is none."""
+    low = np.floor(np.clip(crop.quad.min(axis=0), 0, [shape[1], shape[0]])).astype(int)
+    high = np.ceil(np.clip(crop.quad.max(axis=0), 0, [shape[1], shape[0]])).astype(int)
     if (high <= low).any():
         return None
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def _radius(crop: Crop, ys: slice, xs: slice) -> Map:
+def radius_within(crop: Crop, ys: slice, xs: slice) -> Map:
     """Distance from the face's centre in units of its ellipse, for every pixel of the window."""
     y, x = np.mgrid[ys, xs]
     matrix = from_photo(crop.quad, 2)  # crop coordinates -0.5..1.5, pixel centres

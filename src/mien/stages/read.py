@@ -44,6 +44,7 @@ _TIFF_BILEVEL = {"group3", "group4"}
 _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
 _KNOWN = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I", "F"}
 LARGEST = 2**30  # bytes of a photograph's file, and of those kept for writing it unchanged
+_EMPTY = "the file is empty (0 bytes)"
 PILLOW = threading.RLock()  # its settings, and warnings, are those of the whole process
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors go to the terminal
@@ -82,6 +83,8 @@ def read_photo(path: Path, name: str, max_pixels: int = 200_000_000) -> Photo:
             large, or holds several pictures. The message starts with `printable(name)` and a colon.
     """
     with _opened(path, name) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise _error(name, _EMPTY)
         return _read(file, name, max_pixels)
 
 
@@ -92,7 +95,7 @@ def read_photo_bytes(data: bytes, name: str, max_pixels: int = 200_000_000) -> P
         PhotoError: as `read_photo`.
     """
     if not data:
-        raise _error(name, "the file is empty (0 bytes)")
+        raise _error(name, _EMPTY)
     return _read(io.BytesIO(data), name, max_pixels)
 
 
@@ -100,7 +103,7 @@ def read_file(path: Path, name: str) -> bytes:
     """A photograph's file, as it is.
 
     Raises:
-        PhotoError: it cannot be read, is no file, is empty, or larger than a photograph may be.
+        PhotoError: it cannot be read, is no file, or larger than a photograph may be.
     """
     with _opened(path, name) as file:
         try:
@@ -163,8 +166,6 @@ def _refuse_irregular(status: os.stat_result, name: str) -> None:
         raise _error(name, "this is a folder, not a photograph")
     if not stat.S_ISREG(status.st_mode):
         raise _error(name, "this is a pipe or a device, not a file")
-    if status.st_size == 0:
-        raise _error(name, "the file is empty (0 bytes)")
 
 
 def _why_closed(error: OSError) -> str:

@@ -30,7 +30,7 @@ from mien.models.sets import load_judge, model_set
 from mien.models.sface import SFace
 from mien.models.shipped import shipped_file
 
-FORMAT = 2  # of what is kept: rises when an attack does something else
+FORMAT = 3  # of what is kept: rises when an attack does something else
 MOST = 1000  # photographs whose faces are held at once
 Progress = Callable[[int, int], None]
 FOR_ALL = ("yunet", "dlib_resnet", "shape_predictor", "efficientnet_lite0")  # who finds the faces, who knows nothing

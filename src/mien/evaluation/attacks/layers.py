@@ -6,7 +6,6 @@ of a person is learned from the people he knows.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mien.errors import UsageError
 from mien.evaluation.attacks.setting import Setting
 from mien.evaluation.crops import Crops
 from mien.evaluation.privacy import pairs_of_one_person
+from mien.evaluation.published import recipe_of
 from mien.models.mobilestylegan import N_LAYERS
 from mien.models.networks import Encoder
 from mien.recipe import Optimise
@@ -43,9 +44,8 @@ def fingerprints(setting: Setting, encoder: Encoder, changed: Collection[int]) -
 def layers_changed(published: Path) -> tuple[int, ...]:
     """As the recipe says that a run has put beside its photographs; none where there is none, or where all were."""
     try:
-        told = json.loads((published / "mien.json").read_text("utf-8"))
-        changed = Optimise(layers=tuple(told["recipe"]["optimise"]["layers"])).changed(N_LAYERS)
-    except (OSError, ValueError, KeyError, TypeError):
+        changed = Optimise(layers=tuple(recipe_of(published)["optimise"]["layers"])).changed(N_LAYERS)
+    except (ValueError, KeyError, TypeError, UsageError):
         return ()
     return changed if len(changed) < N_LAYERS else ()
 

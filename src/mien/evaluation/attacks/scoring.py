@@ -24,6 +24,11 @@ ATTACK_METRICS: dict[str, Metric] = {
         f"verified as the original, cross FAR {rate_name(rate)}",
         f"at the threshold at which {rate:.1%} of the pairs of a new face and a stranger's original pass", "less")
         for rate in FALSE_MATCHES},
+    **{f"rank{k}_other_new_victims": Metric(
+        "another new face of the person is the nearest new face" if k == 1 else
+        f"another new face of the person is among the nearest {k} new faces",
+        "searched among the new faces of the people the attacker is after, as one who has some with names", "less")
+        for k in RANKS},
     "auc_own_original_cross": Metric("own original against strangers' (AUC)", "50 %: no better than guessing", "less"),
     "auc_other_photo_cross": Metric("another photograph of the person against strangers' (AUC)",
                                     "50 %: no better than guessing", "less"),
@@ -39,6 +44,8 @@ def score(new: Tensor, originals: Tensor, people: People) -> Figures:
     own = (new - originals).norm(dim=1).numpy()
     out: Figures = {f"rank{k}_own_original_victims": x for k, x in found.ranked.items()}
     out |= {f"rank{k}_other_photo_victims": x for k, x in found.ranked_others.items()}
+    among = finding(new, Gallery(new, people), np.arange(len(people)), {})
+    out |= {f"rank{k}_other_new_victims": x for k, x in among.ranked_others.items()}
     out |= {f"verified_own_original_cross_far{rate_name(rate)}": x for rate, x in found.verified.items()}
     out["auc_own_original_cross"] = estimate(1 - impostors.share_below(own), people)
     out["auc_other_photo_cross"] = _others(new, originals, people, impostors)

@@ -56,9 +56,14 @@ def gather(pairs: Counterparts, detector: Detector, seed: int,
     pairs = of_named(pairs)
     old, new, rows = crops_of(pairs, detector, progress)
     who = pairs.people[rows]
-    if len(np.unique(who)) < LEAST:
-        raise UsageError(f"an attack needs at least {LEAST} people, and {len(np.unique(who))} can be compared")
+    enough_people(who)
     return Setting(old, new, who, known_half(who, seed), pairs.published)
+
+
+def enough_people(people: People) -> None:
+    """Raises UsageError: fewer than four can be compared."""
+    if len(np.unique(people)) < LEAST:
+        raise UsageError(f"an attack needs at least {LEAST} people, and {len(np.unique(people))} can be compared")
 
 
 def of_named(pairs: Counterparts) -> Counterparts:
