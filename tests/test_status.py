@@ -8,15 +8,17 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tiny
 from mien.engines.choice import Crew
-from mien.errors import UsageError
+from mien.errors import OutputError, UsageError
 from mien.files import read_object
 from mien.status import read_status
 from mien.store import Store, is_held
+from mien.worker import Task, Worker
 from tiny import TINY, album, call, start
 
 
@@ -69,10 +71,10 @@ def test_results_are_read_only_where_no_event_is_as_new(brush: None, tmp_path: P
     tiny.run(album(tmp_path / "src", 20), tmp_path / "dst")
     asked: list[str] = []
     monkeypatch.setattr("mien.status.read_object", lambda path: asked.append(path.name) or read_object(path))
-    assert read_status(tmp_path / "dst.work").done == 20 and asked == []
+    assert read_status(tmp_path / "dst.work").done == 20 and asked == ["run.json"]
     later = time.time() + 1000
     os.utime(tmp_path / "dst.work" / "shards" / "000001.json", (later, later))
-    assert read_status(tmp_path / "dst.work").faces == 28 and asked == ["000001.json"]
+    assert read_status(tmp_path / "dst.work").faces == 28 and asked[1:] == ["run.json", "000001.json"]
 
 
 def test_to_ask_never_stops_a_run_that_starts(tmp_path: Path) -> None:
@@ -126,6 +128,29 @@ def test_machines_read_it_too(brush: None, tmp_path: Path) -> None:
     assert 'mien_faces{status="anonymised"} 6\n' in text and "mien_photos_done 5\n" in text
     kinds = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(kinds) == len(set(kinds)) and text.endswith("\n")
+
+
+def test_a_run_that_only_looks_is_not_at_nothing(brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All photos are looked at before the first is changed."""
+    really = Worker.do
+
+    def die(self: Worker, task: Task, *rest: Any) -> None:
+        if task == Task("survey", 2, task.names):
+            raise OutputError("the disk is full")
+        really(self, task, *rest)
+
+    monkeypatch.setattr(Worker, "do", die)
+    with pytest.raises(OutputError):
+        tiny.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    status = read_status(tmp_path / "dst.work")
+    assert (status.photos, status.looked_at, status.done) == (20, 16, 0)
+    assert "mien_photos_looked_at 16\n" in status.as_prometheus()
+    assert "16 of 20 looked at" in call("status", tmp_path / "dst.work").stdout
+    monkeypatch.undo()
+    tiny.use_brush(monkeypatch.setattr)
+    tiny.run(tmp_path / "src", tmp_path / "dst")
+    assert read_status(tmp_path / "dst.work").looked_at == 20
+    assert "looked at" not in call("status", tmp_path / "dst.work").stdout
 
 
 def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:

@@ -144,6 +144,8 @@ def show_status(status: Status) -> None:
     table = Table(show_header=False)
     table.add_row("run", "going on" if status.running else "done" if status.done == status.photos else "stopped")
     table.add_row("photos", f"{status.done:,} of {status.photos:,}")
+    if not status.done and status.looked_at:
+        table.add_row("", f"{status.looked_at:,} of {status.photos:,} looked at")
     table.add_row("faces", f"{status.faces:,}")
     for name, count in status.statuses.most_common():
         table.add_row(f"  {name}", f"{count:,}")

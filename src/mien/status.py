@@ -15,7 +15,7 @@ from typing import Any
 
 from mien.errors import UsageError
 from mien.files import read_object
-from mien.store import is_held
+from mien.store import SHARD, SHARD_SIZE, is_held
 
 RECENT = 600.0  # seconds that the speed is measured over
 SLACK = 60.0  # seconds by which clocks differ
@@ -24,13 +24,15 @@ SLACK = 60.0  # seconds by which clocks differ
 @dataclass
 class Status:
     """Attributes:
-        running: whether a process holds WORK. photos: of the run. done: photos of finished shards, faces: theirs.
+        running: whether a process holds WORK. photos: of the run. looked_at: those in which faces were searched for
+            matching, whole shards. done: photos of finished shards, faces: theirs.
         statuses: of these faces. skipped: files. stages: seconds by stage. workers: who has done how many shards.
         speed: photos a second, lately; left: seconds, or None where nobody knows.
     """
 
     running: bool
     photos: int
+    looked_at: int = 0
     done: int = 0
     faces: int = 0
     skipped: int = 0
@@ -46,7 +48,8 @@ class Status:
 
     def as_prometheus(self) -> str:
         """In Prometheus' text format, for a node exporter's textfile collector or a push gateway."""
-        rows = [("running", "", float(self.running)), ("photos", "", self.photos), ("photos_done", "", self.done),
+        rows = [("running", "", float(self.running)), ("photos", "", self.photos),
+                ("photos_looked_at", "", self.looked_at), ("photos_done", "", self.done),
                 ("photos_per_second", "", self.speed), ("files_skipped", "", self.skipped)]
         rows += [("faces", f'{{status="{name}"}}', count) for name, count in sorted(self.statuses.items())]
         rows += [("stage_seconds", f'{{stage="{name}"}}', value) for name, value in sorted(self.stages.items())]
@@ -69,7 +72,7 @@ def read_status(work: Path) -> Status:
         names = json.loads((work / "files.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{work} holds no run", "give the WORK of a run, by default DST.work") from error
-    status, events = Status(is_held(work), len(names)), _events(work)
+    status, events = Status(is_held(work), len(names), min(_looked_at(work), len(names))), _events(work)
     for event in events.values():
         status.done += event["photos"]
         status.faces += event["faces"]
@@ -84,6 +87,15 @@ def read_status(work: Path) -> Status:
         status.speed = sum(photos for _, photos in recent) / max(recent)[0]
         status.left = (status.photos - status.done) / status.speed
     return status
+
+
+def _looked_at(work: Path) -> int:
+    """Photos of the shards that have a survey."""
+    shards = 0
+    with suppress(OSError), os.scandir(work / "surveys") as entries:
+        shards = sum(entry.name.removesuffix(".safetensors").isdecimal() for entry in entries)
+    size = read_object(work / "run.json").get(SHARD_SIZE, SHARD)
+    return shards * size if isinstance(size, int) else 0
 
 
 def _events(work: Path) -> dict[int, dict[str, Any]]:
