@@ -29,7 +29,7 @@ from mien.evaluation.metrics import METRICS
 from mien.evaluation.recipe_sets import make_recipe_set
 from mien.evaluation.result import Figure, Group, Result
 from mien.evaluation.retraining import compare_training
-from mien.evaluation.table import attack_table, shown, title_of, training_table
+from mien.evaluation.table import ENDS, attack_table, beside_bounds, shown, title_of, training_table
 from mien.recipe import Recipe
 from mien.setup import prepare
 
@@ -187,11 +187,8 @@ def _slices(result: Result) -> str:
     lines = [f"| part | faces | {' | '.join(METRICS[name].title for _, name in metrics)} |",
              f"|---|---{'|---' * len(metrics)}|"]
     for name, part in result.sets[result.set].slices.items():
-        found = [result.sets[one].slices[name].figures for one in (result.set, "random", "originals")]
-        cells = []
-        for kind, metric in metrics:
-            own, *ends = (shown(figures.get(kind, {}).get(metric), METRICS[metric].unit) for figures in found)
-            cells.append(f"{own} ({', '.join(ends)})")
+        found = [result.sets[one].slices[name].figures for one in (result.set, *ENDS)]
+        cells = [beside_bounds(found, kind, metric) for kind, metric in metrics]
         lines.append(f"| {name}{' (few)' if part.small else ''} | {part.faces} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -11,7 +11,6 @@ What is kept in --work holds vectors of real people.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from mien.evaluation.instruments import fingerprints, open_instruments
 from mien.evaluation.metrics import Figures, figures, reference
 from mien.evaluation.observation import Instruments, Numbers, largest, observe
 from mien.evaluation.observed import Observed
+from mien.evaluation.work_folder import key_of
 from mien.losses import Faces
 from mien.models.attribute_network import ATTRIBUTES
 from mien.pipeline import Pipeline, Subject, Work
@@ -61,7 +61,7 @@ class Tried(Pipeline):
 
     def _invert(self, subjects: list[Subject], faces: Faces, settings: Invert) -> None:
         decided = [settings.model_dump(), self.recipe.precision, self.recipe.detect.model_dump(), self.weights]
-        folder = self.folder / digest(decided)
+        folder = self.folder / key_of(decided)
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{subject.outcome.file}.pt" for subject in subjects]
         if not all(file.exists() for file in files):
@@ -70,11 +70,6 @@ class Tried(Pipeline):
                 torch.save(subject.inverted, file)
         for subject, file in zip(subjects, files, strict=True):
             subject.inverted = torch.load(file)
-
-
-def digest(decided: object) -> str:
-    """Of what decides the content of a file."""
-    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def sampled(data: Path, people: int, instruments: Instruments, split: str) -> Sample:
@@ -167,10 +162,10 @@ def main() -> None:
     sample = sampled(args.data, args.people, instruments, args.split)
     print(f"{len(sample.photos)} photos of {args.people} people of {args.split}")
     seen_by = fingerprints(JUDGES)
-    original = reference(looked_at(sample, None, instruments, folder / f"originals-{digest(seen_by)}.npz"),
+    original = reference(looked_at(sample, None, instruments, folder / f"originals-{key_of(seen_by)}.npz"),
                          sample.people, sample.labels, True, JUDGES)
     ready = prepare(Recipe())
-    kept = folder / f"random-{digest([seen_by, ready.weights])}.npz"
+    kept = folder / f"random-{key_of([seen_by, ready.weights])}.npz"
     random = looked_at(sample, None if kept.exists() else rendered(sample, ready), instruments, kept)
     bounds = {name: figures(original, one, JUDGES) for name, one in (("originals", original.seen),
                                                                      ("random generated face", random))}
@@ -180,7 +175,7 @@ def main() -> None:
         base, *settings = variant.split("/")
         recipe = Recipe.load(base).with_settings(settings).settled()
         ready = prepare(recipe)
-        file = folder / f"{base}-{recipe.hash}-{digest([seen_by, ready.weights])}.npz"
+        file = folder / f"{base}-{recipe.hash}-{key_of([seen_by, ready.weights])}.npz"
         note = file.with_suffix(".json")
         works = None
         if not file.exists():

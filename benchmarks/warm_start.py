@@ -93,18 +93,18 @@ def main() -> None:
     args = parser.parse_args()
     recipe = Recipe(**json.loads((args.work / "run.json").read_text("utf-8"))["recipe"]).settled()
     ready, rows = prepare(recipe), list(found(args.work))
-    settings, everybody = recipe.optimise, range(len(rows))
+    settings = recipe.optimise
     sampled = set(torch.linspace(0, len(rows) - 1, SAMPLED).long().tolist())
     guesses, starts, steps = [], [], {count: list[tuple[float, float]]() for count in STEPS}
-    for i in everybody:
-        faces = seen(args.src, rows[i], ready, settings.size)
+    for i, one in enumerate(rows):
+        faces = seen(args.src, one, ready, settings.size)
         with torch.no_grad():
             guess = ready.networks.encoder(faces.image)
-        paired = ready.pool.codes[rows[i].index][None]
+        paired = ready.pool.codes[one.index][None]
         guesses.append(guess[0])
         starts.append(paired[:, None].lerp(guess, settings.share)[0])
         if i in sampled:
-            way, target = (rows[i].result - starts[i]).flatten(), ready.pool.identities[rows[i].index][None]
+            way, target = (one.result - starts[i]).flatten(), ready.pool.identities[one.index][None]
             for count in STEPS:
                 # The last of so many steps is not kept, since nobody has looked at it: one more is asked for.
                 asked = settings.model_copy(update={"steps": count + 1})
@@ -112,8 +112,8 @@ def main() -> None:
                 rest = (way - gone.flatten()).square().sum() / way.square().sum()
                 steps[count].append((1 - float(rest), float(F.cosine_similarity(gone.flatten(), way, dim=0))))
         print(f"{i + 1}/{len(rows)}", end="\r", flush=True)
-    pairs = ready.pool.codes[[one.index for one in rows]]
-    ways = torch.stack([one.result for one in rows]).flatten(1) - torch.stack(starts).flatten(1)
+    pairs = ready.pool.codes[[row.index for row in rows]]
+    ways = torch.stack([row.result for row in rows]).flatten(1) - torch.stack(starts).flatten(1)
     inputs = torch.cat([torch.stack(guesses).flatten(1), pairs], dim=1)
     lines = ["| start | of the way explained | cosine to the way |", "|---|---|---|"]
     most = len(rows) * (FOLDS - 1) // FOLDS

@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def asked(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture
-def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What workers did, in words."""
     really, what = Worker.do, list[str]()
 
@@ -45,6 +46,21 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(Worker, "do", do)
     return what
+
+
+@contextmanager
+def unreadable(name: str) -> Iterator[None]:
+    """Without permission, or on a disk that fails."""
+    really = FolderSource.data
+
+    def data(self: FolderSource, asked_for: str) -> bytes:
+        if asked_for == name:
+            raise PhotoError(f"{name}: no permission to read the file")
+        return really(self, asked_for)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FolderSource, "data", data)
+        yield
 
 
 def fetch_again(src: Path) -> None:
@@ -182,18 +198,11 @@ def test_a_work_of_before_there_were_digests_is_done_again(brush: None, tmp_path
     assert done == ["survey 0", "anonymise 0"]
 
 
-def test_one_that_could_not_be_read_is_looked_at_again(brush: None, tmp_path: Path, asked: dict[str, Any],
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    src, dst, really = album(tmp_path / "src", 8), tmp_path / "dst", FolderSource.data
+def test_one_that_could_not_be_read_is_looked_at_again(brush: None, tmp_path: Path, asked: dict[str, Any]) -> None:
+    src, dst = album(tmp_path / "src", 8), tmp_path / "dst"
     name = sorted(photos_in(src))[1]
 
-    def data(self: FolderSource, asked_for: str) -> bytes:
-        if asked_for == name:
-            raise PhotoError(f"{name}: the disk does not answer")
-        return really(self, asked_for)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "data", data)
+    with unreadable(name):
         assert len(tiny.run(src, dst, **asked).skipped) == 1
     fetch_again(src)
     assert not tiny.run(src, dst, **asked).skipped
@@ -231,19 +240,13 @@ def test_what_is_no_record_of_states_is_not_the_same(tmp_path: Path) -> None:
 
 
 def test_one_that_can_be_read_now_is_done_now(brush: None, tmp_path: Path, asked: dict[str, Any],
-                                              done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+                                              done: list[str]) -> None:
     """Permissions, and disks that fail, are no part of a file's state; a broken file stays broken."""
-    src, dst, really = album(tmp_path / "src", 20), tmp_path / "dst", FolderSource.data
+    src, dst = album(tmp_path / "src", 20), tmp_path / "dst"
     (src / "0" / "broken.png").write_bytes(b"no picture")
     name = sorted(photos_in(src))[1]
 
-    def data(self: FolderSource, asked_for: str) -> bytes:
-        if asked_for == name:
-            raise PhotoError(f"{name}: no permission to read the file")
-        return really(self, asked_for)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "data", data)
+    with unreadable(name):
         assert len(tiny.run(src, dst, **asked).skipped) == 2
         done.clear()
         assert len(tiny.run(src, dst, **asked).skipped) == 2
@@ -286,21 +289,15 @@ def test_a_photo_that_was_half_there_is_done_when_it_is_there(
 def test_what_was_looked_at_since_it_can_be_read_is_kept(brush: None, tmp_path: Path, done: list[str],
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill between the two must not have it matched twice."""
-    src, dst, really, do = album(tmp_path / "src", 8), tmp_path / "dst", FolderSource.data, Worker.do
+    src, dst, do = album(tmp_path / "src", 8), tmp_path / "dst", Worker.do
     name = sorted(photos_in(src))[1]
-
-    def data(self: FolderSource, asked_for: str) -> bytes:
-        if asked_for == name:
-            raise PhotoError(f"{name}: no permission to read the file")
-        return really(self, asked_for)
 
     def die(self: Worker, task: Task, *rest: Any) -> None:
         if task.what == "anonymise":
             raise OutputError("the disk is full")
         do(self, task, *rest)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "data", data)
+    with unreadable(name):
         tiny.run(src, dst)
     with monkeypatch.context() as patch:
         patch.setattr(Worker, "do", die)

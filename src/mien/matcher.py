@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from mien.engines.ranks import POLL
 from mien.errors import OutputError
 from mien.files import stamp, write_errors
-from mien.matching import NONE, Matched, Matching, match_people, match_shards
+from mien.matching import Matched, Matching, match_people, match_shards
 from mien.records import Match
 from mien.recovery import fill, what_is_left
 from mien.request import Request
@@ -99,7 +99,7 @@ class Matcher:
             found: Iterable[Matched] = self._match_people(surveys, known, [left.people for left in lefts])
         else:
             found = fill(self.pool, self.recipe, surveys, lefts)
-        rows: list[tuple[int, list[Match], list[str]]] = [(NONE, [], [])] * len(self.surveyor.shards)
+        rows: list[tuple[int, list[Match], list[str]]] = [(-1, [], [])] * len(self.surveyor.shards)
         for index, matched in zip(done, found, strict=True):
             rows[index] = (self.surveyor.survey(index).digest, *matched)
         return Matching.of(rows)

@@ -29,7 +29,6 @@ from mien.survey import Survey
 BLOCK = 256  # faces whose distances are held at once
 PERSON_FACES = 8  # faces a person's new face is chosen by
 
-NONE = -1  # digest of a shard that nobody has looked at
 UNKNOWN = float("nan")  # distance of what was matched once and is not known any more
 
 Matched = tuple[list[Match], list[str]]  # a shard's faces: the match of each, and its person where somebody asks
@@ -45,7 +44,7 @@ class Matching:
     """The pool faces of all shards' faces to be anonymised, shard after shard.
 
     Attributes:
-        digests: [S] int64, of the shards' surveys, or NONE. firsts: [S + 1] int64, where each shard's faces begin.
+        digests: [S] int64, of the shards' surveys; -1: none. firsts: [S + 1] int64, where each shard's faces begin.
         indices, distances: [F] int64 and float32, see `Match`. people: [F] int64 of `names`, or empty.
     """
 
@@ -90,7 +89,7 @@ class Matching:
 
     def knows(self, shard: int, digest: int) -> bool:
         """Whether this shard was matched, with this content."""
-        return digest != NONE and shard < len(self.digests) and int(self.digests[shard]) == digest
+        return shard < len(self.digests) and int(self.digests[shard]) == digest
 
     def fits(self, shard: int, survey: Survey) -> bool:
         """Whether it was made by this survey of the shard."""

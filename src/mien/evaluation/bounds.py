@@ -5,7 +5,6 @@ Each is a whole set of photographs, changed at the same faces, made once and kep
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zlib
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from mien.errors import PhotoError
 from mien.evaluation.observation import largest
+from mien.evaluation.work_folder import key_of
 from mien.files import stamp
 from mien.losses import faces_of
 from mien.models.cache import weights_sha256
@@ -89,7 +89,7 @@ def simple_set(kind: str, root: Path, names: Sequence[str], folder: Path, detect
     def change(jobs: list[Job]) -> list[tuple[Pixels, Area]]:
         return [hide(job.photo.pixels, job.face, SIMPLE[kind]) for job in jobs]
 
-    key = _digest([kind, GROW, BLUR, CELLS, weights_sha256("yunet")])  # who finds the faces
+    key = key_of([kind, GROW, BLUR, CELLS, weights_sha256("yunet")])  # who finds the faces
     return _make(root, names, folder / f"{kind}-{key}", detector, change, progress)
 
 
@@ -97,7 +97,7 @@ def generated_set(kind: str, root: Path, names: Sequence[str], folder: Path, rea
                   progress: Progress = lambda done, total: None) -> list[Path]:
     """The same for one of the `GENERATED` sets; `recipe`: how to invert and to compare, and from which pool."""
     how = {"inversion": recipe.invert.model_dump(), "nearest": _nearest(recipe).model_dump(), "random": {}}[kind]
-    key = _digest([kind, how, ready.weights, recipe.pool.model_dump(), recipe.detect.model_dump(), recipe.precision])
+    key = key_of([kind, how, ready.weights, recipe.pool.model_dump(), recipe.detect.model_dump(), recipe.precision])
 
     def change(jobs: list[Job]) -> list[tuple[Pixels, Area]]:
         pictures = render(ready.networks, _codes(kind, jobs, ready, recipe))
@@ -146,11 +146,6 @@ class _Made:
         self.stamps |= stamps
         with self.file.open("a", encoding="utf-8") as file:
             file.write(f"\n{json.dumps(stamps)}\n")  # the line before may have no end
-
-
-def _digest(decided: object) -> str:
-    """Of what decides the pictures."""
-    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _written(path: Path) -> Path:

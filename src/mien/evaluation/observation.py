@@ -20,7 +20,7 @@ from mien.models.inception import Inception
 from mien.models.judge import Judge, find_landmarks
 from mien.models.networks import Detector
 from mien.models.shape_predictor import ShapePredictor
-from mien.records import Face, Floats, Pixels
+from mien.records import Crop, Face, Floats, Pixels
 from mien.stages.align import Matrix, align, from_photo, map_points
 from mien.stages.blend import face_radius, radius_within, window_of
 from mien.stages.verify import find_again
@@ -101,7 +101,8 @@ def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixel
         "man": man,
         "sharpness": sharpness(crop.pixels, inner),
         "features": features,
-        "outside": outside_difference(original, photo, _regions([face, *others], original)),
+        "outside": outside_difference(
+            original, photo, _regions([crop, *(align(original, one) for one in others)], photo.shape)),
         "seam": seam(original, photo),
         **inception,
     }
@@ -133,12 +134,11 @@ def _vector(judge: FaceJudge, photo: Pixels, face: Face) -> Floats:
         return np.full(1, np.nan, np.float32)  # broadcast when it is put beside the others
 
 
-def _regions(faces: Sequence[Face], photo: Pixels) -> npt.NDArray[np.bool_]:
+def _regions(crops: Sequence[Crop], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """[H, W]: the faces from forehead to chin, which a method may change, and a little more."""
-    area = np.zeros(photo.shape[:2], bool)
-    for face in faces:
-        crop = align(photo, face)
-        window = window_of(crop, photo.shape)
+    area = np.zeros(shape[:2], bool)
+    for crop in crops:
+        window = window_of(crop, shape)
         if window is not None:
             area[window] |= radius_within(crop, *window) < REGION
     return area

@@ -12,7 +12,7 @@ from mien.errors import UsageError
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
 from mien.evaluation.metrics import METRICS, STRICT, Metric, rate_name
 from mien.evaluation.result import Figure, Groups, Result
-from mien.evaluation.table import in_order, shown, title_of
+from mien.evaluation.table import ENDS, beside_bounds, in_order, shown, title_of, worst_tenth
 from mien.evaluation.verdict import judged, verdict
 from mien.evaluation.worst import Case
 from mien.files import replace_file, write_errors
@@ -24,7 +24,6 @@ from mien.report.templating import template
 OF_SLICES = {"privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own_original_all_originals",
                          "auc_new_to_new"),
              "utility": ("attributes_accuracy", "age_difference", "found_centerface")}
-ENDS = ("random", "originals")  # what they are held against there
 DRAWN = {"privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own_original_all_originals",
                      "rank1_other_photo_all_originals", "auc_new_to_new", "auc_new_to_new_alike"),
          "utility": ("attributes_accuracy", "attributes_inner_accuracy", "age_difference", "points5_difference",
@@ -122,10 +121,9 @@ def _chart(metric: Metric, figures: list[Figure | None], titles: list[str]) -> C
 def _row(metric: Metric, figures: list[Figure | None]) -> tuple[str, list[str], str, str]:
     number = partial(shown, unit=metric.unit)
     first = figures[0]
-    worst = "" if first is None or first.worst_tenth is None else shown(
-        first.model_copy(update={"value": first.worst_tenth}), metric.unit)
-    return (metric.title, [number(figure, interval=i == 0) for i, figure in enumerate(figures)], worst,
-            f"{first.count:,}" if first else "")
+    worst = worst_tenth(first)
+    return (metric.title, [number(figure, interval=i == 0) for i, figure in enumerate(figures)],
+            number(worst) if worst else "", f"{first.count:,}" if first else "")
 
 
 def _slices(result: Result) -> list[tuple[str, int, bool, list[str]]]:
@@ -141,14 +139,8 @@ def _slices(result: Result) -> list[tuple[str, int, bool, list[str]]]:
 
 
 def _of_slice(sets: list[Groups], judge: str) -> list[str]:
-    """Figures of a part of the data, in brackets those of its bounds."""
-    cells = []
-    for topic, names in OF_SLICES.items():
-        groups = [figures.get(f"privacy/{judge}" if topic == "privacy" else topic, {}) for figures in sets]
-        for name in names:
-            own, *ends = [shown(group.get(name), METRICS[name].unit) for group in groups]
-            cells.append(f"{own} ({', '.join(ends)})" if ends else own)
-    return cells
+    return [beside_bounds(sets, f"privacy/{judge}" if topic == "privacy" else topic, name)
+            for topic, names in OF_SLICES.items() for name in names]
 
 
 def _attack(found: Any) -> dict[str, Any]:

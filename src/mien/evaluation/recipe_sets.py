@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mien.datasets.dataset import Dataset
+from mien.evaluation.work_folder import key_of
 from mien.recipe import Recipe
 from mien.request import Request
 from mien.run import Event, Run
@@ -27,8 +26,7 @@ def make_recipe_set(recipe: Recipe, root: Path, names: Sequence[str], folder: Pa
     Raises:
         OutputError: the folder cannot be written.
     """
-    decided = json.dumps([recipe.hash, ready.weights, list(names)], sort_keys=True)
-    target = folder / f"recipe-{recipe.name}-{hashlib.sha256(decided.encode()).hexdigest()[:8]}"
+    target = folder / f"recipe-{recipe.name}-{key_of([recipe.hash, ready.weights, list(names)])}"
     request = Request(root, target, target.with_name(f"{target.name}.work"), recipe,
                       Dataset("folder", root, list(names)), weights=ready.weights)
 

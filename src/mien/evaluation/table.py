@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
 from mien.evaluation.metrics import METRICS
-from mien.evaluation.result import AttackResult, Figure, Result
+from mien.evaluation.result import AttackResult, Figure, Groups, Result
 from mien.evaluation.retraining import Retraining
 
+ENDS = ("random", "originals")  # what parts of the data are held against
 ORDER = ("originals", "inversion", "nearest", "random", "blur", "pixelation", "blackout")
 HEADINGS = {"utility": "utility", "quality": "quality"}
 
@@ -33,8 +36,7 @@ def _table(result: Result, kind: str, columns: list[str]) -> Table:
         table.add_column(result.sets[name].title, justify="right")
     wanted = [name for name in METRICS if any(name in result.sets[one].figures.get(kind, {}) for one in columns)]
     own = result.sets[result.set].figures.get(kind, {})
-    tenths = {name: one.model_copy(update={"value": one.worst_tenth}) for name, one in own.items()
-              if one.worst_tenth is not None}
+    tenths = {name: tenth for name, one in own.items() if (tenth := worst_tenth(one))}
     if tenths:
         table.add_column("worst tenth", justify="right")
     for name in wanted:
@@ -80,6 +82,19 @@ def title_of(result: Result, kind: str) -> str:
     name = kind.removeprefix("privacy/")
     judge = result.judges[name]
     return f"privacy, judged by {name}" + (" (in the loss: no fair judge)" if judge.in_loss else "")
+
+
+def worst_tenth(figure: Figure | None) -> Figure | None:
+    """Its mean over the tenth of the faces that fares worst, where it has one."""
+    if figure is None or figure.worst_tenth is None:
+        return None
+    return figure.model_copy(update={"value": figure.worst_tenth})
+
+
+def beside_bounds(sets: Sequence[Groups], kind: str, metric: str) -> str:
+    """A figure of the first set, in brackets those of the others."""
+    own, *ends = (shown(groups.get(kind, {}).get(metric), METRICS[metric].unit) for groups in sets)
+    return f"{own} ({', '.join(ends)})" if ends else own
 
 
 def shown(figure: Figure | None, unit: str, interval: bool = False) -> str:

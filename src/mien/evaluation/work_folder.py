@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,3 +30,8 @@ def opened(work: Path) -> Iterator[None]:
                 raise OutputError(f"another evaluation is at work in {work}",
                                   "wait for it, or give another --work") from error
         yield
+
+
+def key_of(decided: object) -> str:
+    """A short name for what decides the content of a file or folder."""
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:8]
