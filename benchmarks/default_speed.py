@@ -1,11 +1,12 @@
 """mien's default loop against the paper's plain one (plain_falco.py) on the generator that comes along: seconds a face.
 
     python benchmarks/default_speed.py [--rounds 5 --faces 4 --steps 12 --threads 2]    # measures and writes RESULTS.md
+    python benchmarks/default_speed.py --device cuda --faces 64                         # the same on a GPU, apart
 
 Both take as many steps, in one process, in turns; a ratio is taken within a round. The plain loop takes one face at a
 time and at each step the whole picture of 1024 px, both targets anew, gradients for all weights of generator and
 attribute network; it uses the default's networks, whose layers are already arranged for speed, in float32. The default
-loop takes a batch, targets included, as in a run. Faces are generated ones; some steps come first to warm up.
+loop takes a batch, targets included, as in a run. Faces are generated ones; a round that is not timed comes first.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ from mien.stages.optimise import Optimised
 from mien.stages.pool import Pool
 
 TITLE = "The default loop against the paper's plain one"
-WARMING = 2  # steps
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Scene:
 def scene(networks: Networks, pool: Pool, count: int) -> Scene:
     """As many people as fill a batch."""
     generator, rng = networks.generator, torch.Generator().manual_seed(1)
-    w = generator.truncate(generator.map(torch.randn(count, 512, generator=rng)), 0.7)
-    photos = [to_pixels(networks.render(row.repeat(1, generator.n_layers, 1)))[0].numpy() for row in w]
+    w = generator.truncate(generator.map(torch.randn(count, 512, generator=rng).to(networks.device)), 0.7)
+    photos = [to_pixels(networks.render(row.repeat(1, generator.n_layers, 1)))[0].cpu().numpy() for row in w]
     faces = [networks.detector.detect(photo)[0] for photo in photos]
     crops = [align(photo, face) for photo, face in zip(photos, faces, strict=True)]
     return Scene(faces, crops, generator.whiten(w), pool.codes[:count], pool.identities[:count])
@@ -73,6 +73,13 @@ def in_layers(codes: Tensor, networks: Networks) -> Tensor:
     return codes[:, None].repeat(1, networks.generator.n_layers, 1)
 
 
+def now(networks: Networks) -> float:
+    """A clock's seconds, once all that a GPU was asked for is done."""
+    if networks.device.type == "cuda":
+        torch.cuda.synchronize(networks.device)
+    return time.perf_counter()
+
+
 def take_plain(networks: Networks, here: Scene, number: int, steps: int) -> float:
     """Seconds of one face, one after another of the batch."""
     features = cast(AttributeFeatures, networks.features)
@@ -80,24 +87,25 @@ def take_plain(networks: Networks, here: Scene, number: int, steps: int) -> floa
                for value in (*part.buffers(), *part.parameters()) if value.is_floating_point()]
     row = slice(number % len(here.faces), number % len(here.faces) + 1)
     photo = torch.from_numpy(np.stack([crop.pixels for crop in here.crops[row]])).permute(0, 3, 1, 2) / 127.5 - 1
-    real, paired = (in_layers(networks.generator.colour(codes[row]).detach(), networks)
+    photo = photo.to(networks.device)
+    real, paired = (in_layers(networks.generator.colour(codes[row].to(networks.device)).detach(), networks)
                     for codes in (here.real, here.paired))
-    started = time.perf_counter()
+    started = now(networks)
     plain_loop(networks.generator, lambda image: networks.recogniser.identify(face_view(image)), features.tokens,
                weights, photo, real, paired, steps)
-    return time.perf_counter() - started
+    return now(networks) - started
 
 
 def take_default(networks: Networks, here: Scene, recipe: Recipe) -> tuple[float, float]:
     """Seconds a face of a batch: of the loop, and of the final pictures."""
-    started = time.perf_counter()
+    started = now(networks)
     faces = faces_of(networks, here.faces, here.crops, recipe.optimise.size)
     done: Optimised = optimise_faces(networks, faces, in_layers(here.real, networks), here.paired, recipe.optimise, 0,
                                      here.identities)
-    looped = time.perf_counter()
+    looped = now(networks)
     assert done.steps.tolist() == [recipe.optimise.steps] * len(here.faces), "as many steps"
     render_faces(networks, done, recipe.optimise)
-    return (looped - started) / len(here.faces), (time.perf_counter() - looped) / len(here.faces)
+    return (looped - started) / len(here.faces), (now(networks) - looped) / len(here.faces)
 
 
 def table(rounds: list[dict[str, float]]) -> list[str]:
@@ -106,7 +114,7 @@ def table(rounds: list[dict[str, float]]) -> list[str]:
     for name in rounds[0]:
         spent = [one[name] for one in rounds]
         ratio = [one["plain loop"] / one[name] for one in rounds]
-        lines.append(f"| {name} | {median(spent):.2f} ({min(spent):.2f}, {max(spent):.2f}) | "
+        lines.append(f"| {name} | {median(spent):.3g} ({min(spent):.3g}, {max(spent):.3g}) | "
                      f"{median(ratio):.1f} x ({min(ratio):.1f}, {max(ratio):.1f}) |")
     return lines
 
@@ -117,17 +125,18 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=Recipe().batch, help="of the default loop's batch")
     parser.add_argument("--steps", type=int, default=Recipe().optimise.steps)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cuda: a GPU")
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed_memory()
-    recipe = Recipe().with_changes({"optimise.steps": asked.steps}).settled()
-    ready, mobile = prepare(recipe), model_set("mobile")
-    plain = mobile.load(mobile.gather())  # a copy of its own, since its weights are to have gradients
+    recipe = Recipe().with_changes({"optimise.steps": asked.steps}).settled(asked.device)
+    ready, mobile = prepare(recipe, device=asked.device), model_set("mobile")
+    # A copy of its own, since its weights are to have gradients.
+    plain = mobile.load(mobile.gather(), device=ready.networks.device)
     here = scene(ready.networks, ready.pool, asked.faces)
-    warm = recipe.with_changes({"optimise.steps": WARMING})
-    take_plain(plain, here, 0, WARMING)
-    take_default(ready.networks, here, warm)
+    take_plain(plain, here, 0, asked.steps)
+    take_default(ready.networks, here, recipe)
     rounds: list[dict[str, float]] = []
     for number in range(asked.rounds):
         spent = {"plain loop": take_plain(plain, here, number, asked.steps)}
@@ -137,7 +146,8 @@ def main() -> None:
         rounds.append(spent)
     head = (f"`python benchmarks/default_speed.py`. {stamp()} {asked.threads} threads, {asked.steps} steps, "
             f"{asked.rounds} rounds in turns; default: batches of {asked.faces}, {recipe.precision}.")
-    put_section(TITLE, "\n".join([head, "", *table(rounds)]), asked.out)
+    title = TITLE if asked.device == "cpu" else f"{TITLE}, on a GPU"
+    put_section(title, "\n".join([head, "", *table(rounds)]), asked.out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Seconds a face of whole runs: recipes default and fast, by one process, by two, by two workers of Ray, on a GPU.
 
     python benchmarks/throughput.py run --data FOLDER --work FOLDER [--recipes default fast] [--count 100]
-    python benchmarks/throughput.py write --work FOLDER         # compares and writes RESULTS.md
+    python benchmarks/throughput.py write --work FOLDER         # compares and writes RESULTS.md; of a GPU, apart
 
 FOLDER of --data holds CelebA-HQ/; the photos are the first --count of whole identities of the val split, as in
 main_job.py. Each run is a process of its own, networks loaded anew. What is finished is kept, and what was stopped goes
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,8 +35,10 @@ CREWS = {"one": ("1 process x 2 threads", Crew(threads=2)),
          "two": ("2 processes x 1 thread", Crew(workers=2, threads=1)),
          "ray": ("2 of Ray's x 1 thread", Crew("ray", workers=2, threads=1)),
          "single": ("1 process x 1 thread", Crew(threads=1)),
-         "gpu": (f"1 process, networks on a GPU, batches of {BATCH}", Crew(device="cuda"))}
-HERE = [crew for crew in CREWS if crew != "gpu" or torch.cuda.is_available()]
+         "gpu": ("1 process", Crew(threads=2, device="cuda")),
+         "shared": ("8 processes share it", Crew(workers=8, threads=1, device="cuda"))}
+FAR = ("gpu", "shared")
+HERE = [crew for crew in CREWS if crew not in FAR or torch.cuda.is_available()]
 
 
 def run_one(recipe: str, crew: str, data: Path, work: Path, count: int) -> dict[str, Any]:
@@ -50,12 +53,13 @@ def run_one(recipe: str, crew: str, data: Path, work: Path, count: int) -> dict[
         clock.write_text(json.dumps([*earlier, time.perf_counter() - started]))
 
     keep_freed_memory()
-    chosen = Recipe.load(recipe).with_changes({"batch": BATCH} if crew == "gpu" else {})
+    chosen = Recipe.load(recipe).with_changes({"batch": BATCH} if crew in FAR else {})
     anonymize_dataset(src, work / "dst" / name, chosen, work=private, crew=CREWS[crew][1], progress=note)
     note(None)
     shards = [json.loads(marker.read_text()) for marker in sorted((private / "shards").glob("0*.json"))]
     return {"recipe": recipe, "crew": crew, "count": count, "calls": json.loads(clock.read_text()),
-            "shards": [{"faces": len(shard["outcomes"]), "seconds": shard["wall"]} for shard in shards]}
+            "shards": [{"faces": len(shard["outcomes"]), "seconds": shard["wall"], "stages": shard["stages"]}
+                       for shard in shards]}
 
 
 def run(recipes: list[str], crews: list[str], data: Path, work: Path, count: int) -> None:
@@ -100,9 +104,37 @@ def _equal(work: Path, row: dict[str, Any], single: dict[str, Any] | None) -> st
 
 
 def write(work: Path, out: Path) -> None:
-    """The section of RESULTS.md."""
+    """The sections of RESULTS.md that something was measured for."""
     rows = [json.loads(file.read_text()) for crew in CREWS for file in sorted(work.glob(f"*-{crew}-*.json"))
             if not file.name.endswith(".seconds.json")]
+    far, near = ([row for row in rows if (row["crew"] in FAR) == wanted] for wanted in (True, False))
+    if near:
+        write_here(near, work, out)
+    if far:
+        write_far(far, out)
+
+
+def write_far(rows: list[dict[str, Any]], out: Path) -> None:
+    """Runs on a GPU, which nothing on another machine is compared with."""
+    lines = [f"`python benchmarks/throughput.py write`. {stamps(rows)} CelebA-HQ val photos, batches of {BATCH}.", "",
+             "| recipe | who | photos | faces | s a face, all time | the same of shards, over the workers at once: "
+             "median (quartiles) | time of shards goes to |", f"|{'---|' * 7}"]
+    for row in sorted(rows, key=lambda row: (row["recipe"], row["count"])):
+        title, crew = CREWS[row["crew"]]
+        shards = [shard for shard in row["shards"] if shard["faces"]]
+        faces = sum(shard["faces"] for shard in shards)
+        parts = [shard["seconds"] / shard["faces"] / max(crew.workers, 1) for shard in shards]
+        stages: Counter[str] = Counter()
+        for shard in shards:
+            stages.update(shard["stages"])
+        told = ", ".join(f"{stage} {seconds / sum(stages.values()):.0%}" for stage, seconds in stages.most_common(6))
+        lines.append(f"| {row['recipe']} | {title} | {row['count']} | {faces} | {sum(row['calls']) / faces:.3f} | "
+                     f"{spread(parts, 3)} | {told} |")
+    put_section("Throughput on a GPU", "\n".join(lines), out)
+
+
+def write_here(rows: list[dict[str, Any]], work: Path, out: Path) -> None:
+    """Runs on processors, side by side."""
     count = max(row["count"] for row in rows)
     rows = [row for row in rows if row["count"] == count]
     lines = [f"`python benchmarks/throughput.py write`. {stamps(rows)} {count} CelebA-HQ val photos.", ""]

@@ -63,10 +63,10 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCarriers:
 
 @pytest.fixture(scope="session")
 def ready(weights: Callable[[str], Path]) -> Ready:
-    """The real networks, and a pool of 64 faces, which stays in the cache."""
+    """The real networks on the processor, and a pool of 64 faces, which stays in the cache."""
     for name in MOBILE:
         weights(name)
-    return prepare(tiny.TINY)
+    return prepare(tiny.TINY, device="cpu")
 
 
 @pytest.fixture(scope="session")
