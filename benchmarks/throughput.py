@@ -35,7 +35,7 @@ CREWS = {"one": ("1 process x 2 threads", Crew(threads=2)),
          "two": ("2 processes x 1 thread", Crew(workers=2, threads=1)),
          "ray": ("2 of Ray's x 1 thread", Crew("ray", workers=2, threads=1)),
          "single": ("1 process x 1 thread", Crew(threads=1)),
-         "gpu": ("1 process", Crew(threads=2, device="cuda")),
+         "gpu": ("1 process", Crew(device="cuda")),
          "shared": ("8 processes share it", Crew(workers=8, threads=1, device="cuda"))}
 FAR = ("gpu", "shared")
 HERE = [crew for crew in CREWS if crew not in FAR or torch.cuda.is_available()]
