@@ -28,7 +28,7 @@ from typing import Any
 
 from results import OUT, put_section, stamp, stamps
 
-from mien.store import SHARD
+from mien.shard import SHARD
 from test_bad_input import FULL, ordinary_call
 from tiny import album, call, environment, mien_command, photos_in, rows_in, start
 

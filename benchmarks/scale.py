@@ -41,9 +41,9 @@ from mien.recipe import Recipe
 from mien.records import Crop, Face, Match, Outcome, Photo
 from mien.report.page import write_report
 from mien.run import Run, Summary
+from mien.shard import SHARD
 from mien.stages.pair import Free
 from mien.stages.pool import Pool, Traits
-from mien.store import SHARD
 from mien.survey import Sources, Survey, face_tensors
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

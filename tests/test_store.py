@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from mien.errors import OutputError, UsageError
 from mien.places import FolderSource
 from mien.records import Outcome, Skipped
-from mien.store import MANIFEST, ShardResult, Sources, Store, shard_size
+from mien.shard import ShardResult
+from mien.store import Sources, Store
 from mien.touched import Touched
 
 NOTHING = Touched(FolderSource(Path("nowhere")))  # knows no photo again
@@ -251,11 +251,6 @@ def test_a_marker_without_sizes_is_one_of_an_earlier_version(opened: Store) -> N
     assert opened.shard(0, sources("a.png")) is not None
 
 
-@pytest.mark.parametrize(("batch", "size"), [(1, 8), (8, 8), (9, 16), (64, 64)])
-def test_a_shard_fills_a_batch(batch: int, size: int) -> None:
-    assert shard_size(batch) == size
-
-
 @pytest.mark.parametrize("change", [
     {"sizes": [5, 5]}, {"sizes": ["x"]},
     {"outcomes": None}, {"outcomes": [{"file": "a.png"}]}, {"outcomes": [1]}, {"skipped": [{"x": 1}]},
@@ -293,24 +288,11 @@ def test_what_a_killed_run_was_just_writing_is_cleared_away(store: Store) -> Non
     assert (store.dst / "deep" / "a.png").read_bytes() == b"photo"
 
 
-def test_the_manifest_says_nothing_of_who_people_are(opened: Store) -> None:
-    rows = [outcome("ä.png", person="Anna"), outcome(os.fsdecode(b"\xff.png"), similarity=0.1)]
-    opened.write_manifest(rows, {"mien": "1"}, "hash")
-    table = pq.read_table(opened.dst / "mien.parquet")
-    assert table.schema.names == MANIFEST.names
-    assert not {"person", "latent", "codes", "embedding", "judged"} & set(table.schema.names)
-    first, second = table.to_pylist()
-    assert (first["file"], second["file"]) == ("ä.png", "\\xff.png")
-    assert (first["x"], first["y"], first["width"], first["height"]) == (1, 2, 3, 4)
-    assert first["similarity"] is None and second["similarity"] == pytest.approx(0.1)
+def test_manifest_and_record_go_into_dst_and_name_nobody(opened: Store) -> None:
+    opened.write_manifest([outcome(person="Anna")], {"mien": "1"}, "hash")
+    assert {path.name for path in opened.dst.iterdir()} == {"mien.parquet", "mien.json"}
     assert b"Anna" not in b"".join(path.read_bytes() for path in opened.dst.iterdir())
     assert json.loads((opened.dst / "mien.json").read_text()) == {"mien": "1"}
-
-
-def test_a_manifest_without_faces_has_its_columns_too(opened: Store) -> None:
-    opened.write_manifest([], {}, "hash")
-    table = pq.read_table(opened.dst / "mien.parquet")
-    assert len(table) == 0 and table.schema.names == MANIFEST.names
 
 
 def test_forgetting_deletes_work_alone(store: Store) -> None:

@@ -16,9 +16,9 @@ from mien.errors import OutputError
 from mien.matching import UNKNOWN, Matched, match_shards
 from mien.recipe import Recipe
 from mien.records import Match
+from mien.shard import ShardResult
 from mien.stages.pair import Free
 from mien.stages.pool import Pool
-from mien.store import ShardResult
 from mien.survey import Survey
 
 

@@ -95,6 +95,11 @@ class Remote:
         if self.stamp(name) is not None:
             self._patiently(lambda: self.fs.rm_file(self._path(name)))
 
+    def silent(self, name: str, what: str, error: OSError) -> OutputError:
+        """What to say of a file that the store, asked patiently, still does not let be fetched or written."""
+        return OutputError(f"{self.url}/{printable(name)} cannot be {what}: {error}",
+                           "run the same command again when the store answers")
+
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
@@ -134,8 +139,7 @@ class RemoteSource:
             why = "it is not there any more" if isinstance(error, FileNotFoundError) else "the store refuses it"
             raise PhotoError(f"{printable(name)}: {why}") from error
         except OSError as error:
-            raise OutputError(f"{self.remote.url}/{printable(name)} cannot be fetched: {error}",
-                              "run the same command again when the store answers") from error
+            raise self.remote.silent(name, "fetched", error) from error
 
     def stamp(self, name: str) -> list[int] | None:
         return self.remote.stamp(name)
@@ -159,8 +163,7 @@ class RemoteSink:
         try:
             found = self.remote.stamp(name)
         except OSError as error:
-            raise OutputError(f"{self.remote.url}/{printable(name)} cannot be looked at: {error}",
-                              "run the same command again when the store answers") from error
+            raise self.remote.silent(name, "looked at", error) from error
         return found is not None and (size is None or found[0] in (0, size))  # not all stores tell sizes
 
     def remove(self, index: int, name: str) -> None:
@@ -189,8 +192,7 @@ class RemoteSink:
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise PhotoError(f"the new name is too long: {printable(name)}") from error
-            raise OutputError(f"{self.remote.url}/{printable(name)} cannot be written: {error}",
-                              "run the same command again when the store answers") from error
+            raise self.remote.silent(name, "written", error) from error
 
 
 def open_remote(url: str, layout: str, subset: str | None) -> Dataset:

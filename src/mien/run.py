@@ -25,11 +25,13 @@ from mien.files import write_errors
 from mien.matcher import Matcher
 from mien.matching import is_matched
 from mien.models.networks import Networks
+from mien.outcomes import Outcomes
+from mien.outputs import Outputs
 from mien.peers import Peers
 from mien.records import Outcome, Skipped
 from mien.request import Request
+from mien.shard import SHARD, SHARD_SIZE, ShardResult, shard_size
 from mien.stages.pool import Pool
-from mien.store import SHARD, SHARD_SIZE, Outcomes, Outputs, ShardResult, shard_size
 from mien.surveyor import Surveyor
 from mien.touched import Touched
 from mien.worker import Task, Worker
@@ -120,7 +122,7 @@ class Run:
                 summary.add(result)
                 absent |= set(shards[index]) - set(result.outputs)
                 renamed |= {name: new for name, new in result.outputs.items() if new != name}
-            summary.outcomes = Outcomes(store, len(shards), summary.faces)
+            summary.outcomes = Outcomes(store.finished, len(shards), summary.faces)
             outputs = summary.outputs = Outputs(shards.names, renamed, absent)
             with write_errors(self.request.dst):
                 self._check_result(outputs, shards)

@@ -21,11 +21,12 @@ from mien.recipe import Recipe
 from mien.records import Face, Pixels
 from mien.report.sheet import pages
 from mien.setup import Ready
+from mien.shard import SHARD, SHARD_SIZE
 from mien.stages.align import SIZE, align
 from mien.stages.invert import invert
 from mien.stages.read import read_photo
 from mien.stages.render import render
-from mien.store import SHARD, SHARD_SIZE, Store
+from mien.store import Store
 
 HEADINGS = ("original", "inversion", "pair", "new face", "in the photo")
 

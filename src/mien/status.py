@@ -15,7 +15,8 @@ from typing import Any
 
 from mien.errors import UsageError
 from mien.files import read_object
-from mien.store import SHARD, SHARD_SIZE, is_held
+from mien.shard import SHARD, SHARD_SIZE
+from mien.store import is_held
 
 RECENT = 600.0  # seconds that the speed is measured over
 SLACK = 60.0  # seconds by which clocks differ

@@ -20,134 +20,24 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal, overload
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import IO, Any, Literal
 
 from mien.errors import OutputError, UsageError
 from mien.files import read_json, read_object, replace_file, write_errors
 from mien.locks import ALONE, SHARED, is_locked, locked, take
+from mien.manifest import write_manifest
 from mien.places import FolderSink, Sink
-from mien.records import Outcome, Skipped
+from mien.records import Outcome
+from mien.shard import ShardResult
 from mien.survey import UNREAD, Sources, Survey
 from mien.touched import Touched
 
-SHARD = 8  # photos
-SHARD_SIZE = "number of photos in a shard"  # in run.json, where it is another
-ROWS = 16_384  # of the manifest, written at once
-
 # Of part_name, and of replace_file in earlier versions.
 PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)
-
-MANIFEST = pa.schema([
-    ("file", pa.string()), ("face", pa.int32()), ("x", pa.float32()), ("y", pa.float32()), ("width", pa.float32()),
-    ("height", pa.float32()), ("points", pa.list_(pa.list_(pa.float32()))), ("score", pa.float32()),
-    ("status", pa.string()), ("reason", pa.string()), ("attempts", pa.int32()), ("steps", pa.int32()),
-    ("seconds", pa.float32()), ("similarity", pa.float32()), ("judge_distance", pa.float32()),
-    ("attribute_distance", pa.float32()), ("recipe", pa.string())])
-
-
-@dataclass
-class ShardResult:
-    """What one shard did.
-
-    Attributes:
-        outputs: source name -> name in DST of every photo written. sizes: of these, in bytes. digests: of the photos'
-            files, by source name. Markers of earlier versions have neither. worker: who did it, machine and process.
-        stages: seconds by stage; wall: of all.
-    """
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    outputs: dict[str, str] = field(default_factory=dict)
-    sizes: list[int] = field(default_factory=list)
-    digests: dict[str, str] = field(default_factory=dict)
-    worker: str = ""
-    stages: dict[str, float] = field(default_factory=dict)
-    wall: float = 0.0
-
-    @property
-    def unread(self) -> list[str]:
-        """The photos whose files could not be read; of earlier versions' markers nobody knows."""
-        known = bool(self.digests) or not self.outputs
-        return [one.file for one in self.skipped if one.file not in self.digests] if known else []
-
-
-class Outcomes(Sequence[Outcome]):
-    """What became of all faces, shard by shard, read from WORK each time anew: of a million faces none is held."""
-
-    def __init__(self, store: Store, shards: int, length: int) -> None:
-        self.store, self.shards, self.length = store, shards, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[Outcome]:
-        for index in range(self.shards):
-            yield from self.store.finished(index).outcomes
-
-    @overload
-    def __getitem__(self, which: int) -> Outcome: ...
-
-    @overload
-    def __getitem__(self, which: slice) -> list[Outcome]: ...
-
-    def __getitem__(self, which: int | slice) -> Outcome | list[Outcome]:
-        if isinstance(which, slice):
-            return list(self)[which]
-        place = range(self.length)[which]  # IndexError where there is none
-        return next(islice(self, place, None))
-
-
-class Outputs(Mapping[str, str]):
-    """Source name -> name in DST of the photos written; those that kept their names take no room of their own.
-
-    Attributes:
-        names: all photos of the run. renamed: those written under another name. absent: those not written.
-    """
-
-    def __init__(self, names: Sequence[str], renamed: dict[str, str], absent: set[str]) -> None:
-        self.names, self.renamed, self.absent = names, renamed, absent
-
-    def __len__(self) -> int:
-        return len(self.names) - len(self.absent)
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self.names if name not in self.absent)
-
-    def __getitem__(self, name: str) -> str:
-        if name in self.absent:
-            raise KeyError(name)
-        return self.renamed.get(name, name)  # nobody asks for photos of other runs
-
-    def among(self, names: Iterable[str]) -> dict[str, str]:
-        """Those of some of the run's photos."""
-        return {name: self[name] for name in names if name not in self.absent}
-
-    def claimed(self, written: str) -> bool:
-        """Whether a photo was written under a name."""
-        return written in self._new or (written in self._known and self.get(written) == written)
-
-    def others(self, as_png: Callable[[str], str]) -> Iterator[str]:
-        """Names that photos could have been written under, and were not; those of other photos may be among them."""
-        for name in self.names:
-            yield from (one for one in (name, as_png(name)) if self.get(name) != one)
-
-    @cached_property
-    def _new(self) -> set[str]:
-        return set(self.renamed.values())
-
-    @cached_property
-    def _known(self) -> set[str]:
-        return set(self.names)
 
 
 class Store:
@@ -302,7 +192,7 @@ class Store:
                 still; without it nothing is changed here, neither in WORK nor in DST.
         """
         data = read_object(self.marker(index))
-        before, result = data.get("sources"), _result(data)
+        before, result = data.get("sources"), ShardResult.from_marker(data)
         if touched is not None:
             if before != sources and touched.same(before, data.get("digests"), sources):
                 before = sources
@@ -334,7 +224,7 @@ class Store:
         Raises:
             OutputError: they are not there.
         """
-        result = _result(read_object(self.marker(index)))
+        result = ShardResult.from_marker(read_object(self.marker(index)))
         if result is None:
             raise OutputError(f"{self.marker(index)} is gone or damaged", "run the same command again")
         return result
@@ -382,14 +272,8 @@ class Store:
 
     def write_manifest(self, outcomes: Iterable[Outcome], run: dict[str, Any], recipe: str) -> None:
         """DST/mien.parquet, one row a face, and DST/mien.json, the run."""
-        def write(path: Path) -> None:
-            rows = (_row(outcome, recipe) for outcome in outcomes)
-            with pq.ParquetWriter(path, MANIFEST) as writer:
-                while some := list(islice(rows, ROWS)):
-                    writer.write_table(pa.Table.from_pylist(some, schema=MANIFEST))
-
         with write_errors(self.dst):
-            replace_file(self.dst / "mien.parquet", write)
+            replace_file(self.dst / "mien.parquet", lambda path: write_manifest(path, outcomes, recipe))
             replace_file(self.dst / "mien.json",
                          lambda path: _write_text(path, json.dumps(run, indent=1, sort_keys=True)))
 
@@ -397,11 +281,6 @@ class Store:
         """Delete WORK: after this the run can be neither resumed nor looked into."""
         with write_errors(self.work):
             shutil.rmtree(self.work)
-
-
-def shard_size(batch: int, least: int = SHARD) -> int:
-    """Photos of a shard: as many times `least` as let those with a face each fill a recipe's batch."""
-    return least * -(-batch // SHARD)
 
 
 def known_files(work: Path) -> list[str]:
@@ -412,26 +291,6 @@ def known_files(work: Path) -> list[str]:
 def is_held(work: Path) -> bool:
     """Whether a run is at work in a WORK."""
     return any(map(is_locked, (work / "lock", *work.glob("lock.*"))))
-
-
-def _result(data: dict[str, Any]) -> ShardResult | None:
-    try:
-        outputs, sizes = dict(data["outputs"]), [int(size) for size in data.get("sizes", ())]
-        if sizes and len(sizes) != len(outputs):
-            return None
-        return ShardResult([Outcome(**row) for row in data["outcomes"]], [Skipped(**row) for row in data["skipped"]],
-                           outputs, sizes, dict(data.get("digests", {})), str(data["worker"]), dict(data["stages"]),
-                           float(data["wall"]))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _row(outcome: Outcome, recipe: str) -> dict[str, Any]:
-    row = dict(vars(outcome))
-    row.pop("person")  # who is who stays in WORK
-    row["file"] = os.fsencode(row["file"]).decode("utf-8", "backslashreplace")
-    row["x"], row["y"], row["width"], row["height"] = row.pop("box")
-    return row | {"recipe": recipe}
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -29,12 +29,13 @@ from mien.pipeline import Pipeline, Subject, Work
 from mien.places import Write, state_of
 from mien.records import Face, Match, Outcome, Photo, Pixels, Skipped
 from mien.request import Request
+from mien.shard import ShardResult
 from mien.stages.detect import detect, overlap
 from mien.stages.export import encode_photo
 from mien.stages.pair import Free
 from mien.stages.pool import Pool, Traits
 from mien.stages.read import decode_pixels
-from mien.store import ShardResult, Store
+from mien.store import Store
 from mien.survey import UNREAD, Sources, Survey, face_tensors
 
 GROUP_PIXELS = 40_000_000  # photos held at once

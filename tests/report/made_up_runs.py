@@ -14,7 +14,7 @@ from PIL import Image
 
 from mien.records import Outcome, Skipped, Status
 from mien.run import Summary
-from mien.store import ShardResult
+from mien.shard import ShardResult
 
 
 def face(

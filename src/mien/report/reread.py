@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field, ValidationError
 
 from mien.errors import UsageError
+from mien.manifest import MANIFEST
 from mien.recipe import Recipe
 from mien.records import Outcome, Skipped, Status
 from mien.run import Summary
-from mien.store import MANIFEST
 
 RECORD = "the record of a run (JSON)"
 ROWS = "the manifest of a run (Parquet, one row a face)"
