@@ -75,6 +75,14 @@ def test_a_link_that_leads_round_in_a_circle_is_refused(brush: None, tmp_path: P
         tiny.run(folders["src"], folders["dst"], work=folders["work"])
 
 
+def test_layers_that_the_generator_does_not_have_are_said_before_anything_is_made(ready: Ready, tmp_path: Path) -> None:
+    save(tmp_path / "src" / "a.png", squares(ANNA))
+    before = tree(tmp_path)
+    with pytest.raises(UsageError, match="the generator has no layer 16"):
+        tiny.run(tmp_path / "src", tmp_path / "dst", tiny.TINY.with_changes({"optimise.layers": [16]}), ready)
+    assert tree(tmp_path) == before
+
+
 def test_a_result_never_goes_among_other_files(brush: None, tmp_path: Path) -> None:
     save(tmp_path / "src" / "a.png", squares(ANNA))
     save(tmp_path / "dst" / "a.png", squares(BERT))

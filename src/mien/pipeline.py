@@ -83,9 +83,13 @@ class Pipeline:
 
     Attributes:
         free: pool faces for those who come without a match, or need another one.
+
+    Raises:
+        UsageError: the generator has none of the recipe's layers.
     """
 
     def __init__(self, networks: Networks, pool: Pool, recipe: Recipe) -> None:
+        recipe.optimise.changed(networks.generator.n_layers)  # to be heard before anything is written
         self.networks = networks
         self.pool = pool
         self.recipe = recipe
