@@ -179,14 +179,13 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
     seen = look_at({"originals": originals, asked(question.dst): pairs.new})
     _common(question, seen)  # before bounds are made for nothing
     sets: dict[str, Sequence[Path]] = {}
-    folder = question.work / "sets"
+    folder, own = question.work / "sets", question.recipe.settled()  # or sets would go by two names
     for kind in question.bounds:
         tell = partial(progress, f"making {TITLES[kind]}")
         if kind in SIMPLE:
             sets[kind] = simple_set(kind, pairs.root, pairs.names, folder, open_detector(), tell)
         else:
-            sets[kind] = generated_set(kind, pairs.root, pairs.names, folder, ready(question.recipe), question.recipe,
-                                       tell)
+            sets[kind] = generated_set(kind, pairs.root, pairs.names, folder, ready(own), own, tell)
     for recipe in question.recipes:
         settled, name = recipe.settled(), f"recipe {recipe.name}"
         sets[name] = make_recipe_set(settled, pairs.root, pairs.names, folder, ready(settled),
