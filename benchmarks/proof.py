@@ -102,7 +102,8 @@ def write(place: Place) -> None:
     bounds = evaluate(Question(place.src, place.src, place.of("bounds"), "celebahq", "val", processes=PROCESSES), _show)
     recipes = evaluate(Question(place.src, default, place.of("recipes"), "celebahq", "val", sample=place.count,
                                 least=LEAST, recipes=tuple(Recipe.load(one) for one in RECIPES[1:]),
-                                attacks=("layers", "parrot", "reversal"), processes=PROCESSES), _show)
+                                attacks=("layers", "parrot", "reversal"), processes=PROCESSES,
+                                known=place.of("bounds")), _show)
     looked = time.perf_counter() - started
     learned = compare_training(sample(find_counterparts(place.src, train, "celebahq", "train"), None, 0), place.val(),
                                0, _show)

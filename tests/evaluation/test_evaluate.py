@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,29 +19,15 @@ from mien.evaluation.counterparts import find_counterparts, sample
 from mien.evaluation.evaluate import Question, evaluate
 from mien.evaluation.instruments import open_detector, open_instruments
 from mien.evaluation.observation import by_size, observe
-from mien.evaluation.observed import Observed, observe_set
+from mien.evaluation.observed import observe_sets
 from mien.evaluation.result import Result
 from mien.evaluation.table import tables
 from mien.models.inception import Inception
-from mien.models.mobilestylegan import MobileStyleGAN
 from mien.recipe import Recipe
 from mien.setup import Ready
 from tiny import save
 
-PEOPLE, PHOTOS = 4, 2
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Path]) -> Path:
-    """Four people, two photographs of each: the second darker and smaller in its frame."""
-    folder = tmp_path_factory.mktemp("lfw")
-    generator = MobileStyleGAN.from_file(weights("mobilestylegan"))
-    for number, picture in enumerate(tiny.portraits(generator, list(range(701, 701 + PEOPLE)))):
-        name = f"Person_{number}"
-        (folder / name).mkdir()
-        save(folder / name / f"{name}_0001.png", picture)
-        save(folder / name / f"{name}_0002.png", np.pad(picture // 2 + 20, ((12, 12), (12, 12), (0, 0)), mode="edge"))
-    return folder
+PEOPLE, PHOTOS = 4, 2  # see `source`
 
 
 def copied(source: Path, target: Path) -> Path:
@@ -209,32 +194,6 @@ def test_two_files_that_may_be_the_same_photograph_are_refused(source: Path, tmp
         find_counterparts(source, dst, "lfw")
 
 
-def test_what_was_seen_is_not_looked_at_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = sorted(source.rglob("*.png"))[:2]
-    copies = [Path(shutil.copy(path, tmp_path / path.name)) for path in files]
-    first = observe_set(files, copies, ("dlib",), tmp_path / "seen")
-
-    def refuse(judges: object) -> None:
-        raise AssertionError("looked at again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("mien.evaluation.observed.open_instruments", refuse)
-        again = observe_set(files, copies, ("dlib",), tmp_path / "seen")
-        assert all(np.array_equal(again.columns[name], x, equal_nan=True) for name, x in first.columns.items())
-        shutil.copy(files[1], copies[0])
-        with pytest.raises(AssertionError, match="again"):
-            observe_set(files, copies, ("dlib",), tmp_path / "seen")
-
-
-def test_two_processes_see_the_same(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = sorted(source.rglob("*.png"))[:3]
-    monkeypatch.setattr("mien.evaluation.observed.SHARD", 2)
-    one, two = (observe_set(files, files, ("dlib",), tmp_path / str(n), processes=n) for n in (1, 2))
-    assert one.columns.keys() == two.columns.keys() and one.rows.tolist() == two.rows.tolist() == [0, 1, 2]
-    for name, x in one.columns.items():
-        assert np.allclose(x, two.columns[name], rtol=1e-3, atol=1e-3, equal_nan=True)
-
-
 def test_a_set_is_made_once_and_goes_on(source: Path, tmp_path: Path) -> None:
     names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*.png"))[:3]]
     made = simple_set("blur", source, names[:2], tmp_path, open_detector())
@@ -258,19 +217,33 @@ def test_a_set_follows_originals_that_change(source: Path, tmp_path: Path) -> No
 def test_generated_bounds_put_other_faces_in_place(source: Path, tmp_path: Path, ready: Ready) -> None:
     names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*_0001.png"))[:2]]
     originals = [source / name for name in names]
-    seen = observe_set(originals, originals, ("dlib",), tmp_path / "seen")
     recipe = Recipe.load("fast")
-    apart = {}
-    for kind in ("inversion", "nearest", "random"):
-        new = observe_set(originals, generated_set(kind, source, names, tmp_path / "sets", ready, recipe), ("dlib",),
-                          tmp_path / kind)
-        assert (new.columns["found"] == 1).all()
-        apart[kind] = np.linalg.norm(seen.columns["vector_dlib"] - new.columns["vector_dlib"], axis=1).mean()
+    made = {kind: generated_set(kind, source, names, tmp_path / "sets", ready, recipe)
+            for kind in ("inversion", "nearest", "random")}
+    seen = observe_sets(originals, {"originals": originals, **made}, ("dlib",), tmp_path / "seen")
+    assert all((one.columns["found"] == 1).all() for one in seen.values())
+    vectors = {kind: one.columns["vector_dlib"] for kind, one in seen.items()}
+    apart = {kind: np.linalg.norm(vectors["originals"] - vectors[kind], axis=1).mean() for kind in made}
     assert apart["inversion"] < min(apart["nearest"], apart["random"])
     # The nearest one is so in whatever order photographs come, and beside whatever others.
     (first, second), (other, one) = (generated_set("nearest", source, order, tmp_path / place, ready, recipe)
                                      for order, place in ((names, "sets"), (names[::-1], "turned")))
     assert (first.read_bytes(), second.read_bytes()) == (one.read_bytes(), other.read_bytes())
+
+
+def test_a_set_goes_by_one_name_whoever_makes_it(source: Path, tmp_path: Path, ready: Ready) -> None:
+    """Also of a recipe that leaves its precision to the machine."""
+    src = copied(source / "Person_0", tmp_path / "src")
+    recipe, names = Recipe.load("fast"), sorted(path.name for path in src.iterdir())
+    assert recipe.precision == "auto"
+    (tmp_path / "work").mkdir(mode=0o700)
+    made = generated_set("random", src, names, tmp_path / "work" / "sets", ready, recipe.settled())
+    before = [path.stat().st_mtime_ns for path in made]
+    asked = Question(src, copied(src, tmp_path / "dst"), tmp_path / "work", bounds=("random",), recipe=recipe)
+    assert evaluate(asked, ready=lambda _: ready).sets["random"].figures
+    assert [path.stat().st_mtime_ns for path in made] == before
+    assert [path.parent for path in made] == 2 * [path for path in (tmp_path / "work" / "sets").iterdir()
+                                                  if path.is_dir()]
 
 
 def test_what_is_known_of_a_set_survives_a_torn_line(source: Path, tmp_path: Path) -> None:
@@ -315,28 +288,6 @@ def test_a_photo_is_not_compared_with_its_neighbour_s_result(tmp_path: Path) -> 
     pairs = find_counterparts(tmp_path / "src", tmp_path / "dst")
     assert (pairs.names, [path.name for path in pairs.new], pairs.missing) == (
         ["a.jpg", "b.jpg"], ["a.jpg", "b.png"], ["a.png"])
-
-
-def test_no_file_s_name_stands_in_a_reason(source: Path, tmp_path: Path) -> None:
-    good = sorted(source.rglob("*.png"))[0]
-    for name in ("Trip: Anna.jpg", "b.png"):
-        (tmp_path / name).write_bytes(b"no picture")
-    seen = observe_set([good, tmp_path / "b.png"], [tmp_path / "Trip: Anna.jpg", good], ("dlib",), tmp_path / "seen")
-    assert len(seen.skipped) == 2 and not any("Anna" in one.reason or "b.png" in one.reason for one in seen.skipped)
-
-
-def test_large_columns_stay_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.evaluation.observed.LARGE", 100)
-    monkeypatch.setattr("mien.evaluation.observed.ROWS", 3)
-    whole = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (20, 5))
-    whole[:] = np.arange(100).reshape(20, 5)
-    seen = Observed(np.arange(20), {"x": whole}, [])
-    some = seen.only([3, 1, 19, 7])
-    assert isinstance(some.columns["x"], np.memmap) and np.array_equal(some.columns["x"], whole[[3, 1, 19, 7]])
-    fewer = some.at(np.array([2, 0]))
-    assert np.array_equal(fewer.columns["x"], whole[[19, 3]])
-    assert not len(some.at(np.zeros(0, np.int64)).columns["x"])
-    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 
 
 def test_other_faces_are_no_surroundings(source: Path) -> None:

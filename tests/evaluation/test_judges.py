@@ -14,7 +14,7 @@ from drawn_faces import drawn_photo
 from mien.errors import UsageError
 from mien.evaluation.instruments import fingerprints
 from mien.evaluation.judges import fingerprint
-from mien.evaluation.observed import observe_set
+from mien.evaluation.observed import observe_sets
 from mien.models.cache import sha256_of
 from tiny import save
 
@@ -36,8 +36,8 @@ def test_a_judge_that_has_changed_looks_again(plug_in: Path, tmp_path: Path) -> 
     photo = [save(tmp_path / "a.png", drawn_photo())]
 
     def seen() -> list[float]:
-        vector = observe_set(photo, photo, (f"{NAME}:embed",), tmp_path / "seen").columns[f"vector_{NAME}:embed"]
-        return np.asarray(vector)[0].tolist()
+        one = observe_sets(photo, {"a": photo}, (f"{NAME}:embed",), tmp_path / "seen")["a"]
+        return np.asarray(one.columns[f"vector_{NAME}:embed"])[0].tolist()
 
     assert seen() == [1, 2]
     plug_in.write_text(PLUG_IN.format([30, 40, 50]))

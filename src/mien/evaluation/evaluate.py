@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial, reduce
@@ -22,7 +22,7 @@ from mien.evaluation.counterparts import Counterparts, find_counterparts, sample
 from mien.evaluation.instruments import open_detector
 from mien.evaluation.judges import open_judges
 from mien.evaluation.metrics import METRICS, STRICT, Reference, figures, rate_name, reference
-from mien.evaluation.observed import Observed, observe_set
+from mien.evaluation.observed import Observed, observe_sets
 from mien.evaluation.privacy import People, named
 from mien.evaluation.published import judges_in_loss, links_people
 from mien.evaluation.recipe_sets import make_recipe_set
@@ -48,7 +48,7 @@ class Question:
     Attributes:
         judges: the first that was not in the loss counts in the verdict. bounds: of `BOUNDS`. work: private folder.
         recipe: of the generated bounds. recipes: anonymised by these too, each by a name of its own.
-        attacks: of `attacks.attack.ATTACKS`.
+        attacks: of `attacks.attack.ATTACKS`. known: another question's work, whose looks at the same files serve.
         sample: at most so many photographs, whole people drawn at random; None: all. least: only people with so many.
     """
 
@@ -66,6 +66,7 @@ class Question:
     least: int = 1
     seed: int = 0
     processes: int = 1
+    known: Path | None = None
 
 
 def evaluate(question: Question, progress: Progress = lambda what, done, total: None,
@@ -170,13 +171,17 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
     """Every set, the originals first, then what was asked about, then its bounds."""
     ready = lru_cache(maxsize=1)(ready)
     originals = [pairs.root / name for name in pairs.names]
+    known = question.known and question.known / "seen"
 
-    def look_at(sets: dict[str, Sequence[Path]]) -> dict[str, Observed]:
-        return {name: observe_set(originals, files, question.judges, question.work / "seen" / name,
-                                  question.processes, partial(progress, f"looking at {TITLES.get(name, name)}"))
-                for name, files in sets.items()}
+    def look_at(what: str, sets: Mapping[str, Sequence[Path]]) -> dict[str, Observed]:
+        return observe_sets(originals, sets, question.judges, question.work / "seen", question.processes,
+                            partial(progress, f"looking at {what}"), known)
 
-    seen = look_at({"originals": originals, asked(question.dst): pairs.new})
+    both = {"originals": originals, asked(question.dst): pairs.new}
+    if list(pairs.new) == originals:  # asked of themselves
+        seen = dict.fromkeys(both, look_at("the originals", {"originals": originals})["originals"])
+    else:
+        seen = look_at("originals and new photographs", both)
     _common(question, seen)  # before bounds are made for nothing
     sets: dict[str, Sequence[Path]] = {}
     folder, own = question.work / "sets", question.recipe.settled()  # or sets would go by two names
@@ -190,7 +195,7 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
         settled, name = recipe.settled(), f"recipe {recipe.name}"
         sets[name] = make_recipe_set(settled, pairs.root, pairs.names, folder, ready(settled),
                                      partial(progress, f"anonymising: {name}"))
-    return seen | look_at(sets)
+    return seen | look_at("bounds", sets)
 
 
 def _named(original: Reference, seen: Observed, judges: list[str]) -> Groups:

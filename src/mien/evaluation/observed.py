@@ -1,17 +1,21 @@
-"""A whole set, seen by all instruments; kept in a folder, so that a killed evaluation goes on where it was."""
+"""Whole sets, seen by all instruments; kept in a folder, so that a killed evaluation goes on where it was."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from zipfile import BadZipFile
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,13 +23,15 @@ from mien.errors import PhotoError
 from mien.evaluation.instruments import fingerprints, open_instruments
 from mien.evaluation.observation import Instruments, Numbers, by_size, observe
 from mien.files import replace_file, stamp
+from mien.models.networks import Detector
 from mien.photo_files import printable
-from mien.records import Skipped
+from mien.records import Face, Pixels, Skipped
 from mien.stages.read import read_photo
 
 SHARD = 32  # photographs
 LARGE = 2**24  # bytes of a column that stays in a file
 ROWS = 4096  # copied at once
+DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile)  # of a file that is not there, or no whole one
 FORMAT = 3  # of what is kept: rises when `observe` sees something else
 Progress = Callable[[int, int], None]
 _instruments: Instruments | None = None  # of a worker process
@@ -64,74 +70,140 @@ class Observed:
         return Observed(self.rows, {name: x for name, x in self.columns.items() if name not in names}, self.skipped)
 
 
-def observe_set(originals: Sequence[Path], new: Sequence[Path], judges: Sequence[str], work: Path, processes: int = 1,
-                progress: Progress = lambda done, total: None) -> Observed:
-    """Look at the largest face of every original [N] in the place where it is in the new photograph [N].
+def observe_sets(originals: Sequence[Path], sets: Mapping[str, Sequence[Path]], judges: Sequence[str], work: Path,
+                 processes: int = 1, progress: Progress = lambda done, total: None,
+                 known: Path | None = None) -> dict[str, Observed]:
+    """Look at the largest face of every original [N] in the place where it is in each set's new photograph [N].
+
+    An original is read, and its faces are searched, once for all sets.
 
     Args:
-        work: a folder of this set alone. What is there already of files that have not changed, seen by the same
-            networks, is not done again.
+        work: has a folder for each set. What is there already of files that have not changed, seen by the same
+            networks, is not done again. known: another such folder, where some of them may have been seen.
     """
-    work.mkdir(parents=True, exist_ok=True)
     seen_by = fingerprints(judges)
-    shards = [_Shard(work / f"{first:07d}.npz", tuple(originals[first : first + SHARD]),
-                     tuple(new[first : first + SHARD]), seen_by) for first in range(0, len(originals), SHARD)]
-    waiting = [shard for shard in shards if not shard.done()]
-    left = sum(len(shard.new) for shard in waiting)
-    progress(len(new) - left, len(new))
-    for shard in _run(waiting, tuple(judges), processes):
-        left -= len(shard.new)
-        progress(len(new) - left, len(new))
-    return _gathered(shards, work)
+    shards = {name: _shards(originals, new, work / name, seen_by) for name, new in sets.items()}
+    waiting = {name: [shard for shard in own if not shard.done()] for name, own in shards.items()}
+    if known:
+        waiting = {name: _knowing(own, known / name) for name, own in waiting.items()}
+    together: dict[str, list[_Shard]] = {}
+    for shard in chain.from_iterable(waiting.values()):
+        together.setdefault(shard.path.name, []).append(shard)
+    total = sum(len(new) for new in sets.values())
+    left = sum(len(shard.new) for group in together.values() for shard in group)
+    progress(total - left, total)
+    for group in _run([tuple(group) for group in together.values()], tuple(judges), processes):
+        left -= sum(len(shard.new) for shard in group)
+        progress(total - left, total)
+    return {name: _gathered(own, work / name) for name, own in shards.items()}
+
+
+def _shards(originals: Sequence[Path], new: Sequence[Path], folder: Path, seen_by: dict[str, str]) -> list[_Shard]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_Shard(folder / f"{first:07d}.npz", tuple(originals[first : first + SHARD]),
+                   tuple(new[first : first + SHARD]), seen_by) for first in range(0, len(originals), SHARD)]
 
 
 @dataclass(frozen=True)
 class _Shard:
+    """Some photographs of a set.
+
+    Attributes:
+        known: of each the file in which it was seen before, and its place there, or None; empty: of none.
+    """
+
     path: Path
     originals: tuple[Path, ...]
     new: tuple[Path, ...]
     seen_by: dict[str, str]
+    known: tuple[tuple[Path, int] | None, ...] = ()
 
     def key(self) -> str:
+        """Of all that is looked at, and who looks."""
         files = [[str(path), stamp(path)] for path in (*self.originals, *self.new)]
         return hashlib.sha256(json.dumps([FORMAT, files, self.seen_by], sort_keys=True).encode()).hexdigest()
+
+    def photo_keys(self) -> list[str]:
+        """The same of each photograph."""
+        return [replace(self, originals=(before,), new=(after,)).key()
+                for before, after in zip(self.originals, self.new, strict=True)]
 
     def done(self) -> bool:
         try:
             with np.load(self.path) as held:
                 return str(held["key"]) == self.key()
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        except DAMAGED:
             return False
 
-    def make(self, instruments: Instruments) -> None:
-        key = self.key()  # before the files are read: who changes them meanwhile has them looked at again
-        seen: list[Numbers] = []
-        rows, reasons = [], []
-        for i, (before, after) in enumerate(zip(self.originals, self.new, strict=True)):
-            found = _look(instruments, before, after)
+    def before(self, place: int) -> Numbers | None:
+        """What was seen of a photograph before."""
+        there = self.known[place] if self.known else None
+        return {name: x[there[1]] for name, x in _columns(there[0]).items()} if there else None
+
+
+@lru_cache(maxsize=16)
+def _columns(path: Path) -> Numbers:
+    with np.load(path) as held:
+        return {name[2:]: held[name] for name in held.files if name.startswith("x_")}
+
+
+def _knowing(shards: list[_Shard], folder: Path) -> list[_Shard]:
+    """The same shards, who now know what lies in another question's folder of the set."""
+    there: dict[str, tuple[Path, int]] = {}
+    for path in sorted(folder.glob("*.npz")):
+        with suppress(*DAMAGED), np.load(path) as held:
+            there |= {str(key): (path, place) for place, key in enumerate(held["keys"])}
+    return [replace(shard, known=tuple(there.get(key) for key in shard.photo_keys())) for shard in shards]
+
+
+class _Original:
+    """One original, read and searched when it is needed."""
+
+    def __init__(self, path: Path, detector: Detector) -> None:
+        self.path, self.detector = path, detector
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        return read_photo(self.path, self.path.name).pixels
+
+    @cached_property
+    def faces(self) -> list[Face]:
+        return by_size(self.detector, self.pixels)
+
+
+def _look_at(shards: tuple[_Shard, ...], instruments: Instruments) -> None:
+    """Look at the same originals' faces in several sets."""
+    keys = [(shard.key(), shard.photo_keys()) for shard in shards]  # before files are read: changed ones are seen anew
+    seen: list[dict[int, Numbers]] = [{} for _ in shards]
+    reasons: list[list[tuple[str, str]]] = [[] for _ in shards]
+    for place, path in enumerate(shards[0].originals):
+        original = _Original(path, instruments.detector)
+        for shard, rows, why in zip(shards, seen, reasons, strict=True):
+            found = shard.before(place) or _look(instruments, original, shard.new[place])
             if isinstance(found, str):
-                reasons.append((str(i), found))
+                why.append((str(place), found))
             else:
-                rows.append(i)
-                seen.append(found)
-        columns = {name: _stacked([one[name] for one in seen]) for name in (seen[0] if seen else ())}
-        held = {"key": np.array(key), "rows": np.array(rows, np.int64),
-                "skipped": np.array(reasons, dtype=np.str_).reshape(-1, 2)}
-        replace_file(self.path, lambda path: _save(path, held | {f"x_{name}": x for name, x in columns.items()}))
+                rows[place] = found
+    for shard, (key, each), rows, why in zip(shards, keys, seen, reasons, strict=True):
+        columns = {name: _stacked([one[name] for one in rows.values()]) for name in next(iter(rows.values()), {})}
+        held = {"key": np.array(key), "keys": np.array([each[place] for place in rows], np.str_),
+                "rows": np.array(list(rows), np.int64), "skipped": np.array(why, np.str_).reshape(-1, 2)}
+        arrays = held | {f"x_{name}": x for name, x in columns.items()}
+        replace_file(shard.path, partial(_save, arrays=arrays))
 
 
-def _look(instruments: Instruments, before: Path, after: Path) -> Numbers | str:
+def _look(instruments: Instruments, before: _Original, after: Path) -> Numbers | str:
     """What is seen, or why nothing is."""
     try:
-        original = read_photo(before, before.name).pixels
-        photo = original if before == after else read_photo(after, after.name).pixels
-        faces = by_size(instruments.detector, original)
+        original = before.pixels
+        photo = original if before.path == after else read_photo(after, after.name).pixels
+        faces = before.faces
         if photo.shape != original.shape:
             sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (original, photo)]
             return f"its size is not the original's ({sizes[1]} for {sizes[0]})"
         return observe(instruments, photo, faces[0], original, faces[1:]) if faces else "no face in the original"
     except PhotoError as error:  # its name stays out: it may be a person's
-        return error.message.removeprefix(f"{printable(before.name)}: ").removeprefix(f"{printable(after.name)}: ")
+        return error.message.removeprefix(f"{printable(before.path.name)}: ").removeprefix(f"{printable(after.name)}: ")
 
 
 def _save(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -145,18 +217,19 @@ def _stacked(rows: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
     return np.stack([np.broadcast_to(row, shape) for row in rows])
 
 
-def _run(shards: list[_Shard], judges: tuple[str, ...], processes: int) -> Iterator[_Shard]:
-    if not shards:
+def _run(groups: list[tuple[_Shard, ...]], judges: tuple[str, ...],
+         processes: int) -> Iterator[tuple[_Shard, ...]]:
+    if not groups:
         return
     if processes <= 1:
         instruments = open_instruments(judges)
-        for shard in shards:
-            shard.make(instruments)
-            yield shard
+        for group in groups:
+            _look_at(group, instruments)
+            yield group
         return
     open_instruments(judges)  # fetches what is missing, and says what is wrong, once
     with ProcessPoolExecutor(processes, get_context("spawn"), _start, (judges,)) as pool:
-        yield from pool.map(_make, shards)
+        yield from pool.map(_make, groups)
 
 
 def _start(judges: tuple[str, ...]) -> None:
@@ -164,13 +237,14 @@ def _start(judges: tuple[str, ...]) -> None:
     import torch
 
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     _instruments = open_instruments(judges)
 
 
-def _make(shard: _Shard) -> _Shard:
+def _make(group: tuple[_Shard, ...]) -> tuple[_Shard, ...]:
     assert _instruments is not None
-    shard.make(_instruments)
-    return shard
+    _look_at(group, _instruments)
+    return group
 
 
 def _gathered(shards: list[_Shard], work: Path) -> Observed:
