@@ -246,6 +246,22 @@ def test_a_set_goes_by_one_name_whoever_makes_it(source: Path, tmp_path: Path, r
                                                   if path.is_dir()]
 
 
+def test_another_question_about_the_same_files_looks_at_nothing(source: Path, tmp_path: Path, ready: Ready,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    src = copied(source / "Person_0", tmp_path / "src")
+    asked = Question(src, copied(src, tmp_path / "dst"), tmp_path / "work", bounds=("blackout",))
+    first = evaluate(asked, ready=lambda _: ready)
+    again = replace(asked, work=tmp_path / "other", known=asked.work)
+    again.work.mkdir(mode=0o700)
+    (again.work / "sets").symlink_to(asked.work / "sets")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("looked at again")
+
+    monkeypatch.setattr("mien.evaluation.observed._look", refuse)
+    assert evaluate(again, ready=lambda _: ready).sets == first.sets
+
+
 def test_what_is_known_of_a_set_survives_a_torn_line(source: Path, tmp_path: Path) -> None:
     names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*_0001.png"))]
     simple_set("blackout", source, names[:2], tmp_path, open_detector())

@@ -184,7 +184,8 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
         seen = look_at("originals and new photographs", both)
     _common(question, seen)  # before bounds are made for nothing
     sets: dict[str, Sequence[Path]] = {}
-    folder, own = question.work / "sets", question.recipe.settled()  # or sets would go by two names
+    # Or sets would go by two names.
+    folder, own = (question.work / "sets").resolve(), question.recipe.settled()
     for kind in question.bounds:
         tell = partial(progress, f"making {TITLES[kind]}")
         if kind in SIMPLE:
