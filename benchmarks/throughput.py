@@ -71,6 +71,12 @@ def run(recipes: list[str], crews: list[str], data: Path, work: Path, count: int
                            "--work", work, "--recipes", recipe, "--crews", crew, "--count", count)
 
 
+def a_face(row: dict[str, Any]) -> list[float]:
+    """Seconds a face of each shard, over the workers at once."""
+    workers = max(CREWS[row["crew"]][1].workers, 1)
+    return [shard["seconds"] / shard["faces"] / workers for shard in row["shards"] if shard["faces"]]
+
+
 def table(rows: dict[str, dict[str, Any]], work: Path) -> list[str]:
     """One recipe's runs by crew."""
     recipe = next(iter(rows.values()))["recipe"]
@@ -80,14 +86,12 @@ def table(rows: dict[str, dict[str, Any]], work: Path) -> list[str]:
              "to those of 1 process x 1 thread |", f"|{'---|' * 7}"]
     first = (float("nan"), float("nan"))
     for crew, row in rows.items():
-        title, made = CREWS[crew]
-        faces, calls = sum(shard["faces"] for shard in row["shards"]), row["calls"]
-        parts = [shard["seconds"] / shard["faces"] / max(made.workers, 1) for shard in row["shards"] if shard["faces"]]
+        faces, calls, parts = sum(shard["faces"] for shard in row["shards"]), row["calls"], a_face(row)
         mine = sum(calls) / faces, median(parts)
         first = mine if crew == "one" else first
         shares = " | ".join(f"{one / other:.2f}" for one, other in zip(first, mine, strict=True))
         called = f" in {len(calls)} calls" if len(calls) > 1 else ""
-        lines.append(f"| {title} | {faces} | {mine[0]:.2f}{called} | {spread(parts)} | {shares} | "
+        lines.append(f"| {CREWS[crew][0]} | {faces} | {mine[0]:.2f}{called} | {spread(parts)} | {shares} | "
                      f"{_equal(work, row, rows.get('single'))} |")
     return [*lines, ""]
 
@@ -120,16 +124,13 @@ def write_far(rows: list[dict[str, Any]], out: Path) -> None:
              "| recipe | who | photos | faces | s a face, all time | the same of shards, over the workers at once: "
              "median (quartiles) | time of shards goes to |", f"|{'---|' * 7}"]
     for row in sorted(rows, key=lambda row: (row["recipe"], row["count"])):
-        title, crew = CREWS[row["crew"]]
-        shards = [shard for shard in row["shards"] if shard["faces"]]
-        faces = sum(shard["faces"] for shard in shards)
-        parts = [shard["seconds"] / shard["faces"] / max(crew.workers, 1) for shard in shards]
+        faces = sum(shard["faces"] for shard in row["shards"])
         stages: Counter[str] = Counter()
-        for shard in shards:
+        for shard in row["shards"]:
             stages.update(shard["stages"])
         told = ", ".join(f"{stage} {seconds / sum(stages.values()):.0%}" for stage, seconds in stages.most_common(6))
-        lines.append(f"| {row['recipe']} | {title} | {row['count']} | {faces} | {sum(row['calls']) / faces:.3f} | "
-                     f"{spread(parts, 3)} | {told} |")
+        lines.append(f"| {row['recipe']} | {CREWS[row['crew']][0]} | {row['count']} | {faces} | "
+                     f"{sum(row['calls']) / faces:.3f} | {spread(a_face(row), 3)} | {told} |")
     put_section("Throughput on a GPU", "\n".join(lines), out)
 
 

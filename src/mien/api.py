@@ -143,7 +143,7 @@ def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None
     chosen = tuple(one if isinstance(one, Recipe) else Recipe.load(one) for one in recipes)
     return answer(Question(
         Path(src), Path(dst), Path(work) if work else whole.with_name(f"{whole.name}.evaluation.work"), layout, subset,
-        tuple(judges), BOUNDS if bounds is None else tuple(bounds), recipe=Recipe().settled(), recipes=chosen,
+        tuple(judges), BOUNDS if bounds is None else tuple(bounds), recipes=chosen,
         attacks=tuple(attacks), sample=sample, least=least, seed=seed, processes=processes), progress)
 
 

@@ -93,6 +93,11 @@ def test_what_another_question_has_seen_is_not_looked_at(source: Path, copies: l
     (earlier / "set" / "0000000.npz").write_bytes(b"PK")
     again("fourth")
     assert looked == new
+    shutil.copy(files[2], copies[0])
+    observe(files, copies, ("dlib",), earlier / "set")  # writes a file anew that was read before
+    wanted = observe(originals, new, ("dlib",), tmp_path / "alone" / "set")
+    looked.clear()
+    assert same(again("anew"), wanted) and looked == [copies[3]]  # whose size is not its original's
 
 
 def test_no_file_s_name_stands_in_a_reason(source: Path, tmp_path: Path) -> None:

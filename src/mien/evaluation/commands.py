@@ -65,7 +65,7 @@ def evaluate_command(
     question = Question(
         src, dst, work or _beside(dst, ".evaluation.work"), layout, subset, tuple(judge or ("dlib", "sface")),
         BOUNDS if bounds == "all" else () if bounds == "none" else tuple(part.strip() for part in bounds.split(",")),
-        recipe=Recipe.load(recipe).with_settings(settings or ()).settled(),
+        recipe=Recipe.load(recipe).with_settings(settings or ()),
         recipes=tuple(Recipe.load(one) for one in dict.fromkeys(compare or ())),
         attacks=tuple(dict.fromkeys(attack or ())), sample=sample or None, least=least, seed=seed, processes=workers)
     with Reporter(quiet).counting() as progress, write_errors(question.work):

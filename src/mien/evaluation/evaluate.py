@@ -82,6 +82,9 @@ def evaluate(question: Question, progress: Progress = lambda what, done, total: 
             evaluation is at work in it.
     """
     _check(question)
+    # A set's name tells the precision that it was computed in.
+    question = replace(question, recipe=question.recipe.settled(),
+                       recipes=tuple(recipe.settled() for recipe in question.recipes))
     open_judges(list(question.judges))  # refused before anything is made
     if question.src.resolve() != question.dst.resolve():
         check_folders(question.src, question.dst, question.work)
@@ -184,17 +187,17 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
         seen = look_at("originals and new photographs", both)
     _common(question, seen)  # before bounds are made for nothing
     sets: dict[str, Sequence[Path]] = {}
-    # Or sets would go by two names.
-    folder, own = (question.work / "sets").resolve(), question.recipe.settled()
+    folder = (question.work / "sets").resolve()  # or they would go by two names
     for kind in question.bounds:
         tell = partial(progress, f"making {TITLES[kind]}")
         if kind in SIMPLE:
             sets[kind] = simple_set(kind, pairs.root, pairs.names, folder, open_detector(), tell)
         else:
-            sets[kind] = generated_set(kind, pairs.root, pairs.names, folder, ready(own), own, tell)
+            sets[kind] = generated_set(kind, pairs.root, pairs.names, folder, ready(question.recipe), question.recipe,
+                                       tell)
     for recipe in question.recipes:
-        settled, name = recipe.settled(), f"recipe {recipe.name}"
-        sets[name] = make_recipe_set(settled, pairs.root, pairs.names, folder, ready(settled),
+        name = f"recipe {recipe.name}"
+        sets[name] = make_recipe_set(recipe, pairs.root, pairs.names, folder, ready(recipe),
                                      partial(progress, f"anonymising: {name}"))
     return seen | look_at("bounds", sets)
 

@@ -149,6 +149,7 @@ def _columns(path: Path) -> Numbers:
 
 def _knowing(shards: list[_Shard], folder: Path) -> list[_Shard]:
     """The same shards, who now know what lies in another question's folder of the set."""
+    _columns.cache_clear()  # the files may have been written anew since
     there: dict[str, tuple[Path, int]] = {}
     for path in sorted(folder.glob("*.npz")):
         with suppress(*DAMAGED), np.load(path) as held:
