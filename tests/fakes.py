@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.models.cards import CARDS, Card, Carrier, Member
+from mien.models.card import Card, Carrier, Member
+from mien.models.cards import CARDS
 
 METADATA = "Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\nRequires-Dist: nowhere\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -107,7 +108,8 @@ def script(card: Card, source: Path | None, before: str = "") -> str:
 import sys
 from pathlib import Path
 from mien.errors import MienError
-from mien.models.cards import CARDS, Card, Carrier, Member
+from mien.models.card import Card, Carrier, Member
+from mien.models.cards import CARDS
 from mien.models.fetch import ensure
 CARDS[{card.name!r}] = {card!r}
 {before}

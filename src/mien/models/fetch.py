@@ -23,7 +23,8 @@ from mien.models.cache import (
     weights_path,
     write_record,
 )
-from mien.models.cards import Card, Carrier, find_card
+from mien.models.card import Card, Carrier
+from mien.models.cards import find_card
 from mien.models.carrier import download, unpack
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 
-from mien.models.cards import Carrier
+from mien.models.card import Carrier
 from mien.models.fetch import Progress, Step
 
 
