@@ -153,7 +153,7 @@ class IdleNetworks:
     def judge(self) -> IdleNetworks:
         return self
 
-    def detect(self, pixels: Any) -> list[Face]:
+    def detect(self, pixels: Any, lying: bool = True) -> list[Face]:
         return [FACE]
 
     def embed(self, photo: Any, points: Any) -> Any:

@@ -122,7 +122,7 @@ class SquareNetworks:
     def judge(self) -> SquareNetworks:
         return self
 
-    def detect(self, photo: Pixels) -> list[Face]:
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
         open_ones, painted = _found(photo, BLUE), False
         for face in open_ones:
             painted |= bool(np.abs(_colour(photo, face.points) - NEW).max() < 20)
@@ -199,7 +199,7 @@ class RestlessNetworks(SquareNetworks):
     def __init__(self, more: int) -> None:
         self.more, self.looks = more, 0
 
-    def detect(self, photo: Pixels) -> list[Face]:
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
         self.looks += 1
         places = range(min(self.looks - 1, self.more))
         return super().detect(photo) + [

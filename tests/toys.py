@@ -89,7 +89,7 @@ class ToyNetworks:
     def identify(self, chip: Tensor) -> Tensor:
         return F.normalize(F.adaptive_avg_pool2d(chip, GRID).flatten(1) @ self.recognise, dim=1)
 
-    def detect(self, photo: Pixels) -> list[Face]:
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
         points = torch.tensor([[90.0, 120], [166, 120], [128, 160], [100, 190], [156, 190]]).numpy()
         return [Face((60, 70, 136, 150), points, 0.9)] if self.sees else []
 

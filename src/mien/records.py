@@ -81,6 +81,12 @@ class Face:
         """Of the box, in square pixels."""
         return self.box[2] * self.box[3]
 
+    @property
+    def lies(self) -> bool:
+        """Whether it is turned by more than 45 degrees, lying or on its head, or its points are not known."""
+        across, down = self.points[3:].mean(axis=0) - self.points[:2].mean(axis=0)
+        return not abs(across) <= down
+
 
 @dataclass(frozen=True)
 class Crop:

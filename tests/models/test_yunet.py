@@ -51,6 +51,17 @@ def test_a_turned_face_keeps_its_own_points(yunet: YuNet, turns: int, size: int)
     x, y, across, down = face.box
     assert (expected >= (x, y)).all()
     assert (expected <= (x + across, y + down)).all()
+    assert face.lies
+
+
+def test_upright_faces_are_found_the_same_without_turning_the_photo(yunet: YuNet) -> None:
+    for size in (64, 200, 900):
+        (face,) = yunet.detect(drawn_face(size), lying=False)
+        (whole,) = yunet.detect(drawn_face(size))
+        assert face.box == whole.box and face.score == whole.score and not face.lies
+        np.testing.assert_array_equal(face.points, whole.points)
+    faces = yunet.detect(np.ascontiguousarray(np.rot90(drawn_face(200), 2)), lying=False)
+    assert not any(face.lies for face in faces)
 
 
 def test_large_and_small_faces_of_one_big_photo(yunet: YuNet) -> None:

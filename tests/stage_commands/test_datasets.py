@@ -27,7 +27,7 @@ from trays import Networks, face_at, kit, shown, waves
 class Looking(Networks):
     """Finds the faces in photographs, and `later` ones in pictures of crops."""
 
-    def detect(self, photo: Pixels) -> list[Face]:
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
         return self.later if photo.shape[0] == 256 else self.faces if photo.shape[1] >= 300 else []
 
 

@@ -19,6 +19,7 @@ class ColourJudge:
     """Judges by the photo's pixel under the first point, and refuses points that are not finite."""
 
     found: list[Face] = field(default_factory=list)
+    lying: bool | None = None  # what was asked last
 
     @property
     def judge(self) -> ColourJudge:
@@ -28,7 +29,8 @@ class ColourJudge:
     def detector(self) -> ColourJudge:
         return self
 
-    def detect(self, photo: Pixels) -> list[Face]:
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
+        self.lying = lying
         return self.found
 
     def embed(self, photo: Pixels, points: Floats) -> Floats:
@@ -99,6 +101,29 @@ def test_a_face_is_found_again_in_its_place_only() -> None:
     judge = ColourJudge([face(11, 11), face(31, 10)])
     again = find_again(networks_of(judge).detector, PHOTO, [face(30, 10), face(10, 10), face(10, 35)])
     assert again == [judge.found[1], judge.found[0], None]
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_lying_faces_are_looked_for_where_one_lay(quarters: int) -> None:
+    judge = ColourJudge()
+    five = np.array([[-5, -4], [5, -4], [0, 0], [-4, 5], [4, 5]], np.float32)
+    for tilt in (-40, 0, 40):
+        angle = np.deg2rad(90 * quarters + tilt)
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32)
+        one = Face((20, 10, 10, 10), five @ turn + 20, 0.9)
+        find_again(networks_of(judge).detector, PHOTO, [face(10, 10), one])
+        assert judge.lying is one.lies is (quarters > 0)
+    find_again(networks_of(judge).detector, PHOTO, [NOBODY])
+    assert judge.lying
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_real_face_is_found_again_whichever_way_it_lies(networks: Networks, generated: Generated,
+                                                         quarters: int) -> None:
+    photo = np.ascontiguousarray(np.rot90(generated.photos[0], quarters))
+    faces = networks.detector.detect(photo)
+    again = find_again(networks.detector, photo, faces)
+    assert faces and [one and one.box for one in again] == [one.box for one in faces]
 
 
 def test_of_two_in_its_place_the_one_that_covers_it_best() -> None:

@@ -32,7 +32,7 @@ SHARD = 32  # photographs
 LARGE = 2**24  # bytes of a column that stays in a file
 ROWS = 4096  # copied at once
 DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile)  # of a file that is not there, or no whole one
-FORMAT = 3  # of what is kept: rises when `observe` sees something else
+FORMAT = 4  # of what is kept: rises when `observe` sees something else
 Progress = Callable[[int, int], None]
 _instruments: Instruments | None = None  # of a worker process
 

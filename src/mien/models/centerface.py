@@ -44,11 +44,12 @@ class CenterFace:
             message = f"{model_file} does not hold CenterFace: {error}"
             raise ModelError(message, "Fetch the weights again.") from error
 
-    def detect(self, photo: Pixels) -> list[Face]:
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
         """Find the faces in a photo, in one pass at its own size or at a long side of 1600 px.
 
         Args:
             photo: [H, W, 3] uint8 RGB.
+            lying: makes no difference.
 
         Returns:
             faces, the surest first, their boxes within the photo.

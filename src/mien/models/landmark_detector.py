@@ -59,13 +59,14 @@ class LandmarkDetector:
         """
         return cls(S3FD.from_file(boxes).to(device), FAN.from_file(points).to(device), score_threshold, device)
 
-    def detect(self, photo: Pixels) -> list[Face]:
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
         """Find the faces in a photo.
 
         Boxes may reach over the photo's edges; those with less than 30 % of their area inside are left out.
 
         Args:
             photo: [H, W, 3] uint8 RGB, any size from 1 x 1.
+            lying: makes no difference.
 
         Returns:
             faces, the surest first; equal photos give equal lists.

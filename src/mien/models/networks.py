@@ -20,8 +20,11 @@ Encoder = Callable[[Tensor], Tensor]
 class Detector(Protocol):
     """The network, or two, that find faces."""
 
-    def detect(self, photo: Pixels) -> list[Face]:
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
         """Faces of a photo [H, W, 3] uint8 RGB, the surest first.
+
+        Args:
+            lying: look for faces that lie or stand on their heads too, where that is a search of its own.
 
         Raises:
             PhotoError: the photo cannot be searched.
