@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import torch
-
 from mien.devices import listed, named
 from mien.engines import Engine
 from mien.errors import UsageError
 from mien.request import Request
+from mien.threads import use_threads
 
 ENGINES = ("local", "ray")
 
@@ -75,5 +74,5 @@ class Crew:
             threads = self.threads or max(1, (os.cpu_count() or 1) // workers)
             return Processes(request.for_workers(), workers, threads, devices)
         if self.threads:
-            torch.set_num_threads(self.threads)
+            use_threads(self.threads)
         return None

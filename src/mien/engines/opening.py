@@ -7,12 +7,11 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
-import torch
-
 from mien.errors import ModelError
 from mien.memory import keep_freed_memory
 from mien.request import Request
 from mien.setup import prepare
+from mien.threads import use_threads
 from mien.worker import Worker
 
 
@@ -25,7 +24,7 @@ def open_worker(request: Request, threads: int, device: str) -> Worker:
     Raises:
         ModelError: the weights here are not those of the run.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
     keep_freed_memory()
     ready = prepare(request.recipe, device=device)
     if ready.weights != request.weights:

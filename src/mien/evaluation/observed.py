@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from zipfile import BadZipFile
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +26,7 @@ from mien.models.networks import Detector
 from mien.photo_files import printable
 from mien.records import Face, Pixels, Skipped
 from mien.stages.read import read_photo
+from mien.threads import use_threads
 
 SHARD = 32  # photographs
 LARGE = 2**24  # bytes of a column that stays in a file
@@ -235,10 +235,7 @@ def _run(groups: list[tuple[_Shard, ...]], judges: tuple[str, ...],
 
 def _start(judges: tuple[str, ...]) -> None:
     global _instruments
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    use_threads(1)
     _instruments = open_instruments(judges)
 
 
