@@ -1,6 +1,8 @@
 # The few verbs people use. Everything lives in .venv and in the user's cache (MIEN_CACHE to move it).
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests import torch before mien: see mien/__init__.py.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: setup demo test test-all check clean
 
