@@ -142,6 +142,8 @@ def test_wrong_questions_are_refused(source: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="none of the 8 photographs"):
         evaluate(Question(source, tmp_path / "empty", tmp_path / "work", layout="lfw"))
+    with pytest.raises(UsageError, match="nowhere is no folder"):
+        evaluate(Question(source, tmp_path / "nowhere", tmp_path / "work", layout="lfw"))
     with pytest.raises(UsageError, match="no bound 'dreams'"):
         evaluate(Question(source, source, tmp_path / "work", bounds=("dreams",)))
     with pytest.raises(UsageError, match="different recipes are called 'mine'"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mien.datasets.dataset import Dataset
+from mien.datasets.dataset import Dataset, plural
 from mien.datasets.layouts import open_dataset
 from mien.errors import UsageError
 from mien.evaluation.privacy import People, named
@@ -53,10 +53,14 @@ def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | 
     """Match two folders of photographs by path, or by path without the file's ending.
 
     Raises:
-        UsageError: they have no photograph in common, or it is not clear which belongs to which.
+        UsageError: one is no folder, they have no photograph in common, or it is not clear which belongs to which.
     """
     dataset = open_dataset(src, layout, subset).in_files()
     there, found = _by_stem(dst), dataset.names()
+    if not found:
+        raise UsageError(f"there are no photographs in {src}", "give the folder of the originals first")
+    if not dst.is_dir():
+        raise UsageError(f"{dst} is no folder", "give the folder of the anonymised photographs second")
     others = {dst / name for name in found}  # results of originals that differ in their endings alone
     names, new, missing = [], [], []
     for name in found:
@@ -71,8 +75,7 @@ def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | 
         else:
             missing.append(name)
     if not names:
-        shown = f" ({missing[0]}, ...)" if missing else ""
-        raise UsageError(f"{dst} has none of the {len(missing)} photographs of {src}{shown}",
+        raise UsageError(f"{dst} has none of the {plural(len(missing), 'photograph')} of {src} ({missing[0]}, ...)",
                          "the two folders must hold the same photographs under the same names")
     whose = [dataset.people.get(name, "") for name in names]
     labels, unlabelled = _labels(dataset, names)

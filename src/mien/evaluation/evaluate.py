@@ -242,5 +242,5 @@ def _notes(question: Question, chosen: Counterparts, people: People) -> list[str
     if not question.bounds:
         notes.append("No bounds were made: a figure without them says little (--bounds all).")
     if faces < SMALL:
-        notes.append(f"{faces} faces: every figure is no more than a hint.")
+        notes.append(f"{plural(faces, 'face')}: every figure is no more than a hint.")
     return notes
