@@ -17,9 +17,10 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import load_file
 
 import tiny
+from generated import Generated
 from mien.errors import FaceError, OutputError, UsageError
 from mien.pipeline import Pipeline, _harder
-from mien.recipe import Optimise
+from mien.recipe import Optimise, Recipe
 from mien.records import Encoding, Face, Photo, Pixels
 from mien.run import Summary
 from mien.setup import Ready
@@ -73,6 +74,22 @@ def test_faces_are_aligned_as_the_recipe_says() -> None:
         photo = Photo("a.png", squares(ANNA), Encoding("PNG", "RGB"))
         (subject,) = pipeline.prepare(photo, pipeline.networks.detector.detect(photo.pixels)).subjects
         assert np.array_equal(subject.crop.pixels, align(photo.pixels, subject.face).pixels)
+
+
+def test_a_retry_that_changes_the_pool_face_takes_the_one_least_like_the_person(ready: Ready,
+                                                                               generated: Generated) -> None:
+    recipe = Recipe().with_changes({"pair.k": len(ready.pool)})
+    pipeline = Pipeline(ready.networks, ready.pool, recipe)
+    photo = Photo("a.png", generated.photos[0], Encoding("PNG", "RGB"))
+    (subject,) = pipeline.prepare(photo, [generated.found[0]]).subjects
+    pipeline._pair([subject], another=False)
+    assert subject.match is not None and subject.identity is not None
+    first = subject.match.index
+    pipeline._pair([subject], another=False)
+    assert subject.match.index == first
+    pipeline._pair([subject], another=True)
+    alike = (ready.pool.identities @ subject.identity).tolist()
+    assert subject.match.index == min(set(range(len(alike))) - {first}, key=lambda i: alike[i])
 
 
 def test_a_finished_run_is_not_done_again(brush: None, tmp_path: Path,

@@ -18,7 +18,7 @@ from mien.losses import Faces, faces_of, identities_of
 from mien.models.networks import Networks
 from mien.models.stylegan2 import StyleGAN2
 from mien.recipe import Invert as InvertSettings
-from mien.recipe import Optimise, Recipe
+from mien.recipe import Optimise, Pair, Recipe
 from mien.records import Crop, Face, Floats, Match, Outcome, Photo, Pixels
 from mien.seeds import seed_of
 from mien.stages.align_published import ALIGNERS
@@ -187,10 +187,11 @@ class Pipeline:
         with self.timed("pair"):
             seen = faces_of(self.networks, [s.face for s in waiting], [s.crop for s in waiting])
             traits = self.pool.traits(seen)
+            settings = _farther(self.recipe.pair) if another else self.recipe.pair
             for i, subject in enumerate(waiting):
                 subject.identity = traits.identities[i]
                 seed = seed_of(self.recipe.seed, 0, [(subject.outcome.file, subject.outcome.face)])
-                (subject.match,) = pair(self.pool, traits.rows(slice(i, i + 1)), self.recipe.pair, self.free, [seed],
+                (subject.match,) = pair(self.pool, traits.rows(slice(i, i + 1)), settings, self.free, [seed],
                                         but=subject.tried)
                 subject.tried.add(subject.match.index)
 
@@ -338,6 +339,11 @@ def _harder(settings: Optimise, attempt: int, n_layers: int) -> Optimise:
     return settings.model_copy(update={
         "layers": layers, "margin": max(settings.margin - 0.15 * farther, -1.0), "attribute_goal": 0.0,
         "share": 0.0, "steps": settings.steps if settings.method == "published" else 2 * settings.steps})
+
+
+def _farther(settings: Pair) -> Pair:
+    """Those nearest in attributes may all be like the person: of ten times as many the one who is least."""
+    return settings.model_copy(update={"k": 10 * settings.k, "choice": "unlike"})
 
 
 def _note(outcome: Outcome, done: Optimised, i: int, seconds: float) -> None:
