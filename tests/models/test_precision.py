@@ -80,9 +80,10 @@ def test_auto_is_settled_by_machine_and_set() -> None:
     assert Recipe.load("falco-reference").settled().precision == "float32"
 
 
-def test_a_processor_with_matrix_units_is_fastest_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_with_units_for_it_is_fastest_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    for units, expected in (({"amx_bf16": True}, "bfloat16"), ({"amx_bf16": False}, "float32"), ({}, "float32")):
+    for units, expected in (({"amx_bf16": True}, "bfloat16"), ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
+                            ({"amx_bf16": False, "avx512_bf16": False}, "float32"), ({}, "float32")):
         monkeypatch.setattr("torch.cpu.get_capabilities", lambda units=units: units)
         assert fastest() == expected
 

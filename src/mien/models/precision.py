@@ -13,12 +13,13 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def fastest(device: torch.device = CPU) -> str:
-    """The precision that a device is fastest in: bfloat16 where it has matrix units (GPUs, AMX), else float32."""
+    """The precision that a device is fastest in: bfloat16 where it has units for that, else float32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
-    return "bfloat16" if device.type == "cpu" and capabilities.get("amx_bf16") else "float32"
+    units = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
+    return "bfloat16" if device.type == "cpu" and units else "float32"
 
 
 def reduced(tensor: Tensor, precision: torch.dtype) -> AbstractContextManager[object]:
