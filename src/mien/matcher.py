@@ -63,23 +63,31 @@ class Matcher:
         return [*(sorted(kept) if self.people else ()), *sorted(every - kept)]
 
     def _decide(self, before: Matching | None, kept: list[int], wanted: list[int], digests: list[int]) -> None:
-        matched: dict[int, Matched] = {index: before.of_shard(index) for index in kept} if before else {}
-
+        """Match the faces of `wanted`, see `_wanted`; those of `kept` keep what `before` says of them."""
         def surveys() -> Iterator[Survey]:
             for index in wanted:
                 survey = self.surveyor.survey(index)
                 digests[index] = survey.digest
                 yield survey
 
+        known = {index: before.of_shard(index) for index in kept} if before and self.people else {}
         if self.people:
-            known = dict(pair for matches, who in matched.values() for pair in zip(who, matches, strict=True))
-            found: Iterable[Matched] = self._match_people(surveys(), known, [matched[index][1] for index in kept])
+            matches = dict(pair for some, who in known.values() for pair in zip(who, some, strict=True))
+            all_found = self._match_people(surveys(), matches, [who for _, who in known.values()])
+            found: Iterator[Matched] = iter(all_found[len(kept):])
         else:
-            free = Free(len(self.pool), (match.index for matches, _ in matched.values() for match in matches))
+            free = Free(len(self.pool), (match.index for index in kept for match in before.of_shard(index)[0])
+                        if before else ())
             found = match_shards(self.pool, self.recipe, surveys(), free)
-        matched |= zip(wanted, found, strict=True)
+        stays = set(kept)
+
+        def rows() -> Iterator[tuple[int, list[Match], list[str]]]:
+            for index in range(len(digests)):
+                some, who = before.of_shard(index) if before and index in stays else next(found)
+                yield digests[index], some, who  # as it was read for this
+
         with write_errors(self.request.work):
-            Matching.of([(digest, *matched[index]) for index, digest in enumerate(digests)]).write(self.store.matching)
+            Matching.of(rows()).write(self.store.matching)
 
     def _match_people(self, surveys: Iterable[Survey], known: dict[str, Match],
                       before: list[list[str]]) -> list[Matched]:

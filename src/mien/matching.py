@@ -6,12 +6,14 @@ So shards need nothing of each other: they may be done in any order, on any numb
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -56,16 +58,21 @@ class Matching:
     names: list[str]
 
     @classmethod
-    def of(cls, shards: Sequence[tuple[int, list[Match], list[str]]]) -> Self:
-        """Of each shard its survey's digest, and its faces' matches and people (none where nobody asks)."""
-        matches = [match for _, some, _ in shards for match in some]
-        people = [person for _, _, some in shards for person in some]
+    def of(cls, shards: Iterable[tuple[int, list[Match], list[str]]]) -> Self:
+        """Of each shard its survey's digest, and its faces' matches and people (none where nobody asks).
+
+        Drawn one by one; of a million faces numbers are held, no objects.
+        """
+        digests, counts, indices, far, people = array("q"), array("q"), array("q"), array("f"), list[str]()
+        for digest, matches, some in shards:
+            digests.append(digest)
+            counts.append(len(matches))
+            indices.extend(match.index for match in matches)
+            far.extend(match.distance for match in matches)
+            people += some
         names = sorted(set(people))
         place = {name: i for i, name in enumerate(names)}
-        return cls(torch.tensor([digest for digest, _, _ in shards], dtype=torch.int64),
-                   torch.tensor([0, *(len(some) for _, some, _ in shards)], dtype=torch.int64).cumsum(0),
-                   torch.tensor([match.index for match in matches], dtype=torch.int64),
-                   torch.tensor([match.distance for match in matches], dtype=torch.float32),
+        return cls(_tensor(digests), _tensor(array("q", [0, *counts])).cumsum(0), _tensor(indices), _tensor(far),
                    torch.tensor([place[person] for person in people], dtype=torch.int64), names)
 
     @classmethod
@@ -101,6 +108,10 @@ class Matching:
         matches = [Match(index, distance) for index, distance in
                    zip(self.indices[here].tolist(), self.distances[here].tolist(), strict=True)]
         return matches, [self.names[i] for i in self.people[here].tolist()]
+
+
+def _tensor(values: array[int] | array[float]) -> Tensor:
+    return torch.from_numpy(np.array(values))
 
 
 _TENSORS = tuple(field.name for field in fields(Matching) if field.name != "names")

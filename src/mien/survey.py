@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from mien.files import replace_file
@@ -76,15 +76,24 @@ class Survey:
     def from_file(cls, path: Path, sources: Sources | None = None) -> Self | None:
         """The survey of these photos in this state (None: whatever is there), or None where it is not or damaged."""
         try:
-            with safe_open(path, "pt") as file:
-                head = {name: json.loads(value) for name, value in file.metadata().items()}
-                if sources is not None and head["sources"] != sources:
-                    return None
-                # Copied: where in memory a file's numbers begin hangs on its head, and last bits of sums on that.
-                traits = Traits(*(file.get_tensor(f"traits.{one.name}").clone() for one in fields(Traits)))
-                return cls(**head, traits=traits, **{name: file.get_tensor(name) for name in _TENSORS})
+            data = path.read_bytes()
+            head = {name: json.loads(value) for name, value in _metadata(data).items()}
+            if sources is not None and head["sources"] != sources:
+                return None
+            # Not safe_open: it leaves 48 bytes a tensor behind (safetensors 0.8), 200 MB of a million photographs.
+            # Copied: where in memory a file's numbers begin hangs on its head, and last bits of sums on that.
+            tensors = {name: tensor.clone() for name, tensor in load(data).items()}
+            traits = Traits(*(tensors[f"traits.{one.name}"] for one in fields(Traits)))
+            parts: dict[str, Any] = head | {name: tensors[name] for name in _TENSORS}
+            return cls(**parts, traits=traits)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """What stands in the head of a safetensors file besides its tensors."""
+    found: dict[str, str] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    return found
 
 
 _TENSORS = ("photos", "boxes", "points", "scores", "chosen")
