@@ -23,8 +23,10 @@ import tiny
 from dying import in_a_process, run_and_die, run_in_shards_of_two
 from held import decoded, in_tar, photo
 from mien.datasets.layouts import open_dataset
+from mien.datasets.row_places import RowSink
+from mien.datasets.tars import TarSink
 from mien.engines.choice import Crew
-from mien.errors import UsageError
+from mien.errors import OutputError, UsageError
 from mien.evaluation.counterparts import find_counterparts
 from mien.pipeline import Pipeline
 from mien.places import photo_of
@@ -125,6 +127,36 @@ def test_the_joining_may_die_at_any_moment(brush: None, tmp_path: Path, layout: 
         assert all(data == files[name] for name, data in photos_in(dst).items())
         tiny.run(src, dst)
         assert photos_in(dst) == files
+
+
+def test_a_table_that_is_written_anew_during_the_run_is_not_joined(brush: None, tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its columns were looked into before: what came since might show the originals."""
+    src, dst, really = DRAW["huggingface"](tmp_path / "src"), tmp_path / "dst", RowSink.join
+    files = sorted(src.rglob("*.parquet"))
+
+    def join(self: RowSink, container: str, *args: Any) -> Any:
+        table = pq.read_table(src / container)
+        pq.write_table(table.append_column("thumbnail", pa.array([b"\xff\xd8\xff"] * len(table))), src / container)
+        return really(self, container, *args)
+
+    monkeypatch.setattr(RowSink, "join", join)
+    with pytest.raises(OutputError, match="was changed during the run"):
+        tiny.run(src, dst)
+    assert files and not list(dst.rglob("*.parquet"))
+
+
+def test_a_tar_that_gives_less_than_before_is_not_joined(brush: None, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    src, dst, really = DRAW["webdataset"](tmp_path / "src"), tmp_path / "dst", TarSink.join
+
+    def join(self: TarSink, container: str, where: Any, path: Path) -> Any:
+        return really(self, container, where | {f"{container}/other.png": (path, 0, 0)}, path)
+
+    monkeypatch.setattr(TarSink, "join", join)
+    with pytest.raises(OutputError, match="is no longer the tar"):
+        tiny.run(src, dst)
+    assert not list(dst.rglob("*.tar"))
 
 
 def test_samples_leave_whole_and_keep_their_order(brush: None, tmp_path: Path) -> None:

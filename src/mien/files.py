@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,21 @@ def stamp(path: Path) -> list[int] | None:
             return [0, 0]
         raise  # a disk that does not answer now has not lost its photographs
     return [status.st_size, status.st_mtime_ns]
+
+
+_OF_THE_FILE = (None, errno.EINVAL, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+def is_of_the_file(error: OSError) -> bool:
+    """Whether an error says something of the file that is read: a disk that does not answer says nothing."""
+    return error.errno in _OF_THE_FILE
+
+
+def reason(error: Exception) -> str:
+    """What a library says of a file, without the file's path: reasons stand in mien.json, which is published."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return re.sub(r"'[^']*/[^']*'", "it", str(error).partition("\n")[0])[:120]
 
 
 def read_json(path: Path) -> Any:

@@ -61,16 +61,19 @@ _BEGINNINGS = (
 # behind: Arrow's expressions have none.
 _SLASH = r"(?:\\?/|_|%2[fF]|\\u002[fF]|&#x2[fF];|&#47;)"
 _BEGINS = r"(?:^|[^A-Za-z0-9+/_-]|\\[nrt]|%2[cC])"
-_SHORT = rf"{_SLASH}9j{_SLASH}|SUkqA|TU0AK|Qk[0-3][\w+/\\-]{{5,9}}AAAA|AAAA[A-Za-z0-9+/]GZ0eX|H4sI|UEsDB"
+_SHORT = rf"{_SLASH}9j{_SLASH}|SUkqA|TU0AK|Qk[0-3][\w+/\\-]{{5,9}}AAAA|AAAA[A-Za-z0-9+/]GZ0eX|H4sI|UEsDB" \
+    rf"|AAAADGpQIC|AAAADEpYTC|{_SLASH}0{_SLASH}{_SLASH}UQ|OEJQU|cW9pZ"
 _LONG = r"iVBORw0KGgo|R0lGODdh|R0lGODlh|UklGR[\w+/\\-]{6,12}XRUJQ|k05VTVBZ|JVBERi0"
 _BASE64 = rf"(?:{_BEGINS}(?:{_SHORT})|{_LONG})[\w+/\\%&#;\r\n-]{{160}}"
 _DIGITS = r"(?:(?:^|[^0-9A-Za-z]|\\x|0x)[fF]{2}[dD]8[fF]{2}|89504[eE]470[dD]0[aA]1[aA]0[aA])[0-9a-fA-F]{160}"
 _SPACED = r"[fF]{2}[ :][dD]8[ :][fF]{2}(?:[ :][0-9a-fA-F]{2}){80}"
 _SHOWN = r"\\+x(?:ff\\+xd8\\+xff|89PNG)(?:[^\\]{0,8}\\+[x0-9a-z]){20}"
 _NUMBERS = r"(?:255, ?216, ?255|-1, ?-40, ?-1|137, ?80, ?78, ?71)(?:, ?-?[0-9]{1,3}){100}"
-_PIXELS = r"(?:^|[^0-9 ])(?:[0-9](?:[0-9][0-9]?)? ){1000}"  # as tables of faces have them; landmarks are fewer
+# As tables of faces have them, and lists in JSON; landmarks are fewer, and outlines have larger numbers among them.
+_LEVEL = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_PIXELS = rf"(?:^|[^0-9 ,\[\]])[ ,\[\]]*(?:{_LEVEL}[ ,\[\]]+){{1000}}"
 WRITTEN_PICTURE = "|".join((_BASE64, _DIGITS, _SPACED, _SHOWN, _NUMBERS, _PIXELS))
-WRITTEN_LENGTH = 4200  # characters that are enough to see one by
+WRITTEN_LENGTH = 9000  # characters that are enough to see one by
 _WRITTEN_PICTURE = re.compile(WRITTEN_PICTURE.encode())
 
 

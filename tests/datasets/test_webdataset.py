@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import io
 import json
+import os
 import pickle
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +25,8 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.layouts import open_dataset
 from mien.datasets.tars import index_tar
 from mien.datasets.webdataset import split_of
-from mien.errors import PhotoError, UsageError
-from mien.places import photo_of
+from mien.errors import OutputError, PhotoError, UsageError
+from mien.places import photo_of, state_of
 from tiny import save, squares
 
 
@@ -114,6 +117,53 @@ def test_a_damaged_tar_gives_what_is_whole(tmp_path: Path, cut: str) -> None:
         assert list(index_tar(path).members) == ["1.png", "1.txt"]
 
 
+@pytest.mark.parametrize("size", [b"-0001000\0\0\0\0", b"\xff" * 10 + b"\xfe\0"], ids=["octal", "binary"])
+def test_a_member_with_a_size_below_zero_ends_the_tar(tmp_path: Path, size: bytes) -> None:
+    """Python's own reading would begin again at the same header, for ever (CVE-2025-8194)."""
+    opened(tmp_path, ("1.png", photo(1)), ("1.txt", b"text"), ("2.png", photo(2)))
+    data = bytearray((tmp_path / "a.tar").read_bytes())
+    at = data.index(b"1.txt\0")
+    data[at + 124 : at + 136] = size
+    data[at + 148 : at + 156] = b" " * 8
+    data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    (tmp_path / "a.tar").write_bytes(data)
+    index = index_tar(tmp_path / "a.tar")
+    assert "1.png" in index.members and "2.png" not in index.members
+    assert [one.file for one in index.skipped] == [""] and "is lost" in index.skipped[0].reason
+
+
+def test_a_disk_that_does_not_answer_is_no_damaged_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = opened(tmp_path, ("1.png", photo(1)))
+    source, really = dataset.source, Path.open
+
+    def fail(self: Path, *args: Any, **more: Any) -> Any:
+        if self.suffix == ".tar":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return really(self, *args, **more)
+
+    (tmp_path / "a.tar").touch()  # known by its state, it would not be opened again
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(OutputError, match="cannot be looked at: Input/output error"):
+        state_of(source, "a.tar/1.png")
+    with pytest.raises(OutputError, match="cannot be looked at: Input/output error"):
+        source.as_png("a.tar/1.png")
+    with pytest.raises(PhotoError, match="cannot be read"):
+        source.data("a.tar/1.png")
+    with pytest.raises(UsageError, match=r"a\.tar cannot be read: Input/output error"):
+        open_dataset(tmp_path, "webdataset")
+
+
+def test_reasons_name_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stand in mien.json, which is published."""
+    opened(tmp_path, ("1.png", photo(1)))
+    (tmp_path / "b.tar").write_bytes((tmp_path / "a.tar").read_bytes())
+    really = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *args, **more: really(
+        tmp_path if self.name == "b.tar" else self, *args, **more))  # an error that names a path
+    dataset = open_dataset(tmp_path, "webdataset")
+    assert "b.tar" in reasons(dataset) and str(tmp_path) not in str(reasons(dataset))
+
+
 def test_tars_without_anything_are_noted(tmp_path: Path) -> None:
     held.tars(tmp_path, {"a.tar": 1})
     held.tar(tmp_path / "b.tar", [("1.json", b"{}")])
@@ -169,6 +219,12 @@ def written(kind: str) -> str:
         "png numbers": json.dumps(list(data), separators=(",", ":")),
         "jpeg of java": str([byte - 256 if byte > 127 else byte for byte in data]),
         "pixels": " ".join(map(str, squares()[:40, :40, 0].flatten())),
+        "pixels of numpy": str(squares()[:24, :24].tolist()),
+        "pixels of a table": ",".join(map(str, squares()[:40, :40, 0].flatten())),
+        "jpeg2000 box": base64.b64encode(b"\0\0\0\x0cjP  \r\n\x87\n" + data).decode(),
+        "jpeg2000 stream": base64.b64encode(b"\xff\x4f\xff\x51\0" + data).decode(),
+        "jpeg xl": base64.b64encode(b"\0\0\0\x0cJXL \r\n\x87\n" + data).decode(),
+        "psd": base64.b64encode(b"8BPS\0\1" + data).decode(), "qoi": base64.b64encode(b"qoif\0\0" + data).decode(),
         "gzip": base64.b64encode(gzip.compress(data)).decode(),
         "numpy": base64.b64encode(b"\x93NUMPY\1\0" + data).decode()}.get(kind, text)
 
@@ -176,7 +232,8 @@ def written(kind: str) -> str:
 KINDS = ("jpeg", "jpeg escaped", "jpeg for urls", "jpeg of mail", "jpeg after a break", "jpeg in a url", "jpeg in html",
          "jpeg in json", "jpeg hex", "png hex", "jpeg of postgres", "jpeg of sql", "jpeg dumped", "jpeg of python",
          "png of python", "jpeg numbers", "png numbers", "jpeg of java", "png", "gif", "webp", "tiff", "bmp", "avif",
-         "gzip", "numpy", "pixels")
+         "gzip", "numpy", "pixels", "pixels of numpy", "pixels of a table", "jpeg2000 box", "jpeg2000 stream",
+         "jpeg xl", "psd", "qoi")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -197,7 +254,9 @@ def test_other_texts_go_along(tmp_path: Path) -> None:
     program = r"if head.startswith(b'\xff\xd8\xff'): return 'JPEG'  # \x89PNG, \x00"
     dataset = opened(tmp_path, ("1.png", photo(1)), ("1.txt", noise), ("1.json", words), ("1.sha512", digest.encode()),
                      ("1.html", f'<img src="{pixel}"> hello'.encode()), ("1.py", program.encode() * 10),
-                     ("1.csv", b"255, 216, 254, 12, 13\n" * 300), ("1.pts", b"12 34 " * 478 + b"\n"))
+                     ("1.csv", b"255, 216, 254, 12, 13\n" * 300), ("1.pts", b"12 34 " * 478 + b"\n"),
+                     ("1.coco", str([[i % 640, i % 480] for i in range(5000)]).encode()),
+                     ("1.vec", str([i / 7 for i in range(2000)]).encode()))
     assert not dataset.skipped and "1.txt" in index_tar(tmp_path / "a.tar").members
 
 

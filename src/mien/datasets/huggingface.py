@@ -28,7 +28,7 @@ from mien.datasets.rows import (
 )
 from mien.datasets.tree import OWN, Place, Tree
 from mien.errors import UsageError
-from mien.files import read_object
+from mien.files import is_of_the_file, read_object, reason, stamp
 from mien.photo_files import is_packed, printable, shows_picture
 from mien.records import Skipped
 
@@ -65,7 +65,7 @@ def read_huggingface(tree: Tree) -> Dataset:
         tree.problems.append(_why_nothing(dataset, list(files)))
     elif not dataset.photos and not tree.problems:
         tree.problems.append("no row has a photograph")
-    dataset.holder = Rows(root, _targets(used), splits, _metadata(tree, used))
+    dataset.holder = Rows(root, _targets(used), splits, _metadata(tree, used), reading.states)
     reading.note()
     return dataset
 
@@ -139,13 +139,18 @@ class _Reading:
         self.dataset, self.tree, self.splits = dataset, tree, splits
         self.others: dict[str, None] = {}  # columns besides photographs
         self.without: list[str] = []
+        self.states: dict[str, list[int] | None] = {}
         self.nulls = 0
 
     def file(self, file: str) -> bool:
         """Take in one file; whether its rows are to be written."""
         path = self.dataset.root / file
+        self.states[file] = stamp(path)
         try:
             schema = schema_of(path)
+            if len(set(schema.names)) < len(schema.names):
+                self.tree.problems.append(f"{printable(file)}: two columns have one name: rename one")
+                return False
             columns = picture_columns(schema)
             hidden = hidden_pictures(schema)
             if hidden:
@@ -157,8 +162,11 @@ class _Reading:
             else:
                 self.without.append(file)
         except (OSError, pa.ArrowException) as error:
-            reason = printable(str(error).partition("\n")[0][:120])
-            self.dataset.skipped.append(Skipped(file, f"the file is damaged ({reason}): none of its rows is taken"))
+            if isinstance(error, OSError) and not is_of_the_file(error):
+                raise UsageError(f"{printable(file)} cannot be read: {reason(error)}",
+                                 "does its disk answer?") from error
+            why = printable(reason(error))
+            self.dataset.skipped.append(Skipped(file, f"the file is damaged ({why}): none of its rows is taken"))
             return False
         return bool(columns) and not hidden
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from mien.datasets.pieces import PieceSink, Where
 from mien.datasets.rows import AHEAD, batches, bytes_of, count_rows, picture_columns, schema_of
 from mien.errors import OutputError, PhotoError
-from mien.files import stamp
+from mien.files import is_of_the_file, reason, stamp
 from mien.photo_files import printable, suffix_of
 from mien.records import Skipped
 
@@ -66,11 +66,11 @@ class RowSource:
         self._start, self._held = 0, pa.array([], pa.binary())
 
     def data(self, name: str) -> bytes:
-        path, row, column = self._place(name)
         try:
+            path, row, column = self._place(name)
             value = self._value(path, row, column)
         except (OSError, pa.ArrowException, StopIteration) as error:
-            raise PhotoError(f"{printable(name)}: the file is damaged ({printable(str(error))[:120]})") from error
+            raise PhotoError(f"{printable(name)}: the file is damaged ({printable(reason(error))})") from error
         if not value.is_valid:
             raise PhotoError(f"{printable(name)}: only its path is stored, not the photograph")
         data: bytes = value.as_py()
@@ -94,6 +94,8 @@ class RowSource:
         try:
             labels = _labels(path, *(stamp(path) or ()))
         except (OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and not is_of_the_file(error):
+                raise
             raise PhotoError(f"{printable(name)}: its file cannot be read") from error
         if found is None or (found[2] or "") not in labels or int(found[1]) >= count_rows(path):
             raise PhotoError(f"{printable(name)}: there is no such row")
@@ -116,11 +118,13 @@ class RowSink(PieceSink):
     Args:
         root: the folder of the source's files. files: those that are written -> their names in DST.
         metadata: what the datasets library says of the columns, where a file does not say it itself.
+        states: the files' when their columns were looked into: what came into them later would go along unseen.
     """
 
-    def __init__(self, root: Path, files: Mapping[str, str], metadata: bytes, dst: Path, work: Path) -> None:
+    def __init__(self, root: Path, files: Mapping[str, str], metadata: bytes, states: Mapping[str, list[int] | None],
+                 dst: Path, work: Path) -> None:
         super().__init__(dst, work)
-        self.root, self.files, self.metadata = root, files, metadata
+        self.root, self.files, self.metadata, self.states = root, files, metadata, states
 
     def container(self, name: str) -> str:
         return name.rpartition("/")[0]
@@ -133,6 +137,8 @@ class RowSink(PieceSink):
 
     def join(self, container: str, where: Where, path: Path) -> list[Skipped]:
         left: list[Skipped] = []
+        if self.states[container] != stamp(self.root / container):
+            raise OutputError(f"{printable(container)} was changed during the run", "run the same command again")
         try:
             schema = schema_of(self.root / container)
             with pq.ParquetWriter(path, self._described(schema)) as writer:
@@ -217,12 +223,14 @@ class Rows:
     Attributes:
         targets: file -> its name in DST. splits: file -> train, val or test, where it is of one.
         metadata: what the datasets library says of the columns, where the files do not.
+        states: of the files, as they were before they were read.
     """
 
     root: Path
     targets: dict[str, str]
     splits: dict[str, str]
-    metadata: bytes = b""
+    metadata: bytes
+    states: dict[str, list[int] | None]
 
     @property
     def source(self) -> RowSource:
@@ -232,4 +240,4 @@ class Rows:
         wanted = subset.split("+")
         files = {file: target for file, target in self.targets.items()
                  if not subset or self.splits.get(file) in wanted}
-        return RowSink(self.root, files, self.metadata, dst, work)
+        return RowSink(self.root, files, self.metadata, self.states, dst, work)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mien.files import stamp
+from mien.files import is_of_the_file, stamp
 from mien.photo_files import WRITTEN_PICTURE
 
 ROWS = 100  # held at once; the datasets library's own row groups of pictures are as long
@@ -77,7 +77,11 @@ def _of_parquet(path: Path, first: int, columns: list[str] | None) -> Iterator[t
 
 
 def count_rows(path: Path) -> int:
-    """How many rows a file has; none where it cannot be read."""
+    """How many rows a file has; none where it is damaged.
+
+    Raises:
+        OSError: its disk does not answer.
+    """
     state = stamp(path)
     return _count(path, *state) if state else 0
 
@@ -88,7 +92,9 @@ def _count(path: Path, size: int, changed: int) -> int:
         if path.suffix == ".arrow":
             return max((start + len(batch) for start, batch in batches(path)), default=0)
         return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and not is_of_the_file(error):
+            raise
         return 0
 
 

@@ -6,6 +6,7 @@ Format: https://github.com/webdataset/webdataset (a sample is the members that s
 from __future__ import annotations
 
 import codecs
+import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from mien.datasets.pieces import PieceSink, Where, header, new_tar
-from mien.errors import PhotoError
-from mien.files import stamp
+from mien.errors import OutputError, PhotoError
+from mien.files import is_of_the_file, reason, stamp
 from mien.photo_files import (
     OTHER_IMAGE_SUFFIXES,
     PHOTO_SUFFIXES,
@@ -89,6 +90,9 @@ def index_tar(path: Path) -> Index:
     """The members of a tar, found by its headers; texts are read through, nothing is unpacked.
 
     What is damaged or cut short is in `skipped`, with everything that came before it in `members`.
+
+    Raises:
+        OSError: its disk does not answer.
     """
     state = stamp(path)
     return _index(path, *state) if state else Index(skipped=[Skipped("", "the tar is not there, or closed")])
@@ -101,8 +105,10 @@ def _index(path: Path, size: int, changed: int) -> Index:
         for info, file in _headers(path):
             _enter(index, info, file, size, spoilt, seen)
     except (tarfile.TarError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and not is_of_the_file(error):
+            raise  # or a good tar would be taken for half of one
         what = "damaged or cut short" if seen else "no tar, or a damaged one"
-        index.skipped.append(Skipped("", f"{what} ({printable(str(error))[:120]}): "
+        index.skipped.append(Skipped("", f"{what} ({printable(reason(error))}): "
                                          f"{'what lies behind ' + printable([*seen][-1]) if seen else 'it'} is lost"))
     for name in [name for name in index.members if sample_of(name) in spoilt]:
         if index.members.pop(name).picture:
@@ -117,9 +123,14 @@ def _headers(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
             raise tarfile.ReadError("0 bytes")
         file.seek(0)
         with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+            end = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # or it remembers all of them
+                if info.size < 0 or tar.offset < info.offset_data:  # or it would be read for ever (CVE-2025-8194)
+                    raise tarfile.ReadError("a size below zero")
                 yield info, file
+                if tar.offset > end:
+                    raise tarfile.ReadError("unexpected end of data")
             file.seek(tar.offset)
             if file.read(512).strip(b"\0"):  # tarfile takes a damaged header for the end
                 raise tarfile.ReadError(f"a damaged header at byte {tar.offset:,}")
@@ -191,7 +202,10 @@ class TarSource:
 
     def data(self, name: str) -> bytes:
         tar, _, inside = name.partition("/")
-        member = index_tar(self.root / tar).members.get(inside)
+        try:
+            member = index_tar(self.root / tar).members.get(inside)
+        except OSError as error:
+            raise PhotoError(f"{printable(name)}: the tar cannot be read ({error.strerror})") from error
         if member is None:
             raise PhotoError(f"{printable(name)}: the tar has no such member, or it is refused")
         if PurePosixPath(inside).suffix.lower() in VIDEO_SUFFIXES:
@@ -212,7 +226,11 @@ class TarSource:
 
     def as_png(self, name: str) -> str:
         tar, _, inside = name.partition("/")
-        return f"{tar}/{_as_png(index_tar(self.root / tar), inside)}"
+        try:
+            return f"{tar}/{_as_png(index_tar(self.root / tar), inside)}"
+        except OSError as error:
+            raise OutputError(f"{printable(tar)} cannot be looked at: {error.strerror}",
+                              "run the same command again when its disk answers") from error
 
 
 def _as_png(index: Index, name: str) -> str:
@@ -253,6 +271,9 @@ class TarSink(PieceSink):
         index = index_tar(self.root / container)
         written = {one.name: name for one in index.members.values() if one.picture
                    and (name := _written(index, container, one.name, where))}
+        if len(written) != len(where):
+            raise OutputError(f"{printable(container)} is no longer the tar that its photographs were read from",
+                              "run the same command again")
         gone = {one.sample for one in index.members.values() if one.picture and one.name not in written}
         with path.open("wb") as out, new_tar(out) as tar, (self.root / container).open("rb") as source:
             for member in index.members.values():

@@ -77,7 +77,10 @@ def split_of(name: str) -> str:
 def _read(dataset: Dataset, tars: list[str]) -> None:
     kinds, empty, alike, hidden = Counter[str](), list[str](), 0, 0
     for tar in tars:
-        index, split = index_tar(dataset.root / tar), split_of(tar)
+        try:
+            index, split = index_tar(dataset.root / tar), split_of(tar)
+        except OSError as error:
+            raise UsageError(f"{printable(tar)} cannot be read: {error.strerror}", "does its disk answer?") from error
         photos = [f"{tar}/{one.name}" for one in index.members.values() if one.picture]
         dataset.photos += photos
         dataset.splits |= dict.fromkeys(photos, split) if split else {}
