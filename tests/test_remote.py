@@ -6,7 +6,7 @@ import errno
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
@@ -17,7 +17,7 @@ import mien.remote as module
 import tiny
 from mien.engines.choice import Crew
 from mien.errors import OutputError, PhotoError, UsageError
-from mien.remote import Remote, RemoteSource, is_url, open_remote
+from mien.remote import Remote, RemoteSink, RemoteSource, is_url, open_remote
 from tiny import ANNA, BERT, album, call, photos_in, rows_in, save, squares
 
 OWN = {"mien.parquet", "mien.json", "report.html"}
@@ -179,6 +179,61 @@ def test_originals_are_never_written_over(brush: None, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written to a URL"):
         tiny.run(tmp_path / "tars", f"file://{tmp_path}/out", work=tmp_path / "w")
     assert photos_in(src) == before
+
+
+class Kept(MemoryFileSystem):
+    """Answers from what it has listed, as s3fs does, until it is told to forget."""
+
+    protocol = "kept"
+    cachable = False
+    listed: ClassVar[dict[str, Any]] = {}
+
+    def find(self, path: str, *args: Any, **more: Any) -> Any:
+        if not Kept.listed:
+            Kept.listed = super().find(path, detail=True)
+        return sorted(Kept.listed)
+
+    def info(self, path: str, **more: Any) -> Any:
+        if not Kept.listed:
+            return super().info(path, **more)
+        if f"/{path.lstrip('/')}" not in Kept.listed:
+            raise FileNotFoundError(path)
+        return Kept.listed[f"/{path.lstrip('/')}"]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        Kept.listed = {}
+
+
+def test_listings_that_a_store_keeps_hide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("kept", Kept, clobber=True)
+    Kept.store, Kept.pseudo_dirs, Kept.listed = {}, [""], {}
+    remote, others = Remote("kept://a"), Kept()
+    sink = RemoteSink(remote)
+    others.pipe_file(f"{remote.root}/1.png", b"1")
+    assert remote.names() == ["1.png"] and sink.has(0, "1.png", 1)
+    others.pipe_file(f"{remote.root}/2.png", b"22")  # of another rank, or another client
+    assert sink.has(0, "2.png", 2) and not sink.has(0, "2.png", 3)
+    assert remote.names() == ["1.png", "2.png"]
+    others.pipe_file(f"{remote.root}/3.png", b"3")
+    remote.remove("3.png")
+    remote.remove("4.png")
+    assert remote.names() == ["1.png", "2.png"]
+
+
+def test_a_store_s_own_errors_are_told_as_a_disk_s(shaky: type[Shaky], monkeypatch: pytest.MonkeyPatch) -> None:
+    class HttpError(Exception):
+        """As gcsfs has it."""
+
+    tried = list[str]()
+
+    def fail(self: Shaky, path: str) -> bytes:
+        tried.append(path)
+        raise HttpError("503")
+
+    monkeypatch.setattr(Shaky, "cat_file", fail)
+    with pytest.raises(OutputError, match=r"a\.png cannot be fetched: 503"):
+        RemoteSource(Remote("shaky://a")).data("a.png")
+    assert len(tried) == module.TRIES
 
 
 def test_a_remote_folder_can_be_sent_to_another_process(shaky: type[Shaky]) -> None:

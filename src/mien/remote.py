@@ -8,7 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -52,6 +52,7 @@ class Remote:
 
     def names(self) -> list[str]:
         """All files below it, relative to it, sorted by their bytes."""
+        self._forget()
         found = self._patiently(lambda: self.fs.find(self.root))
         return sorted((path[len(self.root) :].lstrip("/") for path in found), key=lambda name: name.encode())
 
@@ -92,13 +93,23 @@ class Remote:
 
     def remove(self, name: str) -> None:
         """Delete a file, where it is there."""
-        if self.stamp(name) is not None:
+        with suppress(FileNotFoundError):  # it is not asked for first: listings that are kept know less than the store
             self._patiently(lambda: self.fs.rm_file(self._path(name)))
+        self._forget()
+
+    def stamp_now(self, name: str) -> list[int] | None:
+        """The same as `stamp`, from the store itself and no listing that was kept."""
+        self._forget()
+        return self.stamp(name)
 
     def silent(self, name: str, what: str, error: OSError) -> OutputError:
         """What to say of a file that the store, asked patiently, still does not let be fetched or written."""
         return OutputError(f"{self.url}/{printable(name)} cannot be {what}: {error}",
                            "run the same command again when the store answers")
+
+    def _forget(self) -> None:
+        """Let go of listings: others write there too."""
+        self.fs.invalidate_cache()
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -111,9 +122,11 @@ class Remote:
                     return ask()
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
                 raise
-            except OSError as error:
-                if tried + 1 == TRIES or error.errno == errno.ENAMETOOLONG:
-                    raise
+            except Exception as error:  # some stores' own errors are no OSError
+                if tried + 1 == TRIES or getattr(error, "errno", None) == errno.ENAMETOOLONG:
+                    if isinstance(error, OSError):
+                        raise
+                    raise OSError(str(error)) from error
                 time.sleep(FIRST_WAIT * 2**tried * (0.5 + random.random()))  # not all workers at once
         raise AssertionError
 
@@ -161,9 +174,11 @@ class RemoteSink:
 
     def has(self, index: int, name: str, size: int | None) -> bool:
         try:
-            found = self.remote.stamp(name)
+            return self._fits(self.remote.stamp(name), size) or self._fits(self.remote.stamp_now(name), size)
         except OSError as error:
             raise self.remote.silent(name, "looked at", error) from error
+
+    def _fits(self, found: list[int] | None, size: int | None) -> bool:
         return found is not None and (size is None or found[0] in (0, size))  # not all stores tell sizes
 
     def remove(self, index: int, name: str) -> None:
