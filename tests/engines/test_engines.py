@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,6 +157,43 @@ def test_ray_leaves_what_one_process_leaves(src: Path, tmp_path: Path) -> None:
     assert same(tmp_path / "one", tmp_path / "many")
 
 
+
+@pytest.mark.slow
+def test_a_cluster_that_was_started_elsewhere_finds_relative_folders(src: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # there is no home to keep a token in on every test machine
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # tmp_path is too long for its sockets
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--num-cpus", "2", "--port",
+               str(port), "--include-dashboard", "false", "--disable-usage-stats", "--temp-dir", folder]
+    cluster = subprocess.Popen(command, cwd="/", env=tiny.environment(), start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(5)
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        done = call("anonymize", src.name, "elsewhere", "--engine", "ray", "--workers", "2", cwd=src.parent)
+        assert done.returncode == 0, done.stderr
+        assert photos_in(src.parent / "elsewhere").keys() == {str(path.relative_to(src)) for path in src.rglob("*.png")}
+    finally:
+        os.killpg(cluster.pid, signal.SIGKILL)
+        cluster.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_cluster_that_does_not_answer_is_said(brush: None, src: Path, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+
+    def init(**asked: Any) -> None:
+        raise ConnectionError("Ray itself says so after some minutes")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UsageError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
+        tiny.run(src, tmp_path / "dst", crew=Crew("ray"))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from statistics import median
 
 from mien.errors import MienError
+from mien.photo_files import printable
 from mien.worker import Task
 
 DEATHS = 5  # in a row, without a task done between them
@@ -47,12 +48,12 @@ def dispatch(tasks: Iterable[Task], submit: Submit, revive: Callable[[], None], 
             if not flying:
                 return
             finished, _ = wait(flying, timeout=1.0, return_when=FIRST_COMPLETED)
-            died = ""  # one death may fail all that are out
+            died, at = "", ""  # one death may fail all that are out
             for future in finished:
                 task, begun = flying.pop(future)
                 error = future.exception()
                 if isinstance(error, WorkerDied):
-                    died = str(error)
+                    died, at = str(error), printable(task.names[0]) if task.names else ""
                     if task not in done and all(task != other for other, _ in flying.values()):
                         again.append(task)
                 elif error is not None:
@@ -65,8 +66,9 @@ def dispatch(tasks: Iterable[Task], submit: Submit, revive: Callable[[], None], 
             if died:
                 deaths += 1
                 if deaths > DEATHS:
-                    raise MienError(f"workers keep dying: {died}", "there may be too little memory: give fewer "
-                                    "--workers; the same command goes on where it stopped")
+                    raise MienError(f"workers keep dying: {died}, the last among the photographs from {at} on",
+                                    "there may be too little memory: give fewer --workers; the same command goes on "
+                                    "where it stopped")
                 revive()
             for future in [one for one, (task, _) in flying.items() if task in done]:
                 del flying[future]  # a straggler whose task another has done

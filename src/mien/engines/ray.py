@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mien.engines.dispatch import WorkerDied, dispatch
@@ -35,7 +37,12 @@ class Ray:
         self.ray: Any = ray
         if not ray.is_initialized():
             # RAY_ADDRESS names a cluster; without it one is started on this machine.
-            ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+            try:
+                ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+            except ConnectionError as error:
+                said = str(error).partition("\n")[0]
+                raise UsageError(f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'its address')}: {said}",
+                                 "start it, or unset RAY_ADDRESS for one on this machine") from error
         room = self.ray.cluster_resources()
         if device == "cuda" and room.get("GPU", 0) < 1:
             self.ray.shutdown()
@@ -43,7 +50,7 @@ class Ray:
         gpus = int(device != "cpu" and room.get("GPU", 0) >= 1)
         self.workers = workers or max(1, int(room.get("GPU", 1) if gpus else room.get("CPU", 1) // threads))
         # Small, and so sent with each task: what is put into the store takes this process along when the node dies.
-        self.opener = partial(open_worker, request, threads, "cuda" if gpus else "cpu")
+        self.opener = partial(_open_in, Path.cwd(), open_worker, request, threads, "cuda" if gpus else "cpu")
         self.key = os.urandom(8).hex()  # of this run, in processes that others may have used before
         self.remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0,
                                  max_calls=0)(_do)  # processes with a GPU would end after each task
@@ -72,6 +79,13 @@ class Ray:
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self.ray.shutdown()
+
+
+def _open_in(folder: Path, opener: Callable[..., Worker], *what: Any) -> Worker:
+    """Paths that the owner gave may go from the driver's folder; a cluster's processes were started elsewhere."""
+    with suppress(OSError):  # not there on this machine: whole paths may be all the same
+        os.chdir(folder)
+    return opener(*what)
 
 
 _workers: dict[str, Worker] = {}
