@@ -39,17 +39,21 @@ class Matcher:
         Raises:
             OutputError: WORK cannot be written, or what finished shards have cannot be known any more.
         """
-        before, every = Matching.from_file(self.store.matching), set(range(len(self.surveyor.shards)))
+        old, every = stamp(self.store.matching), set(range(len(self.surveyor.shards)))
+        before = Matching.from_file(self.store.matching)
         if before is None and self.peers.rank == 0:
             before = self._recovered(sorted(every - set(todo)))
         digests = [self.surveyor.digest(index) for index in sorted(every)]
         kept = {index for index, digest in enumerate(digests) if before is not None and before.knows(index, digest)}
-        wanted = list(todo) if set(todo) <= kept else self._wanted(kept, every)
+        decided = set(todo) <= kept
+        wanted = list(todo) if decided else self._wanted(kept, every)
         looked_at = {*wanted, *todo}
         new = self.surveyor.look([*wanted, *sorted(looked_at - set(wanted))])
         self.store.say(past=["survey"])
         if self.peers.rank != 0:
-            self._wait([shard for shard in todo if self.peers.whose(shard) == self.peers.rank])
+            # What was decided in an earlier call does not do, where other ranks' faces are to be matched now.
+            mine = [shard for shard in todo if self.peers.whose(shard) == self.peers.rank]
+            self._wait(mine, [-1] if decided or not mine else old)
             return
         kept -= {index for index in kept & new if not (before and before.fits(index, self.surveyor.survey(index)))}
         if not set(todo) <= kept:
@@ -112,19 +116,19 @@ class Matcher:
             rows[index] = (self.surveyor.survey(index).digest, *matched)
         return Matching.of(rows)
 
-    def _wait(self, mine: list[int]) -> None:
-        """Wait until the first rank has matched this rank's shards.
+    def _wait(self, mine: list[int], seen: list[int] | None) -> None:
+        """Wait until the first rank has matched this rank's shards, in a file that is not in the state `seen`.
 
         Raises:
             OutputError: it ends before, or leaves some out.
         """
-        begun, met, past, seen = time.monotonic(), False, False, [-1]
+        begun, met, past = time.monotonic(), False, False
         while True:
             now = stamp(self.store.matching)
             if now != seen and self._fit(mine):
                 self.surveyor.wait([])
                 return
-            seen = now or []
+            seen = now
             state = self.peers.state(0, "matching")
             if state == "past it" and past:  # what it said at its end before may still stand there at the first look
                 raise OutputError("photographs were changed while the ranks were starting", "start all ranks again")

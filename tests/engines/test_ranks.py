@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -24,7 +25,7 @@ from mien.run import Event, Run
 from mien.store import Store
 from mien.survey import Sources, Survey
 from mien.worker import Task, Worker
-from tiny import TINY, album, photos_in, rows_in
+from tiny import ANNA, TINY, album, photos_in, rows_in, save, squares
 
 FOREVER = 1e9
 
@@ -249,6 +250,30 @@ def test_the_first_says_whom_it_waits_for(many_shards: None, tmp_path: Path, mon
     assert {event.note for event in events} == {"", "waiting for rank 1, 2"} and events[-1].note == ""
     log = (tmp_path / "dst.work" / "events.jsonl").read_text()
     assert '"waiting for ranks": [1, 2]' in log
+
+
+def test_no_rank_goes_by_what_was_decided_before_where_others_are_new(
+    many_shards: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own shard was matched in an earlier call; which pool faces are free hangs on those of now."""
+    src, dst, seen = album(tmp_path / "src", 8), tmp_path / "dst", list[bool]()
+    tiny.run(src, dst)
+    lost = [row["file"] for row in rows_in(dst)]
+    names = json.loads((tmp_path / "dst.work" / "files.json").read_text())
+    own = next(name for name in names[2:4] if name in lost)
+    (dst / own).unlink()  # of shard 1, rank 1's
+    before = (tmp_path / "dst.work" / "matching.safetensors").read_bytes()
+    save(src / "2" / "new.png", squares(ANNA, seed=99))  # of shard 4, rank 0's
+
+    def decided(task: Task, rank: int) -> None:
+        if rank == 0 and task.what == "survey":
+            time.sleep(0.5)
+        if rank == 1 and task.what == "anonymise":
+            seen.append((tmp_path / "dst.work" / "matching.safetensors").read_bytes() != before)
+
+    doing(monkeypatch, decided)
+    came = together(src, dst)
+    assert came[0].photos == 9 and seen == [True]
 
 
 def test_a_rank_that_starts_late_has_nothing_to_wait_for(many_shards: None, tmp_path: Path,
