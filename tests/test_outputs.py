@@ -22,5 +22,11 @@ def test_names_are_claimed_by_what_was_written_under_them_alone(outputs: Outputs
         "a.jpg", "b.gif.png"]
 
 
+def test_two_photos_that_were_written_under_one_name(outputs: Outputs) -> None:
+    assert outputs.clash() == ""
+    assert Outputs([*outputs.names, "b.gif.png"], outputs.renamed, outputs.absent).clash() == "b.gif.png"
+    assert Outputs([*outputs.names, "b.gif.png"], outputs.renamed, {"b.gif.png"}).clash() == ""
+
+
 def test_other_names_that_an_earlier_call_may_have_written(outputs: Outputs) -> None:
     assert list(outputs.others(lambda name: f"{name}.png")) == ["a.jpg.png", "b.gif", "c.jpg", "c.jpg.png"]

@@ -145,11 +145,33 @@ def test_ranks_that_differ_in_how_many_they_are_are_refused(store: Store) -> Non
         pass
 
 
+def test_ranks_that_start_together_must_be_asked_the_same(store: Store) -> None:
+    """As where the machines of a cluster are not alike: each would write its own question over the others'."""
+    with shared(store, 0):
+        other = Store(store.dst, store.work).opened(QUESTION | {"recipe": {"precision": "bfloat16"}}, 1, 2)
+        (store.work / "run.json").unlink()  # not there yet
+        with pytest.raises(UsageError, match="rank 0 of this run has another recipe than rank 1") as caught, other:
+            pytest.fail("must not open")
+        assert "--set precision=float32" in str(caught.value.hint)
+
+
+def test_a_machine_that_would_choose_another_precision_hears_how_to_go_on(store: Store) -> None:
+    asked = {"recipe": {"precision": "float32", "seed": 0}}
+    with store.opened(asked):
+        pass
+    with pytest.raises(UsageError, match="belongs to a run in float32") as caught:
+        store.opened({"recipe": {"precision": "bfloat16", "seed": 0}}).__enter__()
+    assert "--set precision=float32" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="a run with another recipe"):
+        store.opened({"recipe": {"precision": "bfloat16", "seed": 1}}).__enter__()
+
+
 def test_a_rank_hears_what_others_say_while_they_are_at_work(store: Store) -> None:
     with shared(store, 0) as first, shared(store, 1) as second:
-        assert second.hear(0) == {"size": 2} and second.hear(2) is None
+        heard = second.hear(0)
+        assert heard is not None and heard["size"] == 2 and second.hear(2) is None
         first.say(past=["survey"])
-        assert second.hear(0) == {"size": 2, "past": ["survey"]}
+        assert second.hear(0) == heard | {"past": ["survey"]}
     assert store.hear(0) is None
 
 

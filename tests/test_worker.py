@@ -13,6 +13,8 @@ import tiny
 from mien.errors import OutputError, PhotoError
 from mien.matching import Matching
 from mien.places import FolderSource
+from mien.records import Photo
+from mien.stages.read import read_photo_bytes
 from mien.worker import Task, Worker
 from tiny import ANNA, BERT, TINY, album, photos_in, rows_in, save, squares
 
@@ -96,20 +98,31 @@ def test_pixels_that_nobody_looked_at_never_leave(brush: None, tmp_path: Path, a
     assert not again.skipped and len([row for row in again.outcomes if row.file == NAME]) == 3
 
 
+@pytest.mark.parametrize("what", ["the disk does not answer", "no memory to decode it"])
 def test_a_photo_that_could_not_be_read_at_first_is_left_for_the_next_call(
-    brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    src, dst, really, reads = album(tmp_path / "src", 10), tmp_path / "dst", FolderSource.data, list[str]()
+    """Of one that could not be decoded the file was read all the same, and its digest is known."""
+    src, dst, reads = album(tmp_path / "src", 10), tmp_path / "dst", list[str]()
     tiny.run(src, tmp_path / "whole")
+    data, decode = FolderSource.data, read_photo_bytes
 
-    def data(self: FolderSource, name: str) -> bytes:
-        reads.append(name)
-        if name == NAME and reads.count(NAME) == 1:
-            raise PhotoError(f"{NAME}: the disk does not answer")
-        return really(self, name)
+    def fail(name: str, here: str) -> None:
+        reads.extend([name] * (here == what))
+        if name == NAME and here == what and reads.count(NAME) == 1:
+            raise PhotoError(f"{NAME}: {what}")
+
+    def failing_data(self: FolderSource, name: str) -> bytes:
+        fail(name, "the disk does not answer")
+        return data(self, name)
+
+    def failing_decode(file: bytes, name: str) -> Photo:
+        fail(name, "no memory to decode it")
+        return decode(file, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "data", data)
+        patch.setattr(FolderSource, "data", failing_data)
+        patch.setattr("mien.ahead.read_photo_bytes", failing_decode)
         summary = tiny.run(src, dst)
     assert [(one.file, one.reason) for one in summary.skipped] == [
         (NAME, "it could not be read at first: run the same command again")]

@@ -35,6 +35,10 @@ class Outputs(Mapping[str, str]):
         """Whether a photo was written under a name."""
         return written in self._new or (written in self._known and self.get(written) == written)
 
+    def clash(self) -> str:
+        """A name that two photos were written under, or "": one of them came when the other was done."""
+        return next((new for new in self.renamed.values() if new in self._known and self.get(new) == new), "")
+
     def others(self, as_png: Callable[[str], str]) -> Iterator[str]:
         """Names that photos could have been written under, and were not; those of other photos may be among them."""
         for name in self.names:

@@ -144,7 +144,10 @@ class Run:
 
     def _check_result(self, outputs: Outputs, shards: Shards) -> None:
         """Take out what killed runs left in DST, and see that all photos are there."""
-        sink = self.store.sink
+        sink, clash = self.store.sink, outputs.clash()
+        if clash:
+            raise OutputError(f"{clash} is a photograph's name, and what another one's result is called",
+                              "rename one of the two, and run the same command again")
         sink.clear(outputs.others(self.worker.source.as_png), outputs.claimed)
         gone = sink.gone(outputs.among(names).values() for names in shards)
         if gone:

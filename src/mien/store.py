@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -70,7 +71,7 @@ class Store:
                 are.
 
         Raises:
-            UsageError: WORK belongs to another question, or ranks do not agree how many they are.
+            UsageError: WORK belongs to another question, or ranks do not agree on it, or how many they are.
             OutputError: DST has files that no run put there, a folder cannot be written, or another run holds WORK.
         """
         with write_errors(self.work):
@@ -91,7 +92,7 @@ class Store:
             else:
                 self._shared = self._hold("lock", SHARED, locks)
                 self._said = self._hold(f"lock.{rank}", ALONE, locks)
-                self._agree(rank, size)
+                self._agree(rank, size, question)
             self._check(question, fresh)
             yield self
 
@@ -107,15 +108,23 @@ class Store:
             except BlockingIOError as error:
                 raise OutputError(f"another run is at work in {self.work}", "wait for it, or stop it") from error
 
-    def _agree(self, rank: int, size: int) -> None:
-        """Say how many ranks there are, and hear what others say: of two who differ the second hears it."""
-        self.say(size=size)
+    def _agree(self, rank: int, size: int, question: dict[str, Any]) -> None:
+        """Say how many ranks there are and what they do, and hear others: of two who differ the second hears it."""
+        asked = {key: zlib.crc32(json.dumps(value, sort_keys=True, default=vars).encode())
+                 for key, value in question.items()}
+        self.say(size=size, asked=asked)
         for file in self.work.glob("lock.*"):
             other = file.name.removeprefix("lock.")
             said = self.hear(int(other)) if other.isdecimal() and int(other) != rank else None
             if said and said.get("size", size) != size:
                 raise UsageError(f"rank {other} of this run was started with --world-size {said['size']}, rank {rank} "
                                  f"with {size}", "stop all ranks and start them with the same")
+            theirs = said.get("asked", asked) if said else asked
+            if theirs != asked:
+                differing = sorted(key for key in {*asked, *theirs} if asked.get(key) != theirs.get(key))
+                raise UsageError(f"rank {other} of this run has another {', '.join(differing)} than rank {rank}",
+                                 "stop all ranks and start them with the same; where the machines differ, give all "
+                                 "--set precision=float32")
 
     def say(self, **what: Any) -> None:
         """Tell the other ranks something, as long as this one is at work."""
@@ -142,6 +151,11 @@ class Store:
                              "give another DST and --work")
         changed = [key for key in question if asked.get(key) != question[key]]
         if changed:
+            before = asked.get("recipe")
+            precision = before.get("precision") if isinstance(before, dict) else None
+            if changed == ["recipe"] and before == question["recipe"] | {"precision": precision}:
+                raise UsageError(f"{self.work} belongs to a run in {precision}, and this machine is faster in another "
+                                 "precision", f"resume with --set precision={precision}")
             raise UsageError(f"{self.work} belongs to a run with another {', '.join(changed)}",
                              "resume with the same arguments, or give another DST and --work")
 
@@ -175,6 +189,8 @@ class Store:
     def files(self, found: Sequence[str]) -> list[str]:
         """The photos of the run: those known from before in their old order, then new ones."""
         known = known_files(self.work)
+        if known == found:
+            return list(found)  # of a million names one copy is enough
         seen = set(known)
         names = known + [name for name in found if name not in seen]
         if names != known:
@@ -213,7 +229,7 @@ class Store:
         """Take a shard's photos out of DST; `anew`: photos that could not be read when they were looked at."""
         with write_errors(self.dst):
             survey = Survey.from_file(self.path("surveys", index)) if anew else None
-            if survey is not None and not survey.digests.keys() >= set(anew):  # or they have been looked at since
+            if survey is not None and not set(survey.read) >= set(anew):  # or they have been looked at since
                 self.path("surveys", index).unlink(missing_ok=True)
             for name in outputs.values() if isinstance(outputs, dict) else ():
                 self.sink.remove(index, str(name))
