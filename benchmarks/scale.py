@@ -269,12 +269,13 @@ def write(work: Path, out: Path) -> None:
     lines += ["", "| faces | pool | seconds (at most 30 for 30,000 and 60,000) | peak memory, MB (at most 1,000) |",
               "|---|---|---|---|"]
     lines += [f"| {row['faces']:,} | {row['pool']:,} | {row['seconds']:.1f} | {row['peak_mb']:.0f} |" for row in pairs]
-    lines += ["", "One process on both cores; what is done once for all takes about a second of the first row. Photographs of 32 x 32 pixels with a face each; detection, alignment, "
-              "generator, judge and blending do nothing. Each photo is synced once, each shard of eight three times. "
-              "Each name has a twin that differs in case only; one file in a hundred is cut short, and that these were "
-              "skipped and all others written is checked. No file can have a name of more than 255 bytes; in tars one "
-              "in a hundred has. Peak memory is the whole process's, Python, torch and numpy included. Matching reads "
-              "the faces from the surveys on disk and gives no pool face twice."]
+    lines += ["", "One process on both cores; what is done once for all takes about a second of the first row. "
+              "Photographs of 32 x 32 pixels with a face each; detection, alignment, generator, judge and blending do "
+              "nothing. Each photo is synced once, each shard of eight three times. Each name has a twin that differs "
+              "in case only; one file in a hundred is cut short, and that these were skipped and all others written is "
+              "checked. No file can have a name of more than 255 bytes; in tars one in a hundred has. Peak memory is "
+              "the whole process's, Python, torch and numpy included. Matching reads the faces from the surveys on "
+              "disk and gives no pool face twice."]
     put_section("Scale: what a run costs besides its networks", "\n".join(lines), out)
 
 

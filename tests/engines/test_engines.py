@@ -19,7 +19,7 @@ import pytest
 
 import tiny
 from mien.engines.choice import Crew
-from mien.errors import FaceError, UsageError
+from mien.errors import FaceError, MienError, UsageError
 from mien.records import Pixels
 from mien.setup import Ready
 from tiny import TINY, TINY_TOML, album, call, photos_in, rows_in, save, start
@@ -183,16 +183,22 @@ def test_a_cluster_that_was_started_elsewhere_finds_relative_folders(src: Path,
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_cluster_that_does_not_answer_is_said(brush: None, src: Path, tmp_path: Path,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("error", "address", "words"), [
+    (ConnectionError("no such GCS"), "127.0.0.1:1", r"no Ray cluster answers at 127\.0\.0\.1:1: no such GCS"),
+    (Exception("The node timed out\nsomewhere"), "", "Ray does not start: The node timed out$")])
+def test_a_cluster_that_does_not_answer_or_start_is_said(
+    brush: None, src: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, address: str, words: str
+) -> None:
     ray = pytest.importorskip("ray", reason="Ray is not installed")
 
     def init(**asked: Any) -> None:
-        raise ConnectionError("Ray itself says so after some minutes")
+        raise error  # as Ray itself does after some minutes
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(UsageError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(MienError, match=words):
         tiny.run(src, tmp_path / "dst", crew=Crew("ray"))
 
 

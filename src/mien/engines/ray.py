@@ -24,7 +24,7 @@ class Ray:
         device: auto (GPUs where the cluster has some), cpu or cuda: which of them, Ray decides.
 
     Raises:
-        UsageError: Ray is not installed, or the cluster has no GPU to give.
+        UsageError: Ray is not installed, or the cluster does not answer or has no GPU to give. MienError: none starts.
     """
 
     leads = True
@@ -36,13 +36,7 @@ class Ray:
             raise UsageError("Ray is not installed", "run: pip install 'mien[ray]'") from error
         self.ray: Any = ray
         if not ray.is_initialized():
-            # RAY_ADDRESS names a cluster; without it one is started on this machine.
-            try:
-                ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
-            except ConnectionError as error:
-                said = str(error).partition("\n")[0]
-                raise UsageError(f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'its address')}: {said}",
-                                 "start it, or unset RAY_ADDRESS for one on this machine") from error
+            _begin(ray)
         room = self.ray.cluster_resources()
         if device == "cuda" and room.get("GPU", 0) < 1:
             self.ray.shutdown()
@@ -79,6 +73,22 @@ class Ray:
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self.ray.shutdown()
+
+
+def _begin(ray: Any) -> None:
+    """Join the cluster that RAY_ADDRESS names; without it one is started on this machine.
+
+    Raises:
+        UsageError: the cluster does not answer. MienError: none comes up here.
+    """
+    try:
+        ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    except Exception as error:  # Ray raises it as it is, where a part of a new cluster dies before all are there
+        said = str(error).partition("\n")[0]
+        if isinstance(error, ConnectionError) and "RAY_ADDRESS" in os.environ:
+            raise UsageError(f"no Ray cluster answers at {os.environ['RAY_ADDRESS']}: {said}",
+                             "start it, or unset RAY_ADDRESS for one on this machine") from error
+        raise MienError(f"Ray does not start: {said}", "run the same command again") from error
 
 
 def _open_in(folder: Path, opener: Callable[..., Worker], *what: Any) -> Worker:
