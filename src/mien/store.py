@@ -154,8 +154,8 @@ class Store:
             before = asked.get("recipe")
             precision = before.get("precision") if isinstance(before, dict) else None
             if changed == ["recipe"] and before == question["recipe"] | {"precision": precision}:
-                raise UsageError(f"{self.work} belongs to a run in {precision}, and this machine is faster in another "
-                                 "precision", f"resume with --set precision={precision}")
+                raise UsageError(f"{self.work} belongs to a run in {precision}, and here it would go on in "
+                                 f"{question['recipe']['precision']}", f"resume with --set precision={precision}")
             raise UsageError(f"{self.work} belongs to a run with another {', '.join(changed)}",
                              "resume with the same arguments, or give another DST and --work")
 
