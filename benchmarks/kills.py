@@ -304,8 +304,8 @@ def write(work: Path, out: Path) -> None:
                          f"{' | '.join(map(str, (*sums, failed, *ends)))} |")
     lines += ["", "Then the same command again, every second time with one process in place of two; what lies there "
               "then is held against an undisturbed run's: photographs byte by byte, rows of the manifest but their "
-              "times, names in WORK. Exit code -9: killed itself; 0: it went on by itself; 4: it said what it could "
-              "not write."]
+              "times, names in WORK. Exit code -9: killed itself; 0: it went on by itself; 1: it said that Ray is "
+              "gone; 4: it said what it could not write."]
     put_section("Killed at random moments", "\n".join(lines), out)
 
 
