@@ -33,9 +33,9 @@ def stamp(path: Path) -> list[int] | None:
 _OF_THE_FILE = (None, errno.EINVAL, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-def is_of_the_file(error: OSError) -> bool:
+def is_of_the_file(error: Exception) -> bool:
     """Whether an error says something of the file that is read: a disk that does not answer says nothing."""
-    return error.errno in _OF_THE_FILE
+    return not isinstance(error, OSError) or error.errno in _OF_THE_FILE
 
 
 def reason(error: Exception) -> str:

@@ -119,7 +119,7 @@ class Store:
             if said and said.get("size", size) != size:
                 raise UsageError(f"rank {other} of this run was started with --world-size {said['size']}, rank {rank} "
                                  f"with {size}", "stop all ranks and start them with the same")
-            theirs = said.get("asked", asked) if said else asked
+            theirs = (said or {}).get("asked", asked)
             if theirs != asked:
                 differing = sorted(key for key in {*asked, *theirs} if asked.get(key) != theirs.get(key))
                 raise UsageError(f"rank {other} of this run has another {', '.join(differing)} than rank {rank}",

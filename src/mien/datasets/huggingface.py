@@ -162,7 +162,7 @@ class _Reading:
             else:
                 self.without.append(file)
         except (OSError, pa.ArrowException) as error:
-            if isinstance(error, OSError) and not is_of_the_file(error):
+            if not is_of_the_file(error):
                 raise UsageError(f"{printable(file)} cannot be read: {reason(error)}",
                                  "does its disk answer?") from error
             why = printable(reason(error))

@@ -94,7 +94,7 @@ class RowSource:
         try:
             labels = _labels(path, *(stamp(path) or ()))
         except (OSError, pa.ArrowException) as error:
-            if isinstance(error, OSError) and not is_of_the_file(error):
+            if not is_of_the_file(error):
                 raise
             raise PhotoError(f"{printable(name)}: its file cannot be read") from error
         if found is None or (found[2] or "") not in labels or int(found[1]) >= count_rows(path):

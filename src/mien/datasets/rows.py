@@ -93,7 +93,7 @@ def _count(path: Path, size: int, changed: int) -> int:
             return max((start + len(batch) for start, batch in batches(path)), default=0)
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and not is_of_the_file(error):
+        if not is_of_the_file(error):
             raise
         return 0
 

@@ -105,7 +105,7 @@ def _index(path: Path, size: int, changed: int) -> Index:
         for info, file in _headers(path):
             _enter(index, info, file, size, spoilt, seen)
     except (tarfile.TarError, OSError, ValueError) as error:
-        if isinstance(error, OSError) and not is_of_the_file(error):
+        if not is_of_the_file(error):
             raise  # or a good tar would be taken for half of one
         what = "damaged or cut short" if seen else "no tar, or a damaged one"
         index.skipped.append(Skipped("", f"{what} ({printable(reason(error))}): "
