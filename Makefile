@@ -16,8 +16,8 @@ setup: .venv/ready
 
 demo: setup
 	$(BIN)/mien samples demo/photos
-	$(BIN)/mien anonymize demo/photos demo/anonymised --with-originals
-	@echo "anonymised photographs: demo/anonymised; before and after: demo/anonymised.work/report.html"
+	$(BIN)/mien anonymize demo/photos demo/anonymized --with-originals
+	@echo "anonymized photographs: demo/anonymized; before and after: demo/anonymized.work/report.html"
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"

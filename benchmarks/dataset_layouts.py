@@ -1,4 +1,4 @@
-"""CelebA-HQ, CelebA and LFW, some photos of each: read, anonymised, written back in their layout, read again.
+"""CelebA-HQ, CelebA and LFW, some photos of each: read, anonymized, written back in their layout, read again.
 
     python benchmarks/dataset_layouts.py run --data FOLDER --work FOLDER    # resumable: run it again to go on
     python benchmarks/dataset_layouts.py write --work FOLDER                # compares and writes RESULTS.md
@@ -19,9 +19,9 @@ from results import OUT, put_section, stamp
 
 from mien.api import anonymize_dataset
 from mien.datasets.dataset import Dataset
-from mien.datasets.layouts import open_dataset
+from mien.datasets.registry import open_dataset
+from mien.jobs.run import Event
 from mien.recipe import Recipe
-from mien.run import Event
 
 SETS = ("CelebA-HQ", "CelebA", "LFW")
 TITLE = "Datasets in their layouts"
@@ -51,7 +51,7 @@ def part(src: Path, dst: Path, count: int) -> None:
 
 
 def run(data: Path, work: Path, count: int, recipe: str) -> None:
-    """Anonymise all three, going on where an earlier call stopped."""
+    """Anonymize all three, going on where an earlier call stopped."""
     for name in SETS:
         part(data / name, work / "src" / name, count)
 
@@ -72,11 +72,11 @@ def row(name: str, work: Path) -> str:
                 for table in tables)
     faces = pq.read_table(work / "dst" / name / "mien.parquet").to_pydict()
     record = json.loads((work / "dst" / name / "mien.json").read_text())
-    anonymised = faces["status"].count("anonymised")
+    anonymized = faces["status"].count("anonymized")
     least = min(distance for distance in faces["judge_distance"] if distance is not None)
     seconds = float(np.median(faces["seconds"]))
     found = len(faces["status"])
-    return (f"| {name} | {record['photos']} of {len(old.photos)} | {anonymised} of {found} | {least:.2f} "
+    return (f"| {name} | {record['photos']} of {len(old.photos)} | {anonymized} of {found} | {least:.2f} "
             f"| {'yes' if all(same) else 'NO'} | {equal} of {len(tables)} | {seconds:.1f} |")
 
 
@@ -84,7 +84,7 @@ def write(work: Path, recipe: str, out: Path) -> None:
     """Compare what was written with what was read, and put the table into RESULTS.md."""
     lines = [f"`python benchmarks/dataset_layouts.py`. {stamp()} Recipe {recipe}, hash {Recipe.load(recipe).hash}.",
              "",
-             "| dataset | photos written | faces anonymised, of those found | least distance by the judge "
+             "| dataset | photos written | faces anonymized, of those found | least distance by the judge "
              "| read again: photos, splits, people, attributes equal | annotation files equal to the byte "
              "| seconds a face, median |",
              "|---|---|---|---|---|---|---|"]

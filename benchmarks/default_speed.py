@@ -25,20 +25,20 @@ from plain_falco import plain_loop
 from results import OUT, put_section, stamp
 from torch import Tensor
 
-from mien.geometry import to_pixels
-from mien.losses import faces_of
-from mien.memory import keep_freed_memory
-from mien.models.arcface import face_view
-from mien.models.features import AttributeFeatures
-from mien.models.networks import Networks
-from mien.models.sets import model_set
-from mien.pipeline import optimise_faces, render_faces
+from mien.anonymizer.align import align
+from mien.anonymizer.load import prepare
+from mien.anonymizer.losses import faces_of
+from mien.anonymizer.optimize import Optimized
+from mien.anonymizer.pipeline import optimize_faces, render_faces
+from mien.anonymizer.pool import Pool
+from mien.models.bundle import Networks
+from mien.models.features.base import AttributeFeatures
+from mien.models.model_sets import model_set
+from mien.models.recognition.arcface import face_view
 from mien.recipe import Recipe
-from mien.records import Crop, Face
-from mien.setup import prepare
-from mien.stages.align import align
-from mien.stages.optimise import Optimised
-from mien.stages.pool import Pool
+from mien.types import Crop, Face
+from mien.util.image_tensors import to_pixels
+from mien.util.memory import keep_freed_memory
 
 TITLE = "The default loop against the paper's plain one"
 
@@ -88,10 +88,10 @@ def take_plain(networks: Networks, here: Scene, number: int, steps: int) -> floa
     row = slice(number % len(here.faces), number % len(here.faces) + 1)
     photo = torch.from_numpy(np.stack([crop.pixels for crop in here.crops[row]])).permute(0, 3, 1, 2) / 127.5 - 1
     photo = photo.to(networks.device)
-    real, paired = (in_layers(networks.generator.colour(codes[row].to(networks.device)).detach(), networks)
+    real, paired = (in_layers(networks.generator.color(codes[row].to(networks.device)).detach(), networks)
                     for codes in (here.real, here.paired))
     started = now(networks)
-    plain_loop(networks.generator, lambda image: networks.recogniser.identify(face_view(image)), features.tokens,
+    plain_loop(networks.generator, lambda image: networks.recognizer.identify(face_view(image)), features.tokens,
                weights, photo, real, paired, steps)
     return now(networks) - started
 
@@ -99,12 +99,12 @@ def take_plain(networks: Networks, here: Scene, number: int, steps: int) -> floa
 def take_default(networks: Networks, here: Scene, recipe: Recipe) -> tuple[float, float]:
     """Seconds a face of a batch: of the loop, and of the final pictures."""
     started = now(networks)
-    faces = faces_of(networks, here.faces, here.crops, recipe.optimise.size)
-    done: Optimised = optimise_faces(networks, faces, in_layers(here.real, networks), here.paired, recipe.optimise, 0,
+    faces = faces_of(networks, here.faces, here.crops, recipe.optimize.size)
+    done: Optimized = optimize_faces(networks, faces, in_layers(here.real, networks), here.paired, recipe.optimize, 0,
                                      here.identities)
     looped = now(networks)
-    assert done.steps.tolist() == [recipe.optimise.steps] * len(here.faces), "as many steps"
-    render_faces(networks, done, recipe.optimise)
+    assert done.steps.tolist() == [recipe.optimize.steps] * len(here.faces), "as many steps"
+    render_faces(networks, done, recipe.optimize)
     return (looped - started) / len(here.faces), (now(networks) - looped) / len(here.faces)
 
 
@@ -123,14 +123,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--faces", type=int, default=Recipe().batch, help="of the default loop's batch")
-    parser.add_argument("--steps", type=int, default=Recipe().optimise.steps)
+    parser.add_argument("--steps", type=int, default=Recipe().optimize.steps)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cuda: a GPU")
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed_memory()
-    recipe = Recipe().with_changes({"optimise.steps": asked.steps}).settled(asked.device)
+    recipe = Recipe().with_changes({"optimize.steps": asked.steps}).settled(asked.device)
     ready, mobile = prepare(recipe, device=asked.device), model_set("mobile")
     # A copy of its own, since its weights are to have gradients.
     plain = mobile.load(mobile.gather(), device=ready.networks.device)

@@ -1,4 +1,4 @@
-"""The paper's optimisation (`--recipe falco`) against its plain loop: seconds a step and face, memory, and the codes.
+"""The paper's optimization (`--recipe falco`) against its plain loop: seconds a step and face, memory, and the codes.
 
     python benchmarks/falco_speed.py --work FOLDER                              # with imported checkpoints
     python benchmarks/falco_speed.py --work FOLDER --vectors ../shared/conformance    # with filled weights
@@ -30,19 +30,19 @@ from results import put_section, stamp
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mien.models.arcface import ArcFace, face_view
-from mien.models.features import TokenFeatures
-from mien.models.importing import published_path
-from mien.models.networks import Networks
-from mien.models.precision import PRECISIONS
-from mien.models.sets import model_set
-from mien.models.stylegan2 import StyleGAN2, prepare_stylegan2
-from mien.models.vit import VisionTransformer
+from mien.anonymizer.optimize_falco import WPlus, descend, measure, targets_of
+from mien.models.bundle import Networks
+from mien.models.features.base import TokenFeatures
+from mien.models.features.vit import VisionTransformer
+from mien.models.generators.stylegan2 import StyleGAN2, prepare_stylegan2
+from mien.models.hub.imported import published_path
+from mien.models.model_sets import model_set
+from mien.models.recognition.arcface import ArcFace, face_view
 from mien.recipe import Recipe
-from mien.stages.falco import WPlus, descend, measure, targets_of
+from mien.util.precision import PRECISIONS
 
 NAMES = ("stylegan2_ffhq1024", "arcface", "farl")
-TITLE = "The paper's optimisation against its plain loop"
+TITLE = "The paper's optimization against its plain loop"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def take(way: Way, name: str, paths: dict[str, Path], work: Path, steps: int) ->
     """Run one way once in this process: seconds of each step and face, peak memory, codes into a file."""
     precision = PRECISIONS[way.precision]
     generator = StyleGAN2.from_file(paths[NAMES[0]])
-    recogniser, attributes = ArcFace.from_file(paths[NAMES[1]], precision), VisionTransformer.from_file(
+    recognizer, attributes = ArcFace.from_file(paths[NAMES[1]], precision), VisionTransformer.from_file(
         paths[NAMES[2]], precision)
     photo, real, paired = (rows[: way.batch] for rows in scene(generator, WAYS["batch"].batch))
     ticks: list[float] = []
@@ -104,13 +104,13 @@ def take(way: Way, name: str, paths: dict[str, Path], work: Path, steps: int) ->
     if name == "plain":
         plain = PlainStyleGAN2(load_file(paths[NAMES[0]]))
         del generator
-        codes = plain_loop(plain, lambda image: recogniser(face_view(image)), TokenFeatures(attributes).tokens,
+        codes = plain_loop(plain, lambda image: recognizer(face_view(image)), TokenFeatures(attributes).tokens,
                            [*attributes.buffers(), *attributes.parameters()], photo, real, paired, steps, tick)
     else:
         networks = cast(Networks, SimpleNamespace(
-            generator=generator, look=lambda wp: generator(wp, 256, precision), recogniser=recogniser,
+            generator=generator, look=lambda wp: generator(wp, 256, precision), recognizer=recognizer,
             features=TokenFeatures(attributes), precision=precision))
-        settings = Recipe.load("falco").optimise.model_copy(update={"steps": steps, "full_size": way.size == 1024})
+        settings = Recipe.load("falco").optimize.model_copy(update={"steps": steps, "full_size": way.size == 1024})
         moving = WPlus(networks, real, paired, settings.layers)
         picture = moving.picture
 
@@ -139,7 +139,7 @@ def trained(count: int, steps: int) -> str:
     """The paper's method with the mobile set's trained networks: through 256 px against through the whole picture."""
     chosen = model_set("mobile")
     networks = chosen.load(chosen.gather())
-    generator, base = networks.generator, Recipe.load("falco").optimise
+    generator, base = networks.generator, Recipe.load("falco").optimize
     rng = torch.Generator().manual_seed(1)
     real, paired = (generator.truncate(generator.map(torch.randn(count, 512, generator=rng)), 0.7)[:, None]
                     .repeat(1, generator.n_layers, 1) for _ in range(2))

@@ -3,10 +3,10 @@
     python benchmarks/kills.py run --work FOLDER [--tries 20] [--kinds driver node ...]    # resumable
     python benchmarks/kills.py write --work FOLDER                                         # writes RESULTS.md
 
-The program is the real one with stand-ins for its networks (tests/tiny.py): photographs of blue squares in shards of
-eight. A moment is drawn, by a seed: when so many files have come into WORK, and some milliseconds more. Then the same
-command is given again, every second time with one process in place of a crew; what lies in DST afterwards is held
-against an undisturbed run's. As root, since a small disk has to be mounted.
+The program is the real one with stand-ins for its networks (tests/helpers/fake_run.py): photographs of blue squares
+in shards of eight. A moment is drawn, by a seed: when so many files have come into WORK, and some milliseconds more.
+Then the same command is given again, every second time with one process in place of several; what lies in DST
+afterwards is held against an undisturbed run's. As root, since a small disk has to be mounted.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from results import OUT, put_section, stamp, stamps
-
-from mien.shard import SHARD
 from test_bad_input import FULL, ordinary_call
-from tiny import album, call, environment, mien_command, photos_in, rows_in, start
+
+from helpers.fake_run import album, call, environment, mien_command, photos_in, rows_in, start
+from mien.jobs.shard import SHARD
 
 PHOTOS, PAUSE = 64, 0.1  # seconds that a batch takes
 DELAY = 0.3  # seconds, at most

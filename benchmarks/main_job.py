@@ -1,4 +1,4 @@
-"""The main job measured: anonymise real photographs, then judge the result, and write the figures down.
+"""The main job measured: anonymize real photographs, then judge the result, and write the figures down.
 
     python benchmarks/main_job.py run celebahq --data FOLDER --work FOLDER    # resumable: run it again to go on
     python benchmarks/main_job.py run photos --data FOLDER --work FOLDER --part 1/2    # parts may run side by side
@@ -7,7 +7,7 @@
 
 FOLDER of --data holds CelebA-HQ/ (FALCO's layout with identities and splits) and photos/images/. CelebA-HQ's photos
 are whole identities of the val split in a seeded order until at least --count photos. Faces are judged by dlib's
-network, which took no part in the optimisation; a second detector (CenterFace) looks whether they are still faces.
+network, which took no part in the optimization; a second detector (CenterFace) looks whether they are still faces.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ import numpy as np
 import pyarrow.parquet as pq
 from results import OUT, put_section, stamp
 
+from mien.anonymizer.detect import detect, overlap
+from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.verify import distances as judge_distances
+from mien.anonymizer.verify import embed, find_again
 from mien.api import anonymize_dataset
-from mien.datasets.layouts import open_dataset
+from mien.datasets.registry import open_dataset
 from mien.errors import PhotoError
-from mien.models.centerface import CenterFace
-from mien.models.fetch import ensure
+from mien.images.decode import read_photo
+from mien.jobs.run import Event
+from mien.models.detection.centerface import CenterFace
+from mien.models.hub.fetch import ensure
 from mien.recipe import Recipe
-from mien.records import Face
-from mien.run import Event
-from mien.setup import Ready, prepare
-from mien.stages.detect import detect, overlap
-from mien.stages.read import read_photo
-from mien.stages.verify import distances as judge_distances
-from mien.stages.verify import embed, find_again
+from mien.types import Face
 
 SETS = ("celebahq", "photos")
 SECOND_DETECTOR_OVERLAP = 0.2
@@ -78,7 +78,7 @@ def link(paths: list[Path], folder: Path) -> Path:
 
 
 def run(name: str, part: str, data: Path, work: Path, count: int, recipe: str) -> None:
-    """Anonymise one part of a set, going on where an earlier call stopped."""
+    """Anonymize one part of a set, going on where an earlier call stopped."""
     src = source(name, part, data, work, count)
 
     def show(event: Event) -> None:
@@ -174,7 +174,7 @@ def table(name: str, measured: list[Measured], parts: list[Path], work: Path) ->
     records = [json.loads((dst / "mien.json").read_text()) for dst in parts]
     recipe = records[0]["recipe"]["name"]
     skipped = [one for record in records for one in record["skipped"]]
-    done = [m for m in measured if m.status == "anonymised"]
+    done = [m for m in measured if m.status == "anonymized"]
     blurred = [m for m in measured if m.status == "blurred"]
     main = [m for m in measured if m.largest]
     distances = [m.distance for m in done] or [0.0]
@@ -201,14 +201,14 @@ def table(name: str, measured: list[Measured], parts: list[Path], work: Path) ->
         f"| faces in DST that verify as their original (dlib distance < 0.6) | {verified} of {len(measured)} | 0 |",
         f"| blurred places without a face for either detector where the distance is below 0.6 all the same (of these, "
         f"against a black picture too: the judge cannot judge them) | {blind} ({blank}) | |",
-        f"| anonymised, not blurred, of all faces found | {_share(len(done), len(measured))} | "
+        f"| anonymized, not blurred, of all faces found | {_share(len(done), len(measured))} | "
         + ("97 % |" if name == "celebahq" else "stated |"),
-        f"| anonymised, not blurred, of each photo's largest face | "
-        f"{_share(sum(m.status == 'anonymised' for m in main), len(main))} | |",
-        f"| second detector finds a face in anonymised faces | {_share(second, len(done))} | 99 % |",
+        f"| anonymized, not blurred, of each photo's largest face | "
+        f"{_share(sum(m.status == 'anonymized' for m in main), len(main))} | |",
+        f"| second detector finds a face in anonymized faces | {_share(second, len(done))} | 99 % |",
         f"| the same, of those that it finds in the originals | "
         f"{_share(sum(m.second_detector for m in known), len(known))} | |",
-        f"| dlib distance to the original, anonymised: median (5th percentile, least) | {median(distances):.2f} "
+        f"| dlib distance to the original, anonymized: median (5th percentile, least) | {median(distances):.2f} "
         f"({np.percentile(distances, 5):.2f}, {min(distances):.2f}) | |",
         f"| seconds a face, whole photo to written file: median (quartiles) | {median(seconds):.1f} "
         f"({np.percentile(seconds, 25):.1f}, {np.percentile(seconds, 75):.1f}) | {SECONDS.get(recipe, 'stated')} |",

@@ -1,4 +1,4 @@
-"""The paper's optimisation as its reference code goes about it, kept to measure against.
+"""The paper's optimization as its reference code goes about it, kept to measure against.
 
 One face at a time, the full 1024 px picture at each step, weights modulated for each sample, both targets computed
 anew at each step, gradients for all weights of generator and attribute network although nothing uses them.
@@ -62,12 +62,12 @@ class PlainStyleGAN2:
         return self.blur.expand(channels, 1, 4, 4).contiguous()
 
 
-def plain_loop(generator: Look, recogniser: Look, tokens: Look, weights: Iterable[Tensor], photo: Tensor, real: Tensor,
+def plain_loop(generator: Look, recognizer: Look, tokens: Look, weights: Iterable[Tensor], photo: Tensor, real: Tensor,
                paired: Tensor, steps: int, tick: Callable[[], None] = lambda: None) -> Tensor:
-    """Optimise one face with the paper's constants.
+    """Optimize one face with the paper's constants.
 
     Args:
-        generator: W+ -> picture, at full size. recogniser: pictures in -1..1 -> unit vectors. tokens: of the attribute
+        generator: W+ -> picture, at full size. recognizer: pictures in -1..1 -> unit vectors. tokens: of the attribute
             network. weights: that gradients are computed for as well.
         photo: [1, 3, 256, 256] in -1..1. real, paired: W+ [1, L, 512]. tick: called after each step.
 
@@ -81,8 +81,8 @@ def plain_loop(generator: Look, recogniser: Look, tokens: Look, weights: Iterabl
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(0.75 * steps), int(0.9 * steps)], gamma=0.8)
     for _ in range(steps):
         image = generator(torch.cat([real[:, :3], moving, real[:, 8:]], dim=1))
-        target = recogniser(photo).detach()
-        cosine = (recogniser(image) * target).sum(dim=1)
+        target = recognizer(photo).detach()
+        cosine = (recognizer(image) * target).sum(dim=1)
         new, old = tokens(image), tokens(photo)
         loss = 10 * cosine.abs().mean() + 0.1 * (new - old).abs().mean(dim=(0, 2)).sum()
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""The proof measured on CelebA-HQ: bounds, recipes, attackers, and classifiers trained on anonymised photographs.
+"""The proof measured on CelebA-HQ: bounds, recipes, attackers, and classifiers trained on anonymized photographs.
 
     python benchmarks/proof.py make default --data FOLDER --work FOLDER    # resumable: run it again to go on
     python benchmarks/proof.py make inversion --data FOLDER --work FOLDER  # different sets may be made side by side
@@ -22,18 +22,18 @@ from pathlib import Path
 import numpy as np
 from results import put_section, stamp
 
-from mien.evaluation.bounds import GENERATED, SIMPLE, generated_set, simple_set
-from mien.evaluation.counterparts import Counterparts, find_counterparts, sample
-from mien.evaluation.estimates import Estimate
+from mien.anonymizer.load import prepare
+from mien.evaluation.baselines import GENERATED, SIMPLE, generated_set, simple_set
+from mien.evaluation.confidence import Estimate
 from mien.evaluation.evaluate import BOUNDS, TITLES, Question, evaluate, originals_and_new
-from mien.evaluation.instruments import open_detector
+from mien.evaluation.evaluation import Figure, Group, Result
+from mien.evaluation.evaluators import open_detector
 from mien.evaluation.metrics import METRICS, figures, reference
-from mien.evaluation.recipe_sets import make_recipe_set
-from mien.evaluation.result import Figure, Group, Result
+from mien.evaluation.pairs import Counterparts, find_counterparts, sample
+from mien.evaluation.recipe_baselines import make_recipe_set
 from mien.evaluation.retraining import compare_training
-from mien.evaluation.table import ENDS, attack_table, beside_bounds, shown, title_of, training_table
+from mien.evaluation.terminal_table import ENDS, attack_table, beside_bounds, shown, title_of, training_table
 from mien.recipe import Recipe
-from mien.setup import prepare
 
 RECIPES = ("default", "fast", "falco-mobile")
 TRAINING = "training"
@@ -45,7 +45,7 @@ STRICT, RANK, LINKED = ("verified_own_original_far1e-3", "rank1_own_original_all
 
 @dataclass(frozen=True)
 class Place:
-    """Where data and sets lie, and how many photographs are anonymised."""
+    """Where data and sets lie, and how many photographs are anonymized."""
 
     data: Path
     work: Path
@@ -74,7 +74,7 @@ class Place:
         return find_counterparts(self.src, self.src, "celebahq", "val")
 
     def of_many(self) -> Counterparts:
-        """The photographs that recipes anonymise."""
+        """The photographs that recipes anonymize."""
         return sample(self.val(), self.count, 0, LEAST)
 
     def train(self) -> Counterparts:
@@ -122,7 +122,7 @@ def write(place: Place) -> None:
              _table(recipes), "### Attackers who know the method, and half of the people"]
     for attack in recipes.attacks.values():
         parts.append(_markdown(attack_table(attack)))
-    parts += ["### Trained on anonymised photographs (recipe fast), tested on real ones",
+    parts += ["### Trained on anonymized photographs (recipe fast), tested on real ones",
               _markdown(training_table(learned)),
               "### Parts of the data, default recipe (in brackets a random generated face, the originals)",
               _slices(recipes)]
@@ -130,7 +130,7 @@ def write(place: Place) -> None:
 
 
 def _found_among_all(of_all: Question, of_many: Question) -> Estimate:
-    """How often a new face's own original is the nearest of all originals, not of those anonymised alone."""
+    """How often a new face's own original is the nearest of all originals, not of those anonymized alone."""
     everything, before, _ = originals_and_new(of_all)
     some, _, new = originals_and_new(of_many)
     original = reference(before, everything.people[before.rows], None, True, ["dlib"])
@@ -150,7 +150,7 @@ def _show(what: str, done: int, total: int) -> None:
 
 
 def _wanted(result: Result, originals: int, among_all: Figure, learned: Figure, minutes: float) -> str:
-    """The bars; `originals`: how many there are, beyond those anonymised."""
+    """The bars; `originals`: how many there are, beyond those anonymized."""
     own, falco, random = (result.sets[name].figures for name in (result.set, "recipe falco-mobile", "random"))
     dlib, theirs = own["privacy/dlib"], falco["privacy/dlib"]
     name = "attributes_accuracy"
@@ -165,10 +165,10 @@ def _wanted(result: Result, originals: int, among_all: Figure, learned: Figure, 
     rows = [
         ("verified as their original by dlib, FAR 1e-3", shown(dlib[STRICT], "%", True), "at most 1 %"),
         (f"own original nearest of all {originals:,}", shown(among_all, "%", True), "at most 1 %"),
-        (f"own original nearest of the {result.faces:,} anonymised", shown(dlib[RANK], "%", True), ""),
+        (f"own original nearest of the {result.faces:,} anonymized", shown(dlib[RANK], "%", True), ""),
         ("two new faces of one person, AUC", shown(dlib[LINKED], "%", True), "at most 60 %"),
         ("attributes, between a random face (0) and the original (1)", f"{share(own):.1%}", "at least 75 %"),
-        ("trained on anonymised, less trained on originals", shown(learned, "%", True), "at least -3 %"),
+        ("trained on anonymized, less trained on originals", shown(learned, "%", True), "at least -3 %"),
         ("default, falco-mobile: verified", against(STRICT), "less"),
         ("default, falco-mobile: own original nearest", against(RANK), "less"),
         ("default, falco-mobile: linked", against(LINKED), "less"),

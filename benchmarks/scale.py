@@ -34,17 +34,17 @@ import torch
 from PIL import Image
 from results import OUT, measured_apart, put_section, stamps
 
+from mien.anonymizer.pairing import Free
+from mien.anonymizer.pipeline import Pipeline, Subject, Work
+from mien.anonymizer.pool import Pool, Traits
 from mien.api import make_request
-from mien.matching import match_shards
-from mien.pipeline import Pipeline, Subject, Work
+from mien.jobs.assignment.assign import match_shards
+from mien.jobs.assignment.face_index import Sources, Survey, face_tensors
+from mien.jobs.run import Run, Summary
+from mien.jobs.shard import SHARD
 from mien.recipe import Recipe
-from mien.records import Crop, Face, Match, Outcome, Photo
-from mien.report.page import write_report
-from mien.run import Run, Summary
-from mien.shard import SHARD
-from mien.stages.pair import Free
-from mien.stages.pool import Pool, Traits
-from mien.survey import Sources, Survey, face_tensors
+from mien.report.run_page import write_report
+from mien.types import Crop, Face, Match, Outcome, Photo
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SIDE, D, C, E, IDENTITY = 32, 256, 64, 64, 128  # of photos; of the real pool's numbers
@@ -119,7 +119,7 @@ class Idle(Pipeline):
     """The pipeline, but nothing is computed."""
 
     def prepare(self, photo: Photo, faces: list[Face]) -> Work:
-        outcome = Outcome(photo.name, 0, FACE.box, FACE.points.tolist(), FACE.score, "anonymised")
+        outcome = Outcome(photo.name, 0, FACE.box, FACE.points.tolist(), FACE.score, "anonymized")
         return Work(photo, faces, [Subject(FACE, CROP, outcome)])
 
     def run(self, works: list[Work]) -> None:
@@ -146,7 +146,7 @@ class IdleNetworks:
         return self
 
     @property
-    def recogniser(self) -> IdleNetworks:
+    def recognizer(self) -> IdleNetworks:
         return self
 
     @property
@@ -196,9 +196,9 @@ def sync_time(folder: Path) -> float:
 
 def overhead(size: int, form: str, work: Path) -> dict[str, Any]:
     """A run over `size` entries, then the same command with nothing left to do."""
-    import mien.worker
+    import mien.jobs.worker
 
-    vars(mien.worker).update(Pipeline=Idle, faces_of=lambda networks, faces, crops: faces)
+    vars(mien.jobs.worker).update(Pipeline=Idle, faces_of=lambda networks, faces, crops: faces)
     folder = work / f"overhead-{form}-{size}.files"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

@@ -22,11 +22,11 @@ import torch
 from main_job import celebahq_photos, link
 from results import OUT, measured_apart, put_section, spread, stamps
 
+from helpers.fake_run import photos_in, rows_in
 from mien.api import anonymize_dataset
-from mien.engines.choice import Crew
-from mien.memory import keep_freed_memory
+from mien.jobs.executors.config import Crew
 from mien.recipe import Recipe
-from tiny import photos_in, rows_in
+from mien.util.memory import keep_freed_memory
 
 RECIPES = {"default": 5, "fast": 1}  # seconds a face, at most
 BATCH = 64  # faces at once, on a GPU

@@ -1,6 +1,6 @@
 """Recipes tried on the same train photographs, for choosing the default one; inversions are made once.
 
-    python benchmarks/tune.py --data FOLDER --work FOLDER default default/optimise.steps=12 falco-mobile [--write]
+    python benchmarks/tune.py --data FOLDER --work FOLDER default default/optimize.steps=12 falco-mobile [--write]
 
 Each argument is a recipe with settings after slashes. FOLDER of --data holds CelebA-HQ/. Each person of the train split
 that has three photographs and more gives three, in a seeded order, until --people of them. Every face goes through the
@@ -20,21 +20,21 @@ import numpy as np
 import torch
 from results import put_section, stamp
 
-from mien.datasets.layouts import open_dataset
-from mien.evaluation.instruments import fingerprints, open_instruments
+from mien.anonymizer.blend import Patch, blend
+from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.losses import Faces
+from mien.anonymizer.pipeline import Pipeline, Subject, Work
+from mien.anonymizer.render import render
+from mien.datasets.registry import open_dataset
+from mien.evaluation.evaluators import fingerprints, open_instruments
+from mien.evaluation.measure import Instruments, Numbers, largest, observe
+from mien.evaluation.measurements import Observed
 from mien.evaluation.metrics import Figures, figures, reference
-from mien.evaluation.observation import Instruments, Numbers, largest, observe
-from mien.evaluation.observed import Observed
 from mien.evaluation.work_folder import key_of
-from mien.losses import Faces
-from mien.models.attribute_network import ATTRIBUTES
-from mien.pipeline import Pipeline, Subject, Work
+from mien.images.decode import read_photo
+from mien.models.features.attribute_network import ATTRIBUTES
 from mien.recipe import Invert, Recipe
-from mien.records import Face, Photo
-from mien.setup import Ready, prepare
-from mien.stages.blend import Patch, blend
-from mien.stages.read import read_photo
-from mien.stages.render import render
+from mien.types import Face, Photo
 
 PHOTOS = 3  # a person
 JUDGES = ["dlib", "sface"]
@@ -94,7 +94,7 @@ def sampled(data: Path, people: int, instruments: Instruments, split: str) -> Sa
 
 
 def attempt(sample: Sample, recipe: Recipe, ready: Ready, folder: Path) -> tuple[list[Work], dict[str, float]]:
-    """Anonymise them all, a few photos at a time, and seconds a stage."""
+    """Anonymize them all, a few photos at a time, and seconds a stage."""
     pipeline = Tried(ready, recipe, folder)
     works = [pipeline.prepare(photo, [face]) for photo, face in zip(sample.photos, sample.faces, strict=True)]
     for i in range(0, len(works), recipe.batch):
@@ -130,7 +130,7 @@ def looked_at(sample: Sample, works: list[Work] | None, instruments: Instruments
 
 COLUMNS = ("recipe", "verified, FAR 1e-3", "own original nearest", "two new faces linked (AUC)", "among people alike",
            "different people alike", "the same AUC by SFace", "attributes, random to original", "five points", "age",
-           "found by the second detector", "anonymised", "attempts", "s a face without inversion")
+           "found by the second detector", "anonymized", "attempts", "s a face without inversion")
 
 
 def line(name: str, found: dict[str, Figures], ends: tuple[float, float], held: dict[str, Any]) -> str:
@@ -142,7 +142,7 @@ def line(name: str, found: dict[str, Figures], ends: tuple[float, float], held: 
              f"{100 * utility['points5_difference'].value:.1f} %", f"{utility['age_difference'].value:.1f} years",
              f"{100 * utility['found_centerface'].value:.1f} %"]
     if held:  # by a recipe
-        cells += [f"{held['anonymised']:.1%}", f"{held['attempts']:.2f}", f"{sum(held['seconds'].values()):.1f}"]
+        cells += [f"{held['anonymized']:.1%}", f"{held['attempts']:.2f}", f"{sum(held['seconds'].values()):.1f}"]
     return f"| {' | '.join([*cells, *[''] * (len(COLUMNS) - len(cells))])} |"
 
 
@@ -182,7 +182,7 @@ def main() -> None:
             works, seconds = attempt(sample, recipe, ready, folder / "inverted")
             outcomes = [work.outcomes[0] for work in works]
             note.write_text(json.dumps({
-                "anonymised": float(np.mean([one.status == "anonymised" for one in outcomes])),
+                "anonymized": float(np.mean([one.status == "anonymized" for one in outcomes])),
                 "attempts": float(np.mean([one.attempts for one in outcomes])),
                 "seconds": {stage: round(x / len(works), 2) for stage, x in seconds.items()}}))
         seen = looked_at(sample, works, instruments, file)

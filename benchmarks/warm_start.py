@@ -1,10 +1,10 @@
-"""Would a learned start save steps? How much of the optimisation's way can be told from where it begins.
+"""Would a learned start save steps? How much of the optimization's way can be told from where it begins.
 
     python benchmarks/warm_start.py SRC WORK [--write]
 
 WORK is that of a finished run over SRC by a recipe that changes all layers (`mien anonymize SRC DST --work WORK`). Of
 every face whose first attempt passed, the way from the start to the result is told by ridge regression from the
-encoder's guess and the pool face, learned of the other faces; beside it, how much of the way the optimiser's own first
+encoder's guess and the pool face, learned of the other faces; beside it, how much of the way the optimizer's own first
 steps go. A start that goes less far than one step goes saves less than a step.
 """
 
@@ -22,14 +22,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.losses import Faces, faces_of
+from mien.anonymizer.align import align
+from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.losses import Faces, faces_of
+from mien.anonymizer.optimize import optimize
+from mien.images.decode import read_photo
+from mien.jobs.assignment.face_index import Survey
 from mien.recipe import Recipe
-from mien.records import Face
-from mien.setup import Ready, prepare
-from mien.stages.align import align
-from mien.stages.optimise import optimise
-from mien.stages.read import read_photo
-from mien.survey import Survey
+from mien.types import Face
 
 FOLDS = 5
 STRENGTHS = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5)
@@ -55,7 +55,7 @@ def found(work: Path) -> Iterator[Found]:
         assert survey is not None, "the run is not finished"
         places = {name: place for place, name in enumerate(survey.sources)}
         for row in marker["outcomes"]:
-            if row["status"] == "anonymised" and row["attempts"] == 1:
+            if row["status"] == "anonymized" and row["attempts"] == 1:
                 place, number = places[row["file"]], row["face"]
                 yield Found(row["file"], survey.faces(place)[number], int(codes[f"{place}.{number}.pair"]),
                             codes[f"{place}.{number}.result"].float())
@@ -93,7 +93,7 @@ def main() -> None:
     args = parser.parse_args()
     recipe = Recipe(**json.loads((args.work / "run.json").read_text("utf-8"))["recipe"]).settled()
     ready, rows = prepare(recipe), list(found(args.work))
-    settings = recipe.optimise
+    settings = recipe.optimize
     sampled = set(torch.linspace(0, len(rows) - 1, SAMPLED).long().tolist())
     guesses, starts, steps = [], [], {count: list[tuple[float, float]]() for count in STEPS}
     for i, one in enumerate(rows):
@@ -108,7 +108,7 @@ def main() -> None:
             for count in STEPS:
                 # The last of so many steps is not kept, since nobody has looked at it: one more is asked for.
                 asked = settings.model_copy(update={"steps": count + 1})
-                gone = optimise(ready.networks, faces, guess, paired, asked, 0, target).codes[0] - starts[i]
+                gone = optimize(ready.networks, faces, guess, paired, asked, 0, target).codes[0] - starts[i]
                 rest = (way - gone.flatten()).square().sum() / way.square().sum()
                 steps[count].append((1 - float(rest), float(F.cosine_similarity(gone.flatten(), way, dim=0))))
         print(f"{i + 1}/{len(rows)}", end="\r", flush=True)
@@ -122,7 +122,7 @@ def main() -> None:
         lines.append(f"| learned from {count} faces | {share:.1%} | {cosine:.2f} |")
     for count, gone in steps.items():
         share, cosine = torch.tensor(gone).mean(dim=0).tolist()
-        lines.append(f"| {count} of the optimiser's {settings.steps} steps | {share:.1%} | {cosine:.2f} |")
+        lines.append(f"| {count} of the optimizer's {settings.steps} steps | {share:.1%} | {cosine:.2f} |")
     table = "\n".join(lines)
     about = (f"`python benchmarks/warm_start.py`. {stamp()} Recipe {recipe.name}, {len(rows)} faces, in "
              f"{FOLDS} folds; steps of {len(sampled)} faces.")

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-import tiny
-from fakes import FakeCarriers
-from generated import Generated, generate
+from helpers import fake_run
+from helpers.fake_wheels import FakeCarriers
+from helpers.generated_people import Generated, generate
+from mien.anonymizer.load import Ready, prepare
 from mien.errors import FetchError
-from mien.models.cache import entry_state
-from mien.models.cards import find_card
-from mien.models.fetch import ensure
-from mien.models.networks import Networks
-from mien.models.sets import MOBILE
-from mien.records import Pixels
-from mien.setup import Ready, prepare
+from mien.models.bundle import Networks
+from mien.models.hub.cache import entry_state
+from mien.models.hub.cards import find_card
+from mien.models.hub.fetch import ensure
+from mien.models.model_sets import MOBILE
+from mien.types import Pixels
 
 # The same examples at each call, however slow the machine; `pytest --hypothesis-profile many` looks further.
 settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -66,19 +66,19 @@ def ready(weights: Callable[[str], Path]) -> Ready:
     """The real networks on the processor, and a pool of 64 faces, which stays in the cache."""
     for name in MOBILE:
         weights(name)
-    return prepare(tiny.TINY, device="cpu")
+    return prepare(fake_run.TINY, device="cpu")
 
 
 @pytest.fixture(scope="session")
 def portraits(ready: Ready) -> list[Pixels]:
     """Six generated people, each [256, 256, 3] uint8 RGB: who they are depends on the generator alone."""
-    return tiny.portraits(ready.networks.generator, range(500, 506))
+    return fake_run.portraits(ready.networks.generator, range(500, 506))
 
 
 @pytest.fixture
 def brush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every run of the test a quick one, see tiny.py."""
-    tiny.use_brush(monkeypatch.setattr)
+    """Makes every run of the test a quick one, see fake_run.py."""
+    fake_run.use_brush(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session")

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 import mien
-import tiny
-from mien import setup
-from mien.devices import CPU
+from helpers import fake_run
+from helpers.fake_run import ANNA, BERT, STUBBORN, TINY, album, changed, save, squares
+from mien.anonymizer import load as setup
+from mien.anonymizer.load import Ready
 from mien.errors import FaceError, UsageError
+from mien.jobs.run import Event
 from mien.recipe import Recipe
-from mien.records import Pixels
-from mien.run import Event
-from mien.setup import Ready
-from tiny import ANNA, BERT, STUBBORN, TINY, album, changed, save, squares
+from mien.types import Pixels
+from mien.util.devices import CPU
 
 IMAGE = np.zeros((8, 9, 3), np.uint8)
 
@@ -30,15 +30,15 @@ def test_importing_mien_loads_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "cv2", "pyarrow", "PIL")
     code = f"import mien, sys; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900,
-                            env=tiny.environment())
+                            env=fake_run.environment())
     assert result.stdout.strip() == "[]", result.stderr
 
 
 def test_everything_promised_is_there() -> None:
     for name in mien.__all__:
         assert getattr(mien, name).__module__.startswith("mien.")
-    with pytest.raises(AttributeError, match="no attribute 'anonymise_everything'"):
-        mien.anonymise_everything  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'anonymize_everything'"):
+        mien.anonymize_everything  # noqa: B018
 
 
 @pytest.mark.parametrize("image", [
@@ -67,7 +67,7 @@ def test_an_image_comes_back_with_what_became_of_its_faces(brush: None) -> None:
     before = image.copy()
     result = mien.anonymize(image, TINY)
     assert (image == before).all(), "the caller's image is the caller's"
-    assert [row.status for row in result.faces] == ["anonymised", "blurred"]
+    assert [row.status for row in result.faces] == ["anonymized", "blurred"]
     assert result.image.shape == image.shape and result.image.dtype == np.uint8
     assert all(changed(image, result.image, row.box) for row in result.faces)
     assert (result.image[:, :16] == image[:, :16]).all()
@@ -76,7 +76,7 @@ def test_an_image_comes_back_with_what_became_of_its_faces(brush: None) -> None:
 def test_an_image_is_searched_again_too(brush: None) -> None:
     image = squares(ANNA, BERT, shy=1)
     result = mien.anonymize(image, TINY)
-    assert [row.status for row in result.faces] == ["anonymised", "blurred"]
+    assert [row.status for row in result.faces] == ["anonymized", "blurred"]
     assert changed(image, result.image, result.faces[1].box)
 
 
@@ -84,13 +84,13 @@ def test_an_image_is_searched_again_too(brush: None) -> None:
 def test_an_image_comes_back_only_after_a_search_that_finds_nothing(
     brush: None, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
-    networks: Any = tiny.RestlessNetworks(more)
-    monkeypatch.setattr("mien.api._ready", lambda *_: replace(tiny.square_ready(), networks=networks))
+    networks: Any = fake_run.RestlessNetworks(more)
+    monkeypatch.setattr("mien.api._ready", lambda *_: replace(fake_run.square_ready(), networks=networks))
     if more == 4:
-        assert [row.status for row in mien.anonymize(tiny.ground(96, 128), TINY).faces] == ["blurred"] * more
+        assert [row.status for row in mien.anonymize(fake_run.ground(96, 128), TINY).faces] == ["blurred"] * more
         return
     with pytest.raises(FaceError, match="every search"):
-        mien.anonymize(tiny.ground(96, 128), TINY)
+        mien.anonymize(fake_run.ground(96, 128), TINY)
 
 
 def test_an_image_may_be_any_view(brush: None) -> None:
@@ -99,17 +99,17 @@ def test_an_image_may_be_any_view(brush: None) -> None:
     assert (result.image == mien.anonymize(squares(ANNA), TINY).image).all()
     frozen = squares(ANNA)
     frozen.flags.writeable = False
-    assert mien.anonymize(frozen, TINY).faces[0].status == "anonymised"
+    assert mien.anonymize(frozen, TINY).faces[0].status == "anonymized"
 
 
 def test_an_image_without_faces_stays(brush: None) -> None:
-    for image in (IMAGE, tiny.ground(60, 80), tiny.ground(1, 1)):
+    for image in (IMAGE, fake_run.ground(60, 80), fake_run.ground(1, 1)):
         result = mien.anonymize(image, TINY)
         assert (result.image == image).all() and result.faces == []
 
 
 def test_a_failure_can_be_an_error(brush: None) -> None:
-    with pytest.raises(FaceError, match="could not be anonymised"):
+    with pytest.raises(FaceError, match="could not be anonymized"):
         mien.anonymize(squares(STUBBORN), TINY.with_changes({"on_failure": "error"}))
 
 
@@ -132,10 +132,10 @@ def test_a_folder_takes_names_as_text_and_tells_how_far_it_is(brush: None, tmp_p
 
 def test_a_folder_takes_a_recipe_by_name_or_file(brush: None, tmp_path: Path) -> None:
     save(tmp_path / "src" / "a.png", squares(ANNA))
-    (tmp_path / "my.toml").write_text(tiny.TINY_TOML)
+    (tmp_path / "my.toml").write_text(fake_run.TINY_TOML)
     mien.anonymize_dataset(tmp_path / "src", tmp_path / "a", str(tmp_path / "my.toml"))
     mien.anonymize_dataset(tmp_path / "src", tmp_path / "b", "fast")
-    hashes = {tiny.rows_in(tmp_path / name)[0]["recipe"] for name in "ab"}
+    hashes = {fake_run.rows_in(tmp_path / name)[0]["recipe"] for name in "ab"}
     assert hashes == {TINY.hash, Recipe.load("fast").settled().hash}
 
 
@@ -149,9 +149,9 @@ def test_a_person_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_real_image(ready: Ready, portraits: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.api._ready", lambda *_: ready)
-    result = mien.anonymize(portraits[0], TINY.with_changes({"optimise.steps": 6, "verify.attempts": 3}))
+    result = mien.anonymize(portraits[0], TINY.with_changes({"optimize.steps": 6, "verify.attempts": 3}))
     (row,) = result.faces
-    assert row.status == "anonymised" and changed(portraits[0], result.image, row.box)
+    assert row.status == "anonymized" and changed(portraits[0], result.image, row.box)
     assert (result.image[:8] == portraits[0][:8]).all() and (result.image[:, :8] == portraits[0][:, :8]).all()
 
 
@@ -177,16 +177,17 @@ def test_the_pool_does_not_depend_on_how_unsure_faces_may_be(tmp_path: Path, mon
     """It is shared by all recipes that differ in this alone."""
     loaded: list[tuple[Any, ...]] = []
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mien.setup.model_set", lambda *_: NoNetworks(lambda *score: loaded.append(score) or score))
-    monkeypatch.setattr("mien.setup.build_pool", lambda networks, *_: networks)
+    networks = NoNetworks(lambda *score: loaded.append(score) or score)
+    monkeypatch.setattr("mien.anonymizer.load.model_set", lambda *_: networks)
+    monkeypatch.setattr("mien.anonymizer.load.build_pool", lambda networks, *_: networks)
     ready = setup.prepare(TINY.with_changes({"detect.score": 0.8}))
     assert ready.networks == (0.8, "float32", CPU) and ready.pool == ()  # the pool's detector has the default threshold
 
 
 def test_the_pool_does_not_depend_on_who_finds_a_photo_s_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mien.setup.model_set", lambda *asked: NoNetworks(lambda *_: asked))
-    monkeypatch.setattr("mien.setup.build_pool", lambda networks, *_: networks)
+    monkeypatch.setattr("mien.anonymizer.load.model_set", lambda *asked: NoNetworks(lambda *_: asked))
+    monkeypatch.setattr("mien.anonymizer.load.build_pool", lambda networks, *_: networks)
     ready = setup.prepare(TINY.with_changes({"detect.network": "s3fd"}))
     assert ready.networks == ("mobile", "auto", "s3fd") and ready.pool == ("mobile", "auto")
 
@@ -201,9 +202,9 @@ def test_runs_that_start_together_build_one_pool(tmp_path: Path, monkeypatch: py
         return key
 
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mien.setup.model_set", lambda *_: NoNetworks(lambda *_: None))
-    monkeypatch.setattr("mien.setup.load_pool", lambda folder, key: key if (folder / key).exists() else None)
-    monkeypatch.setattr("mien.setup.build_pool", build)
+    monkeypatch.setattr("mien.anonymizer.load.model_set", lambda *_: NoNetworks(lambda *_: None))
+    monkeypatch.setattr("mien.anonymizer.load.load_pool", lambda folder, key: key if (folder / key).exists() else None)
+    monkeypatch.setattr("mien.anonymizer.load.build_pool", build)
     pools: list[Any] = []
     threads = [threading.Thread(target=lambda: pools.append(setup.prepare(TINY).pool)) for _ in range(3)]
     for thread in threads:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from mien.errors import UsageError
-from mien.recipe import PRESETS, Optimise, Recipe
+from mien.recipe import PRESETS, Optimize, Recipe
 
 
 def leaves(model: BaseModel, prefix: str = "") -> list[tuple[str, Any]]:
@@ -75,7 +75,7 @@ NAMES = [name for name, _ in leaves(Recipe())]
 
 def test_every_number_has_a_bound() -> None:
     numbers = {name for name, value in leaves(Recipe())
-               if not isinstance(value, str | tuple | bool) and name not in ("invert.size", "optimise.size")}
+               if not isinstance(value, str | tuple | bool) and name not in ("invert.size", "optimize.size")}
     assert {name for name, _ in bounds()} == numbers
 
 
@@ -104,19 +104,19 @@ def test_infinity_is_refused() -> None:
                 Recipe().with_changes({name: float("inf")})
 
 
-@pytest.mark.parametrize("text", ["unknown = 1", "[optimise]\nmargins = 0.1", "[unknown]\nsteps = 3"])
+@pytest.mark.parametrize("text", ["unknown = 1", "[optimize]\nmargins = 0.1", "[unknown]\nsteps = 3"])
 def test_an_unknown_key_is_refused_by_name(text: str, tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text(text)
-    with pytest.raises(UsageError, match=r"unknown|optimise\.margins"):
+    with pytest.raises(UsageError, match=r"unknown|optimize\.margins"):
         Recipe.load(str(file))
 
 
 def test_layers_have_to_be_in_order() -> None:
     for layers in ((9, 8), (3, 3), (), (-1, 2), (17, 18)):
         with pytest.raises(UsageError, match="in rising order"):
-            Recipe().with_changes({"optimise.layers": layers})
-    assert Recipe().with_changes({"optimise.layers": [2, 8, 17]}).optimise.layers == (2, 8, 17)
+            Recipe().with_changes({"optimize.layers": layers})
+    assert Recipe().with_changes({"optimize.layers": [2, 8, 17]}).optimize.layers == (2, 8, 17)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -140,7 +140,7 @@ def test_the_default_preset_is_the_defaults() -> None:
 
 def test_fast_takes_fewer_steps() -> None:
     fast, default = Recipe.load("fast"), Recipe.load("default")
-    assert fast.optimise.steps <= default.optimise.steps / 2 and fast.verify.attempts < default.verify.attempts
+    assert fast.optimize.steps <= default.optimize.steps / 2 and fast.verify.attempts < default.verify.attempts
     assert fast.hash != default.hash
 
 
@@ -148,7 +148,7 @@ def test_fast_takes_fewer_steps() -> None:
 def test_the_hash_changes_with_every_setting(name: str) -> None:
     value = dict(leaves(Recipe()))[name]
     wanted = "float32" if name == "precision" else other(value)
-    first = Recipe().with_changes({"optimise.size": 256}) if name == "optimise.method" else Recipe()
+    first = Recipe().with_changes({"optimize.size": 256}) if name == "optimize.method" else Recipe()
     changed = first.with_changes({name: wanted})
     assert dict(leaves(changed))[name] == wanted
     assert changed.hash != first.hash
@@ -164,7 +164,7 @@ def test_the_hash_is_short_hexadecimal_and_stays() -> None:
        steps=st.integers(1, 2000))
 @settings(max_examples=30, deadline=None)
 def test_toml_round_trip(seed: int, margin: float, rate: float, steps: int, tmp_path_factory: Any) -> None:
-    recipe = Recipe().with_changes({"seed": seed, "optimise.margin": margin, "invert.rate": rate,
+    recipe = Recipe().with_changes({"seed": seed, "optimize.margin": margin, "invert.rate": rate,
                                     "invert.steps": steps, "name": "mine"})
     text = toml(recipe)
     assert Recipe(**tomllib.loads(text)) == recipe
@@ -175,12 +175,12 @@ def test_toml_round_trip(seed: int, margin: float, rate: float, steps: int, tmp_
 
 
 def test_changes_of_none_are_left_out() -> None:
-    assert Recipe().with_changes({"optimise.margin": None, "seed": None}) == Recipe()
-    changed = Recipe().with_changes({"optimise.margin": 0.1, "seed": None})
-    assert changed.optimise.margin == 0.1 and changed.seed == 0
+    assert Recipe().with_changes({"optimize.margin": None, "seed": None}) == Recipe()
+    changed = Recipe().with_changes({"optimize.margin": 0.1, "seed": None})
+    assert changed.optimize.margin == 0.1 and changed.seed == 0
 
 
-@pytest.mark.parametrize("name", ["unknown.margin", "optimise.margin.deep", "seed.x", "optimise.unknown"])
+@pytest.mark.parametrize("name", ["unknown.margin", "optimize.margin.deep", "seed.x", "optimize.unknown"])
 def test_changes_of_what_is_not_there_are_refused(name: str) -> None:
     with pytest.raises(UsageError):
         Recipe().with_changes({name: 1})
@@ -188,12 +188,12 @@ def test_changes_of_what_is_not_there_are_refused(name: str) -> None:
 
 def test_changes_leave_the_original_alone() -> None:
     recipe = Recipe()
-    recipe.with_changes({"optimise.margin": 0.1})
+    recipe.with_changes({"optimize.margin": 0.1})
     assert recipe == Recipe()
     with pytest.raises(ValidationError):
         recipe.seed = 3  # type: ignore[misc]
     with pytest.raises(ValidationError):
-        Recipe().optimise.margin = 1.0  # type: ignore[misc]
+        Recipe().optimize.margin = 1.0  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["missing", "missing.toml", "", "/dev/null/x", "default.toml", "Default"])
@@ -214,21 +214,21 @@ def test_what_is_not_toml_is_said(tmp_path: Path) -> None:
 
 def test_a_partial_file_keeps_the_other_defaults(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('name = "mine"\n[optimise]\nmargin = 0.2\n')
-    assert Recipe.load(str(file)) == Recipe(name="mine", optimise=Optimise(margin=0.2))
+    file.write_text('name = "mine"\n[optimize]\nmargin = 0.2\n')
+    assert Recipe.load(str(file)) == Recipe(name="mine", optimize=Optimize(margin=0.2))
 
 
 def test_fields_are_set_from_words() -> None:
-    changed = Recipe().with_settings(["pair.distance = cosine", "optimise.layers=[4, 5]", "pool.size=100", "name='a b'",
+    changed = Recipe().with_settings(["pair.distance = cosine", "optimize.layers=[4, 5]", "pool.size=100", "name='a b'",
                                       "pair.unique=false"])
-    assert (changed.pair.distance, changed.optimise.layers, changed.pool.size) == ("cosine", (4, 5), 100)
+    assert (changed.pair.distance, changed.optimize.layers, changed.pool.size) == ("cosine", (4, 5), 100)
     assert (changed.name, changed.pair.unique) == ("a b", False)
     assert Recipe().with_settings([]) == Recipe()
 
 
 @pytest.mark.parametrize("setting, words", [
-    ("pool.size", "KEY=VALUE"), ("pool.size=many", "pool.size"), ("pool.colour=3", "pool.colour"), ("=3", "Extra"),
-    ("nowhere.size=3", "no table 'nowhere'"), ("pool=3", "pool"), ("optimise.layers=[5, 4]", "rising order"),
+    ("pool.size", "KEY=VALUE"), ("pool.size=many", "pool.size"), ("pool.color=3", "pool.color"), ("=3", "Extra"),
+    ("nowhere.size=3", "no table 'nowhere'"), ("pool=3", "pool"), ("optimize.layers=[5, 4]", "rising order"),
 ])
 def test_settings_that_mean_nothing_are_named(setting: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.models.networks import Networks
+from mien.anonymizer.detect import overlap
+from mien.models.bundle import Networks
 from mien.samples import PORTRAIT, write_samples
-from mien.stages.detect import overlap
 
 
 @pytest.fixture(scope="module")

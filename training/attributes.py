@@ -5,7 +5,7 @@
     python training/attributes.py network --work FOLDER --epochs 4 --out FOLDER/attribute_network.safetensors
 
 Both are fine-tuned from ImageNet's weights, the first blocks frozen, on aligned faces that are turned, shifted, scaled,
-mirrored and recoloured at random; a running mean of the weights is what is kept. Goes on from its checkpoint.
+mirrored and recolored at random; a running mean of the weights is what is kept. Goes on from its checkpoint.
 
 The network tells the five points besides, so that its features know the head's pose. `pairing.py` then gives it its
 pairing vector.
@@ -25,14 +25,14 @@ from schedule import warmed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.memory import keep_freed_memory
-from mien.models.attribute_network import (
+from mien.models.features.attribute_network import (
     AttributeClassifier,
     AttributeJudge,
     AttributeNetwork,
 )
-from mien.models.efficientnet_lite0 import HEAD_CHANNELS, EfficientNetLite0
-from mien.models.fetch import ensure
+from mien.models.features.efficientnet_lite import HEAD_CHANNELS, EfficientNetLite0
+from mien.models.hub.fetch import ensure
+from mien.util.memory import keep_freed_memory
 
 FROZEN = 5  # blocks, stem included: edges and textures, as ImageNet has them
 BATCH = 32
@@ -43,7 +43,7 @@ SMOOTH = 0.02
 
 
 def augment(image: Tensor, rng: torch.Generator, side: int) -> tuple[Tensor, Tensor]:
-    """Images [B, 3, H, W] in -1..1, each turned, scaled, shifted, mirrored, recoloured.
+    """Images [B, 3, H, W] in -1..1, each turned, scaled, shifted, mirrored, recolored.
 
     Returns:
         [B, 3, side, side], and the affines [B, 2, 3] from places in these to places in the images, both -1..1.

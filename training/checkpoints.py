@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mien.files import replace_file
+from mien.util.files import replace_file
 
 Network = TypeVar("Network", bound=nn.Module)
 MEAN = 0.998  # what a running mean of weights keeps at a step

@@ -22,17 +22,17 @@ from schedule import warmed
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.geometry import ellipse, view
-from mien.memory import keep_freed_memory
-from mien.models.attribute_network import AttributeNetwork
-from mien.models.efficientnet_lite0 import EfficientNetLite0
-from mien.models.encoder import PASSES, SIZE, Encoder
-from mien.models.fetch import ensure
-from mien.models.generator import DIM
-from mien.models.image_head import ImageHead
-from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
-from mien.models.sface import SFace
-from mien.models.shipped import shipped_file
+from mien.models.features.attribute_network import AttributeNetwork
+from mien.models.features.efficientnet_lite import EfficientNetLite0
+from mien.models.generators.base import DIM
+from mien.models.generators.mobile_encoder import PASSES, SIZE, Encoder
+from mien.models.generators.mobilestylegan import N_LAYERS, MobileStyleGAN
+from mien.models.generators.preview_head import ImageHead
+from mien.models.hub.fetch import ensure
+from mien.models.hub.shipped import shipped_file
+from mien.models.recognition.sface import SFace
+from mien.util.image_tensors import ellipse, view
+from mien.util.memory import keep_freed_memory
 
 BATCH = 16
 RATE = 7e-4
@@ -50,7 +50,7 @@ class Training:
         self.fast = self.generator.reduced(torch.bfloat16)
         self.head = ImageHead.from_file(head, SIZE).reduced(torch.bfloat16)
         self.features = AttributeNetwork.from_file(shipped_file("attribute_network")).trunk
-        self.recogniser = SFace.from_file(paths["sface"])
+        self.recognizer = SFace.from_file(paths["sface"])
         self.weights = paths["efficientnet_lite0"]
         self.face = 0.5 + 0.5 * ellipse(SIZE, grow=0.12, soft=0.15)
         self.points = self._points()
@@ -76,7 +76,7 @@ class Training:
         return x.T @ torch.linalg.solve(inner, y)
 
     def _look(self, codes: Tensor) -> Tensor:
-        return self.head.look(self.fast, self.fast.colour(codes))
+        return self.head.look(self.fast, self.fast.color(codes))
 
     def look(self, codes: Tensor) -> Tensor:
         """Whitened codes [B, 16, 512] -> pictures [B, 3, 128, 128]."""
@@ -124,7 +124,7 @@ class Training:
         if len(known):
             loss = loss + 0.25 * ((codes[real:] - known).square() * self.visible).mean()
         if identity:
-            vectors = [self.recogniser.identify(view(one[:real], views, 112)) for one in (look, image)]
+            vectors = [self.recognizer.identify(view(one[:real], views, 112)) for one in (look, image)]
             loss = loss + identity * (1 - (vectors[0] * vectors[1].detach()).sum(dim=1)).mean()
         shared = codes.mean(dim=1, keepdim=True)
         offsets = (codes - shared)[:real].square().mean()
@@ -138,7 +138,7 @@ def _flat(features: list[Tensor]) -> Tensor:
 
 
 def mirrored(views: Tensor) -> Tensor:
-    """Affines [B, 2, 3] from pixels of a picture to the recogniser's view -> those of the mirrored picture."""
+    """Affines [B, 2, 3] from pixels of a picture to the recognizer's view -> those of the mirrored picture."""
     flip_picture = torch.tensor([[-1.0, 0.0, SIZE - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     flip_view = torch.tensor([[-1.0, 0.0, 111.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     full = torch.cat([views, views.new_tensor([[[0.0, 0.0, 1.0]]]).expand(len(views), -1, -1)], dim=1)

@@ -26,11 +26,11 @@ from schedule import falling
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.memory import keep_freed_memory
-from mien.models.fetch import ensure
-from mien.models.generator import DIM
-from mien.models.image_head import SHAPES, ImageHead
-from mien.models.mobilestylegan import N_LAYERS, MobileStyleGAN
+from mien.models.generators.base import DIM
+from mien.models.generators.mobilestylegan import N_LAYERS, MobileStyleGAN
+from mien.models.generators.preview_head import SHAPES, ImageHead
+from mien.models.hub.fetch import ensure
+from mien.util.memory import keep_freed_memory
 
 HELD_OUT = 200  # the first samples are never trained on
 KINDS = ("one w", "mixed styles", "jittered layers", "inverted photographs")
@@ -44,10 +44,10 @@ def sample_code(generator: MobileStyleGAN, inverted: Tensor, i: int) -> Tensor:
     rng = torch.Generator().manual_seed(1_000_003 * (i + 1))
     kind, kept = i % len(KINDS), HELD_OUT // len(KINDS)
     if kind == 3 and i < HELD_OUT:
-        return generator.colour(inverted[i // len(KINDS)][None])
+        return generator.color(inverted[i // len(KINDS)][None])
     if kind == 3:
         a, b = inverted[kept + torch.randint(len(inverted) - kept, (2,), generator=rng)]
-        return generator.colour(torch.lerp(a, b, 0.4 * torch.rand(1, generator=rng).item())[None])
+        return generator.color(torch.lerp(a, b, 0.4 * torch.rand(1, generator=rng).item())[None])
     w = generator.map(torch.randn(2, DIM, generator=rng))
     w = generator.truncate(w, 0.5 + 0.5 * torch.rand(1, generator=rng).item())
     wp = w[:1, None].repeat(1, N_LAYERS, 1)
@@ -55,7 +55,7 @@ def sample_code(generator: MobileStyleGAN, inverted: Tensor, i: int) -> Tensor:
         wp[:, int(torch.randint(2, 14, (1,), generator=rng)) :] = w[1:, None]
     if kind == 2:
         v = generator.whiten(wp)
-        wp = generator.colour(v + 0.4 * torch.randn(v.shape, generator=rng))
+        wp = generator.color(v + 0.4 * torch.randn(v.shape, generator=rng))
     return wp
 
 
@@ -113,7 +113,7 @@ def train(head: ImageHead, pairs: Pairs, steps: int, out: Path) -> None:
     """Adam on each crop's squared error and its root, with a cosine schedule; goes on from its checkpoint."""
     features, pictures = pairs.features[head.size], pairs.pictures[head.size]
     # Layers taken over from the generator are nearly right, and a small change of many codes' sum is a large one.
-    new = ("depthwise3", "pointwise3", "colours", "shortcut", "map")
+    new = ("depthwise3", "pointwise3", "colors", "shortcut", "map")
     scales = {"later": 0.06, "style": 0.05} | dict.fromkeys(new, 1.0)
     optimizer = torch.optim.Adam([{"params": [p]} for p in head.parameters()], betas=(0.9, 0.99))
     checkpoint = pairs.work / f"head_{head.size}.pt"
@@ -135,7 +135,7 @@ def train(head: ImageHead, pairs: Pairs, steps: int, out: Path) -> None:
         wanted = torch.from_numpy(np.stack(
             [pictures[i, :, 2 * y : 2 * (y + crop), 2 * x : 2 * (x + crop)] for i in rows])).float()
         got = head(part, pairs.codes[rows], (int(y), int(x)))
-        # The crop's rim lacks its neighbours.
+        # The crop's rim lacks its neighbors.
         errors = (got - wanted)[:, :, 3:-3, 3:-3].square().mean(dim=(1, 2, 3))
         loss = errors.sqrt().mean() + 3 * errors.mean()  # the mean in dB, and the worst ones
         optimizer.zero_grad()

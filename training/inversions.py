@@ -20,20 +20,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.files import replace_file
-from mien.geometry import ellipse, to_pixels
-from mien.losses import targets
-from mien.models.attribute_network import AttributeJudge
-from mien.models.centerface import CenterFace
-from mien.models.fetch import ensure
-from mien.models.generator import DIM
-from mien.models.networks import Detector, Networks
-from mien.models.precision import fastest
-from mien.models.sets import model_set
-from mien.models.shipped import shipped_file
+from mien.anonymizer.invert import invert
+from mien.anonymizer.losses import targets
+from mien.models.bundle import Detector, Networks
+from mien.models.detection.centerface import CenterFace
+from mien.models.features.attribute_network import AttributeJudge
+from mien.models.generators.base import DIM
+from mien.models.hub.fetch import ensure
+from mien.models.hub.shipped import shipped_file
+from mien.models.model_sets import model_set
 from mien.recipe import Recipe
-from mien.records import Floats, Pixels
-from mien.stages.invert import invert
+from mien.types import Floats, Pixels
+from mien.util.files import replace_file
+from mien.util.image_tensors import ellipse, to_pixels
+from mien.util.precision import fastest
 
 REFINEMENT = 30  # steps
 PART = 8
@@ -97,11 +97,11 @@ def compare(networks: Networks, look: Look, photos: Photos, rows: np.ndarray, co
     values: dict[str, list[float]] = {name: [] for name in Found.__dataclass_fields__}
     for i, row in enumerate(rows):
         photo, code = photos.images([row]), codes[i : i + 1]
-        picture = look(networks.generator.colour(code)).clamp(-1, 1)
+        picture = look(networks.generator.color(code)).clamp(-1, 1)
         stranger = networks.generator.whiten(networks.generator.map(torch.randn(1, DIM, generator=rng)))
         swapped = code.clone()
         swapped[:, SWAPPED] = recipe.pool.truncation * stranger[:, None]
-        other = look(networks.generator.colour(swapped))
+        other = look(networks.generator.color(swapped))
         wrong = (picture - photo).square().mean(dim=1)
         inside = torch.from_numpy(photos.inside[row].copy()).float()
         values["error"].append(float(wrong.mean()))

@@ -27,15 +27,15 @@ from probes import attribute_probe, generated_pictures, pairs_of, person_auc, pr
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mien.memory import keep_freed_memory
-from mien.models.attribute_network import ATTRIBUTES, AttributeJudge, AttributeNetwork
-from mien.models.efficientnet_lite0 import EfficientNetLite0
-from mien.models.features import ConvFeatures
-from mien.models.fetch import ensure
-from mien.models.generator import DIM
-from mien.models.image_head import SHAPES, ImageHead
-from mien.models.mobilestylegan import MobileStyleGAN
-from mien.models.shipped import SHIPPED, shipped_file
+from mien.models.features.attribute_network import ATTRIBUTES, AttributeJudge, AttributeNetwork
+from mien.models.features.base import ConvFeatures
+from mien.models.features.efficientnet_lite import EfficientNetLite0
+from mien.models.generators.base import DIM
+from mien.models.generators.mobilestylegan import MobileStyleGAN
+from mien.models.generators.preview_head import SHAPES, ImageHead
+from mien.models.hub.fetch import ensure
+from mien.models.hub.shipped import SHIPPED, shipped_file
+from mien.util.memory import keep_freed_memory
 
 # The results file is written as the benchmarks' is.
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

@@ -26,8 +26,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.memory import keep_freed_memory
-from mien.models.attribute_network import VECTOR, AttributeNetwork
+from mien.models.features.attribute_network import VECTOR, AttributeNetwork
+from mien.util.memory import keep_freed_memory
 
 GENERATED = 3000
 TOGETHER = 5.0  # weight of the discrepancy
@@ -65,7 +65,7 @@ def discrepancy(a: Tensor, b: Tensor) -> Tensor:
 
 
 def learn(real: Tensor, generated: Tensor, labels: Tensor, points: Tensor) -> Tensor:
-    """The map [F, VECTOR] of standardised features [N, F] that tells labels [N, 40] and points [N, 10]."""
+    """The map [F, VECTOR] of standardized features [N, F] that tells labels [N, 40] and points [N, 10]."""
     wanted = torch.cat([labels, points], 1)
     width = wanted.shape[1]
     gram = real.T @ real + 0.1 * len(real) * torch.eye(real.shape[1])

@@ -19,15 +19,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mien.datasets.layouts import open_dataset
+from mien.anonymizer.align import SIZE, align, from_photo, map_points
+from mien.anonymizer.losses import view_matrix
+from mien.datasets.registry import open_dataset
 from mien.errors import MienError, PhotoError
-from mien.geometry import to_tensor
-from mien.losses import view_matrix
-from mien.models.fetch import ensure
-from mien.models.yunet import YuNet
-from mien.records import Face
-from mien.stages.align import SIZE, align, from_photo, map_points
-from mien.stages.read import read_photo
+from mien.images.decode import read_photo
+from mien.models.detection.yunet import YuNet
+from mien.models.hub.fetch import ensure
+from mien.types import Face
+from mien.util.image_tensors import to_tensor
 
 SPLITS = ("train", "val")
 WHERE = ("--data must hold CelebA-HQ: data/{index}.jpg and annotations/ with the attribute file, the mapping to "
@@ -41,7 +41,7 @@ class Photos:
 
     Attributes:
         pixels: [N, 256, 256, 3] uint8 RGB, memory-mapped. inside: [N, 256, 256] bool, mapped: within the photo.
-        points: [N, 5, 2] in crop pixels. views: [N, 2, 3] affine from crop pixels to the recogniser's view.
+        points: [N, 5, 2] in crop pixels. views: [N, 2, 3] affine from crop pixels to the recognizer's view.
         attributes: [N, 40] 0 or 1. people: [N] numbers from 0. train: how many are of the train split.
     """
 

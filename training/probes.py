@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.geometry import to_pixels, to_tensor
-from mien.models.fetch import ensure
-from mien.models.generator import DIM
-from mien.models.image_head import ImageHead
-from mien.models.mobilestylegan import MobileStyleGAN
-from mien.models.shipped import shipped_file
+from mien.models.generators.base import DIM
+from mien.models.generators.mobilestylegan import MobileStyleGAN
+from mien.models.generators.preview_head import ImageHead
+from mien.models.hub.fetch import ensure
+from mien.models.hub.shipped import shipped_file
+from mien.util.image_tensors import to_pixels, to_tensor
 
 TRUNCATION = 0.7  # of the pool's faces
 
@@ -25,7 +25,7 @@ def generated_pictures(count: int, seed: int) -> Iterator[Tensor]:
     head = ImageHead.from_file(shipped_file("image_head_256"), 256)
     z = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
     for part in torch.split(z, 8):
-        w = generator.colour(TRUNCATION * generator.whiten(generator.map(part)))
+        w = generator.color(TRUNCATION * generator.whiten(generator.map(part)))
         picture = head.look(generator, w[:, None].expand(-1, generator.n_layers, -1))
         yield to_tensor(to_pixels(picture))  # rounded, as photographs are
 

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.anonymizer.detect import detect
+from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.pipeline import Pipeline, Work
 from mien.datasets.dataset import HELD
-from mien.datasets.layouts import open_dataset
-from mien.engines.choice import Crew
+from mien.datasets.registry import open_dataset
+from mien.datasets.storage.fsspec_url import is_url, open_remote
 from mien.errors import FaceError, UsageError
-from mien.lists import list_people, list_regions
-from mien.pipeline import Pipeline, Work
+from mien.jobs.executors.config import Crew
+from mien.jobs.owner_lists import list_people, list_regions
+from mien.jobs.request import Request, check_folders
+from mien.jobs.run import Event, Run, Summary
+from mien.jobs.state import known_files
 from mien.recipe import Recipe
-from mien.records import Encoding, Outcome, Photo, Pixels
-from mien.remote import is_url, open_remote
-from mien.request import Request, check_folders
-from mien.run import Event, Run, Summary
-from mien.setup import Ready, prepare
-from mien.stages.detect import detect
-from mien.store import known_files
+from mien.types import Encoding, Outcome, Photo, Pixels
 
 if TYPE_CHECKING:
-    from mien.evaluation.result import Result as Evaluation
+    from mien.evaluation.evaluation import Result as Evaluation
 
 
 @dataclass(frozen=True)
 class Result:
-    """An anonymised image.
+    """An anonymized image.
 
     Attributes:
         image: [H, W, 3] uint8 RGB. faces: what became of each face that was found.
@@ -55,7 +55,7 @@ def anonymize(image: Pixels, recipe: str | Recipe = "default", *, device: str = 
         recipe: a preset's name, a TOML file, or a Recipe. device: auto, cpu, cuda, cuda:1, ...
 
     Returns:
-        The new image and one outcome a face. Faces that could not be anonymised are blurred and say so.
+        The new image and one outcome a face. Faces that could not be anonymized are blurred and say so.
 
     Raises:
         UsageError: the image is not such an array. ModelError: weights cannot be had. FaceError: a face failed and
@@ -90,14 +90,14 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
                       labels: Path | None = None, layout: str = "auto", subset: str | None = None,
                       crew: Crew | None = None,
                       progress: Callable[[Event], None] = lambda event: None) -> Summary:
-    """Anonymise a folder of photographs; call it again to go on where it stopped.
+    """Anonymize a folder of photographs; call it again to go on where it stopped.
 
     Args:
         src: folder of photographs (or one). dst: new folder, publishable; both may be URLs that fsspec opens. work:
             private folder, by default beside dst. key: secret for identity = "per-person". only, exclude: CSV of
             regions (file, x, y, width, height). keep_person: folder of reference photos of people who agreed. labels:
-            CSV (file, person) or CelebA's identity file. layout: of `mien.datasets.layouts.LAYOUTS`; auto looks for
-            itself. subset: splits to anonymise, as in "train+val". crew: who does it, by default this process;
+            CSV (file, person) or CelebA's identity file. layout: of `mien.datasets.registry.LAYOUTS`; auto looks for
+            itself. subset: splits to anonymize, as in "train+val". crew: who does it, by default this process;
             `Crew(workers=4)` for several, `Crew("ray")` for a cluster.
 
     Raises:
@@ -120,12 +120,12 @@ def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None
              recipes: Sequence[str | Recipe] = (), attacks: Sequence[str] = (), sample: int | None = 2000,
              least: int = 1, seed: int = 0, processes: int = 1,
              progress: Callable[[str, int, int], None] = lambda what, done, total: None) -> Evaluation:
-    """Hold anonymised photographs against their originals: privacy, utility, quality, with bounds beside them.
+    """Hold anonymized photographs against their originals: privacy, utility, quality, with bounds beside them.
 
     Args:
-        src: the originals. dst: the same photographs, anonymised by whatever tool. work: private folder, by default
-            beside dst; what is there already is not done again. judges: recognisers, the first counts. bounds: None:
-            all. recipes: anonymise by these too and compare. attacks: layers, parrot, reversal. sample: at most so
+        src: the originals. dst: the same photographs, anonymized by whatever tool. work: private folder, by default
+            beside dst; what is there already is not done again. judges: recognizers, the first counts. bounds: None:
+            all. recipes: anonymize by these too and compare. attacks: layers, parrot, reversal. sample: at most so
             many photographs, whole people; None: all. least: only people with at least so many photographs.
 
     Returns:

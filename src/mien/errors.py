@@ -6,7 +6,7 @@ MienError (1)
 ├── ModelError (3)            weights are missing or not what their card says
 │   └── FetchError (3)        weights cannot be fetched: no network, no pip, disk full
 ├── OutputError (4)           DST or WORK cannot be written: not empty, read-only, disk full, locked
-├── FaceError (5)             a face could not be anonymised and the owner asked to stop (--on-failure error)
+├── FaceError (5)             a face could not be anonymized and the owner asked to stop (--on-failure error)
 └── VerificationError (6)     a finished face still verifies as its original
 """
 
@@ -58,7 +58,7 @@ class OutputError(MienError):
 
 
 class FaceError(MienError):
-    """A face that could not be anonymised while the owner asked to stop in that case."""
+    """A face that could not be anonymized while the owner asked to stop in that case."""
 
     exit_code = 5
 

@@ -33,7 +33,7 @@ class Detect(_Table):
 
 
 class Invert(_Table):
-    """Inversion by optimisation in whitened codes, from the encoder's guess."""
+    """Inversion by optimization in whitened codes, from the encoder's guess."""
 
     steps: int = Field(24, ge=0, le=2000, description="0: the encoder's guess alone")
     size: Literal[128, 256] = Field(128, description="of the pictures compared")
@@ -59,21 +59,22 @@ class Pool(_Table):
 class Pair(_Table):
     """Of the `k` nearest any, or the one least like the person; where `unique`, none that another has.
 
-    Near in `attributes` (features within the face, and colours), or by the `euclidean` or `cosine` distance of
+    Near in `attributes` (features within the face, and colors), or by the `euclidean` or `cosine` distance of
     the feature network's own embeddings, as the paper pairs.
     """
 
     k: int = Field(10, ge=1)
     choice: Literal["unlike", "drawn"] = Field("drawn", description="drawn: any of the k, by name and seed")
     distance: Literal["attributes", "euclidean", "cosine"] = "attributes"
-    colour_weight: float = Field(0.5, ge=0, description="of attributes")
+    color_weight: float = Field(0.5, ge=0, description="of attributes")
     unique: bool = True
 
 
-class Optimise(_Table):
-    """Latent code optimisation in W+ (FALCO, arXiv 2303.11296); the paper's on the middle layers alone.
+class Optimize(_Table):
+    """Latent code optimization in W+ (FALCO, arXiv 2303.11296); the paper's on the middle layers alone.
 
-    The `published` method is the paper's: see `mien.stages.falco`. It has no colour, seam, prior and spread terms.
+    The `published` method is the paper's: see `mien.anonymizer.optimize_falco`. It has no color, seam, prior and
+    spread terms.
     """
 
     method: Literal["mien", "published"] = "mien"
@@ -88,7 +89,7 @@ class Optimise(_Table):
     identity_weight: float = Field(2.0, ge=0)
     target_weight: float = Field(5.0, ge=0, description="of the pool face; per-person at least identity_weight")
     attribute_weight: float = Field(1.0, ge=0)
-    colour_weight: float = Field(2.0, ge=0)
+    color_weight: float = Field(2.0, ge=0)
     seam_weight: float = Field(1.0, ge=0)
     prior_weight: float = Field(0.08, ge=0)
     spread_weight: float = Field(0.05, ge=0)
@@ -111,11 +112,11 @@ class Optimise(_Table):
         layers = tuple(layer for layer in self.layers if layer < n_layers)
         if not layers:
             raise UsageError(f"the generator has no layer {self.layers[0]}",
-                             f"optimise.layers are numbers from 0 to {n_layers - 1}")
+                             f"optimize.layers are numbers from 0 to {n_layers - 1}")
         return layers
 
     @model_validator(mode="after")
-    def _published_at_256(self) -> Optimise:
+    def _published_at_256(self) -> Optimize:
         if self.method == "published" and self.size != 256:
             raise ValueError("the published method looks at 256 px (full_size: at all)")
         return self
@@ -145,7 +146,7 @@ class Recipe(_Table):
     invert: Invert = Invert()
     pool: Pool = Pool()
     pair: Pair = Pair()
-    optimise: Optimise = Optimise()
+    optimize: Optimize = Optimize()
     verify: Verify = Verify()
 
     @property
@@ -158,9 +159,9 @@ class Recipe(_Table):
 
         Where all layers change it is only a place to begin, and the encoder's guess is enough.
         """
-        if len(self.optimise.changed(n_layers)) < n_layers:
+        if len(self.optimize.changed(n_layers)) < n_layers:
             return self.invert
-        begins = self.optimise.method == "mien" and self.optimise.share > 0
+        begins = self.optimize.method == "mien" and self.optimize.share > 0
         return self.invert.model_copy(update={"steps": 0}) if begins else None
 
     @classmethod
@@ -185,7 +186,7 @@ class Recipe(_Table):
             raise UsageError(f"recipe {name}: {_first(error)}") from error
 
     def with_settings(self, settings: Sequence[str]) -> Recipe:
-        """A copy with fields replaced as the command line says: "optimise.layers=[3, 4]", "pair.distance=cosine".
+        """A copy with fields replaced as the command line says: "optimize.layers=[3, 4]", "pair.distance=cosine".
 
         Raises:
             UsageError: there is no such field, or a value does not validate.
@@ -209,13 +210,13 @@ class Recipe(_Table):
         """
         if self.precision != "auto":
             return self
-        from mien.devices import open_device
-        from mien.models.precision import fastest
+        from mien.util.devices import open_device
+        from mien.util.precision import fastest
 
         return self.with_changes({"precision": fastest(open_device(device))})
 
     def with_changes(self, changes: dict[str, Any]) -> Recipe:
-        """A copy with dotted fields replaced, e.g. {"optimise.margin": 0.1}; None values are left out.
+        """A copy with dotted fields replaced, e.g. {"optimize.margin": 0.1}; None values are left out.
 
         Raises:
             UsageError: there is no such table, or a value does not validate.

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mien.files import replace_file
-from mien.geometry import to_pixels
-from mien.models.fetch import Progress, ensure
-from mien.models.generator import DIM
-from mien.models.mobilestylegan import MobileStyleGAN
-from mien.records import Pixels
+from mien.models.generators.base import DIM
+from mien.models.generators.mobilestylegan import MobileStyleGAN
+from mien.models.hub.fetch import Progress, ensure
+from mien.types import Pixels
+from mien.util.files import replace_file
+from mien.util.image_tensors import to_pixels
 
 PORTRAIT = 300  # pixels, side of one portrait in a group photo
 SEED = 1234  # not the pool's: the people in the samples are nobody's new face

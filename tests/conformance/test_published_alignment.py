@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.models.landmark_detector import five_points
-from mien.records import Face
-from mien.stages.align import crop_quad
-from mien.stages.align_published import align_as_published, shrinking, side_of
+from mien.anonymizer.align import crop_quad
+from mien.anonymizer.align_ffhq import align_as_published, shrinking, side_of
+from mien.models.detection.s3fd_fan import five_points
+from mien.types import Face
 
 CASES = ["frontal", "rotated", "border_pad", "large_shrink2", "too_small"]
 
@@ -29,7 +29,7 @@ def test_the_square_of_68_points(vectors: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_picture_to_a_grey_level(vectors: Any, photo: Any, name: str) -> None:
+def test_the_picture_to_a_gray_level(vectors: Any, photo: Any, name: str) -> None:
     reference = vectors("alignment")
     face = Face((0, 0, 100, 100), five_points(reference[f"lm_{name}"]), 0.9)
     crop = align_as_published(photo, face)

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agreement import assert_same
 from torch import nn
 from torch.nn import functional as F
 
-from mien.models.arcface import ArcFace, face_view
-from mien.models.resizing import fit_square
+from helpers.agreement import assert_same
+from mien.anonymizer.optimize_falco import loss_of
+from mien.models.features.resize import fit_square
+from mien.models.recognition.arcface import ArcFace, face_view
 from mien.recipe import Recipe
-from mien.stages.falco import loss_of
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +49,8 @@ def test_the_fixed_cut_and_its_embedding(network: ArcFace, vectors: Any, picture
 
 
 def identity_loss(network: ArcFace, new: torch.Tensor, real: torch.Tensor, margin: float) -> torch.Tensor:
-    """The mean over a batch of the optimisation's loss, its identity part alone."""
-    alone = Recipe.load("falco-reference").optimise.model_copy(
+    """The mean over a batch of the optimization's loss, its identity part alone."""
+    alone = Recipe.load("falco-reference").optimize.model_copy(
         update={"margin": margin, "identity_weight": 1.0, "attribute_weight": 0.0})
     cosine = (network(face_view(new)) * network(face_view(real))).sum(dim=1)
     return loss_of(cosine, torch.zeros_like(cosine), alone).mean()

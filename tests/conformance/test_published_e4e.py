@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agreement import assert_same
 
-from mien.models.e4e import E4E
+from helpers.agreement import assert_same
+from mien.models.generators.e4e import E4E
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""From the authors' files to anonymised photographs: imported by the command, run by the command.
+"""From the authors' files to anonymized photographs: imported by the command, run by the command.
 
 The weights are filled by a rule, so that what they generate is no face. What must hold holds all the same: no real
 face is left as it was.
@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-import tiny
-from mien.files import stamp
-from mien.models.mobilestylegan import MobileStyleGAN
-from mien.models.sets import model_set
-from nvidia_pickles import write_snapshot
-from tiny import call, changed, photos_in, pixels_of, rows_in, save
+from helpers import fake_run
+from helpers.fake_run import call, changed, photos_in, pixels_of, rows_in, save
+from helpers.nvidia_pickles import write_snapshot
+from mien.models.generators.mobilestylegan import MobileStyleGAN
+from mien.models.model_sets import model_set
+from mien.util.files import stamp
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Pa
     """An astronaut, and a person whom the other model set made up."""
     folder = tmp_path_factory.mktemp("photos")
     save(folder / "astronaut.png", pixels_of(weights("astronaut")))
-    person, = tiny.portraits(MobileStyleGAN.from_file(weights("mobilestylegan")), [501])
+    person, = fake_run.portraits(MobileStyleGAN.from_file(weights("mobilestylegan")), [501])
     save(folder / "deep" / "person.png", person)
     return folder
 
@@ -101,7 +101,7 @@ def test_no_face_stays_and_a_second_run_does_nothing(tmp_path: Path, cache: Path
     rows = rows_in(dst)
     assert {row["file"] for row in rows} == results.keys()
     for row in rows:
-        assert row["status"] in ("anonymised", "blurred")
+        assert row["status"] in ("anonymized", "blurred")
         box = [row[side] for side in ("x", "y", "width", "height")]
         assert changed(pixels_of(photos / row["file"]), pixels_of(dst / row["file"]), box)
     record = json.loads((dst / "mien.json").read_text())
@@ -121,8 +121,8 @@ def test_a_published_pickle_of_nvidias_imports_exactly(tmp_path: Path, monkeypat
     from safetensors.torch import load_file
 
     from mien.models.formats.stylegan2_names import from_nvidia
-    from mien.models.importing import import_file
-    from mien.models.stylegan2 import prepare_stylegan2
+    from mien.models.generators.stylegan2 import prepare_stylegan2
+    from mien.models.hub.imported import import_file
 
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     state = filled("nvidia_ada_g_ema_1024")

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agreement import assert_same
 from torch.nn import functional as F
 
-from mien.models.fan import FAN, crop, frame, peaks
+from helpers.agreement import assert_same
+from mien.models.detection.fan import FAN, crop, frame, peaks
 
 pytestmark = pytest.mark.slow
 
@@ -41,9 +41,9 @@ def test_heat_maps_of_all_stacks_and_their_points(network: FAN, vectors: Any, fi
 def test_the_crop_of_a_box_and_its_landmarks(network: FAN, vectors: Any, fill: Any, name: str) -> None:
     reference, picture = vectors("fan4_2d"), drawn(fill, 480, 640, 3)
     box = torch.from_numpy(reference[f"box_{name}"])[:4]
-    centre, scale = frame(box)
-    assert_same(np.array([*centre.tolist(), scale]), reference[f"center_scale_{name}"])
-    seen = crop(picture, centre, scale)[None]
+    center, scale = frame(box)
+    assert_same(np.array([*center.tolist(), scale]), reference[f"center_scale_{name}"])
+    seen = crop(picture, center, scale)[None]
     assert_same(seen[..., 112:144, 112:144], reference[f"crop_{name}_patch"])
     assert_same(F.avg_pool2d(seen, 8), reference[f"crop_{name}_area32"])
     differences = np.abs(network.landmarks(picture, box[None])[0].numpy() - reference[f"landmarks_{name}"]).max(axis=1)

@@ -1,4 +1,4 @@
-"""All published files, by their manifests: recognised, and one generator under three sets of names."""
+"""All published files, by their manifests: recognized, and one generator under three sets of names."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from agreement import assert_image, assert_same
 from torch import Tensor
 
-from mien.models.published import recognise
-from mien.models.stylegan2 import StyleGAN2
+from helpers.agreement import assert_image, assert_same
+from mien.models.generators.stylegan2 import StyleGAN2
+from mien.models.hub.published import recognize
 
 pytestmark = pytest.mark.slow
 
@@ -60,14 +60,14 @@ def shapes(manifest: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize("name", WRAPPED)
 @torch.inference_mode()
-def test_names_and_shapes_are_recognised(manifest: Any, name: str) -> None:
+def test_names_and_shapes_are_recognized(manifest: Any, name: str) -> None:
     dtypes = {"int64": torch.int64, "float32": torch.float32}
     state = {entry["key"]: torch.zeros((), dtype=dtypes[entry["dtype"]]).expand(entry["shape"])
              for entry in manifest(name)["tensors"]}
-    assert recognise(WRAPPED[name](state)).name == NAMES.get(name, name)
+    assert recognize(WRAPPED[name](state)).name == NAMES.get(name, name)
     if name.startswith("clip"):
         halved = {key: value.half() for key, value in state.items()}
-        found = recognise(WRAPPED[name](halved))
+        found = recognize(WRAPPED[name](halved))
         assert found.name == name and {value.dtype for value in found.state.values()} == {torch.float32}
 
 
@@ -75,7 +75,7 @@ def test_names_and_shapes_are_recognised(manifest: Any, name: str) -> None:
 def test_rosinality_by_its_own_vectors(filled: Any, vectors: Any, fill: Any) -> None:
     reference = vectors("rosinality_stylegan2_1024")
     content = {"g_ema": filled("rosinality_stylegan2_1024"), "latent_avg": torch.zeros(512)}
-    generator = StyleGAN2(recognise(content).state)
+    generator = StyleGAN2(recognize(content).state)
     assert_same(generator.map(torch.from_numpy(fill.normal("rosinality/z", (2, 512)))), reference["w"])
     wp = torch.from_numpy(fill.normal("rosinality/wp", (1, 18, 512)))
     assert_image(generator(wp), reference, "image_from_wp")
@@ -105,7 +105,7 @@ def test_three_formats_give_one_picture(genforce: State, key_map: dict[str, Any]
     assert {key: tuple(value.shape) for key, value in nvidia["G_ema"].items()} == shapes(
         manifest("nvidia_ada_g_ema_1024"))
     wp = torch.from_numpy(fill.normal("stylegan2_ffhq1024/wp", (1, 18, 512)))
-    mine = StyleGAN2(recognise({"generator_smooth": genforce}).state)(wp)
+    mine = StyleGAN2(recognize({"generator_smooth": genforce}).state)(wp)
     for content in (rosinality, nvidia):
-        other = StyleGAN2(recognise(content).state)(wp)
+        other = StyleGAN2(recognize(content).state)(wp)
         assert (other - mine).abs().max() <= 3e-6

@@ -1,4 +1,4 @@
-"""The nearest neighbours that the reference pairs by, both distances."""
+"""The nearest neighbors that the reference pairs by, both distances."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from mien.stages.pair import embedding_distances
+from mien.anonymizer.pairing import embedding_distances
 
 
 @pytest.mark.parametrize("kind", ["euclidean", "cosine"])
-def test_nearest_neighbours(kind: str, vectors: Any, fill: Any) -> None:
+def test_nearest_neighbors(kind: str, vectors: Any, fill: Any) -> None:
     reference = vectors("knn_pairing")
     real, fake = (torch.from_numpy(fill.normal(f"knn/{name}", shape))
                   for name, shape in (("real", (200, 512)), ("fake", (1000, 512))))

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agreement import assert_same
 
-from mien.models.fan import FAN
-from mien.models.landmark_detector import LandmarkDetector, five_points
-from mien.models.s3fd import LEVELS, S3FD
+from helpers.agreement import assert_same
+from mien.models.detection.fan import FAN
+from mien.models.detection.s3fd import LEVELS, S3FD
+from mien.models.detection.s3fd_fan import LandmarkDetector, five_points
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""Three steps of the reference's optimisation, digit by digit."""
+"""Three steps of the reference's optimization, digit by digit."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from agreement import assert_image, assert_same
 
-from mien.models.arcface import ArcFace
-from mien.models.features import TokenFeatures
-from mien.models.networks import Networks
-from mien.models.stylegan2 import StyleGAN2, prepare_stylegan2
-from mien.models.vit import VisionTransformer
+from helpers.agreement import assert_image, assert_same
+from mien.anonymizer.optimize_falco import WPlus, descend, loss_of, measure, targets_of
+from mien.models.bundle import Networks
+from mien.models.features.base import TokenFeatures
+from mien.models.features.vit import VisionTransformer
+from mien.models.generators.stylegan2 import StyleGAN2, prepare_stylegan2
+from mien.models.recognition.arcface import ArcFace
 from mien.recipe import Recipe
-from mien.stages.falco import WPlus, descend, loss_of, measure, targets_of
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def networks(filled: Any) -> Networks:
-    recogniser = ArcFace()
-    recogniser.load_state_dict(filled("arcface_ir_se50"))
+    recognizer = ArcFace()
+    recognizer.load_state_dict(filled("arcface_ir_se50"))
     made = SimpleNamespace(
-        generator=StyleGAN2(prepare_stylegan2(filled("stylegan2_ffhq1024"))), recogniser=recogniser,
+        generator=StyleGAN2(prepare_stylegan2(filled("stylegan2_ffhq1024"))), recognizer=recognizer,
         features=TokenFeatures(VisionTransformer(filled("farl_vitb16_visual", "visual."))))
     return cast(Networks, made)
 
@@ -51,7 +51,7 @@ class Seen:
 
 @dataclass
 class Course:
-    """The optimisation of the reference's example: its steps, and the code [18, 512] before and after."""
+    """The optimization of the reference's example: its steps, and the code [18, 512] before and after."""
 
     steps: list[Seen]
     initial: torch.Tensor
@@ -60,7 +60,7 @@ class Course:
 
 @pytest.fixture(scope="module")
 def course(networks: Networks, fill: Any) -> Course:
-    settings = Recipe.load("falco-reference").optimise.model_copy(update={"steps": 3})
+    settings = Recipe.load("falco-reference").optimize.model_copy(update={"steps": 3})
     drawn = fill.formula_image(1024, 1024, 0).transpose(2, 0, 1)[None].astype(np.float32) / 255
     goal = targets_of(networks, torch.from_numpy(drawn), settings.reference)
     real = torch.from_numpy(fill.normal("falco/code_real", (18, 512)))[None]
@@ -109,7 +109,7 @@ def test_gradients(course: Course, vectors: Any) -> None:
 @contextmanager
 def doubled(networks: Networks) -> Iterator[None]:
     """The networks in double precision, then as they were: every float32 number is a double."""
-    modules = networks.generator, networks.recogniser, networks.features.network  # type: ignore[attr-defined]
+    modules = networks.generator, networks.recognizer, networks.features.network  # type: ignore[attr-defined]
     for module in modules:
         module.double()  # type: ignore[attr-defined]
     try:
@@ -140,7 +140,7 @@ def test_the_first_gradients_are_exact(networks: Networks, fill: Any, vectors: A
     The reference's own float32 gradient lies 7e-5 from the exact one, its identity part 2e-4, and so far do those of
     two float32 programs lie from each other that compute one layer in another order.
     """
-    reference, settings = vectors("falco_step"), Recipe.load("falco-reference").optimise
+    reference, settings = vectors("falco_step"), Recipe.load("falco-reference").optimize
     drawn = torch.from_numpy(fill.formula_image(1024, 1024, 0).transpose(2, 0, 1)[None].astype(np.float64) / 255)
     codes = WPlus(networks, torch.from_numpy(fill.normal("falco/code_real", (18, 512)))[None].double(),
                   torch.from_numpy(fill.normal("falco/code_fake", (1, 18, 512))).double(), settings.layers)
@@ -157,7 +157,7 @@ def test_the_first_gradients_are_exact(networks: Networks, fill: Any, vectors: A
 def test_codes(course: Course, vectors: Any) -> None:
     reference = vectors("falco_step")
     assert_same(course.initial, reference["initial_code"])
-    middle = course.final[list(Recipe.load("falco-reference").optimise.layers)]
+    middle = course.final[list(Recipe.load("falco-reference").optimize.layers)]
     after = [*(step.code for step in course.steps[1:]), middle]
     for ours, theirs, limit in zip(after, reference["step_trainable_code"], (1e-5, 1e-4, 1e-4), strict=True):
         assert np.abs(ours.numpy().reshape(theirs.shape) - theirs).max() <= limit

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from agreement import assert_image, assert_same
 
-from mien.models.stylegan2 import StyleGAN2, prepare_stylegan2
+from helpers.agreement import assert_image, assert_same
+from mien.models.generators.stylegan2 import StyleGAN2, prepare_stylegan2
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def test_truncation_of_the_first_layers_only(generator: StyleGAN2, reference: An
 def test_images_from_w_plus_and_from_s(generator: StyleGAN2, reference: Any, fill: Any) -> None:
     wp = torch.from_numpy(reference["wp_psi0.7"])
     assert_image(generator(wp), reference, "image_from_wp_psi0.7")
-    assert_image(generator.synthesise(generator.styles(wp)), reference, "image_from_s")
+    assert_image(generator.synthesize(generator.styles(wp)), reference, "image_from_s")
     random = torch.from_numpy(fill.normal("stylegan2_ffhq1024/wp", (1, 18, 512)))
     assert_image(generator(random), reference, "image_from_random_wp")
     w = torch.from_numpy(reference["w"])[:1]

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from agreement import assert_same
 from torch.nn import functional as F
 
-from mien.models.features import TokenFeatures
-from mien.models.resizing import fit_square
-from mien.models.vit import VisionTransformer, from_dino
+from helpers.agreement import assert_same
+from mien.models.features.base import TokenFeatures
+from mien.models.features.resize import fit_square
+from mien.models.features.vit import VisionTransformer, from_dino
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_farl(farl: VisionTransformer, vectors: Any, waves: Any) -> None:
     assert_same(farl.finish(tokens), reference["embedding_224"])
     for name, low in (("real0", 0), ("fake0", -1)):
         image = waves(f"attrloss/{name}", size=(1024, 1024), low=low)
-        assert_same(farl(farl.normalise(image)), reference[f"pairing_feature_{name}"])
+        assert_same(farl(farl.normalize(image)), reference[f"pairing_feature_{name}"])
 
 
 @torch.inference_mode()
@@ -96,7 +96,7 @@ def test_clip_b32_with_weights_of_half_precision(filled: Any, vectors: Any, wave
     network = VisionTransformer(half_rounded(filled("clip_vitb32", "visual.")))
     assert_same(network(waves("clip/x0", "clip/x1", size=(224, 224))), reference["embedding_224"])
     real = waves("attrloss/real0", size=(1024, 1024), low=0)
-    assert_same(network(network.normalise(real)), reference["pairing_feature_real0"])
+    assert_same(network(network.normalize(real)), reference["pairing_feature_real0"])
 
 
 @torch.inference_mode()
@@ -108,4 +108,4 @@ def test_dino(filled: Any, vectors: Any, waves: Any) -> None:
     assert_same(last, reference["last_tokens_x0_first8"])
     for name, low in (("real0", 0), ("fake0", -1)):
         image = waves(f"attrloss/{name}", size=(1024, 1024), low=low)
-        assert_same(network(network.normalise(image)), reference[f"pairing_feature_{name}"])
+        assert_same(network(network.normalize(image)), reference[f"pairing_feature_{name}"])

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import drawn
-import tiny
-from mien.datasets.commands import datasets_app
+from helpers import drawn_datasets, fake_run
+from mien.cli.datasets import datasets_app
 from mien.errors import UsageError
 
 
@@ -19,12 +18,14 @@ def check(root: Path, *options: str) -> Result:
 
 
 @pytest.mark.parametrize(("draw", "words"), [
-    (drawn.celebahq, ["CelebA-HQ (layout celebahq)", "photographs 5", "people 2", "splits train 2, val 2, test 1",
+    (drawn_datasets.celebahq, ["CelebA-HQ (layout celebahq)", "photographs 5", "people 2",
+                               "splits train 2, val 2, test 1",
                       "attributes 40", "files jpg 5", "can look up who it was"]),
-    (drawn.celeba, ["CelebA (layout celeba)", "photographs 6", "people 3", "splits train 2, val 2, test 2"]),
-    (drawn.lfw, ["LFW (layout lfw)", "photographs 8", "people 4", "splits train 5, test 3", "still say who it was"]),
-    (drawn.image_folder, ["ImageFolder (layout imagefolder)", "photographs 12", "classes 2", "files png 12"]),
-    (lambda root: tiny.album(root, 4), ["a folder of photographs (layout folder)", "photographs 4",
+    (drawn_datasets.celeba, ["CelebA (layout celeba)", "photographs 6", "people 3", "splits train 2, val 2, test 2"]),
+    (drawn_datasets.lfw, ["LFW (layout lfw)", "photographs 8", "people 4", "splits train 5, test 3",
+                          "still say who it was"]),
+    (drawn_datasets.image_folder, ["ImageFolder (layout imagefolder)", "photographs 12", "classes 2", "files png 12"]),
+    (lambda root: fake_run.album(root, 4), ["a folder of photographs (layout folder)", "photographs 4",
                                        "3 folders of photographs: if they are classes, say --layout imagefolder"]),
 ])
 def test_a_usable_dataset_is_counted(tmp_path: Path, draw: object, words: list[str]) -> None:
@@ -37,7 +38,7 @@ def test_a_usable_dataset_is_counted(tmp_path: Path, draw: object, words: list[s
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
-    root = drawn.celeba(tmp_path, kind="official")
+    root = drawn_datasets.celeba(tmp_path, kind="official")
     (root / "old").mkdir()
     (root / "Eval" / "list_eval_partition.txt").rename(root / "old" / "list_eval_partition.txt")
     shutil.rmtree(root / "Img" / "img_align_celeba")
@@ -59,7 +60,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_the_advice_makes_it_usable(tmp_path: Path) -> None:
-    root = drawn.celebahq(tmp_path)
+    root = drawn_datasets.celebahq(tmp_path)
     (root / "labels").mkdir()
     moved = "list_eval_partition.txt", "CelebA-HQ-to-CelebA-mapping.txt"
     for name in moved:
@@ -73,9 +74,9 @@ def test_the_advice_makes_it_usable(tmp_path: Path) -> None:
 
 
 def test_gaps_are_counted(tmp_path: Path) -> None:
-    root = drawn.lfw(tmp_path)
+    root = drawn_datasets.lfw(tmp_path)
     (root / "data" / "Bo_Li" / "Bo_Li_0002.jpg").unlink()
-    drawn.draw(root / "data" / "Bo_Li" / "portrait.jpg", 1)
+    drawn_datasets.draw(root / "data" / "Bo_Li" / "portrait.jpg", 1)
     said = check(root).stdout
     assert "annotations/lfw-names.txt: 1 person with fewer photographs than it says" in said
     assert "annotations/pairs.txt: 4 of 8 pairs (without a photograph: 1;" in said
@@ -83,7 +84,7 @@ def test_gaps_are_counted(tmp_path: Path) -> None:
 
 
 def test_pixels_are_read_only_when_asked_for(tmp_path: Path) -> None:
-    root = drawn.celebahq(tmp_path)
+    root = drawn_datasets.celebahq(tmp_path)
     (root / "data" / "7.jpg").write_bytes(b"rubbish")
     assert "rubbish" not in check(root).stdout and "damaged" not in check(root).stdout
     result = check(root, "--pictures")
@@ -94,7 +95,7 @@ def test_pixels_are_read_only_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_what_is_told_counts(tmp_path: Path) -> None:
-    drawn.lfw(tmp_path)
+    drawn_datasets.lfw(tmp_path)
     assert check(tmp_path, "--layout", "folder").exit_code == 0
     result = check(tmp_path, "--layout", "celebahq")
     assert result.exit_code == 2 and "not usable as celebahq" in result.stdout
@@ -119,7 +120,7 @@ def test_the_layouts_are_listed() -> None:
 
 @pytest.mark.parametrize(("place", "words"), [("", "in the top folder to data"), ("pics", "in pics to data")])
 def test_photographs_in_the_wrong_place_are_sent_to_the_right_one(tmp_path: Path, place: str, words: str) -> None:
-    root = drawn.celebahq(tmp_path)
+    root = drawn_datasets.celebahq(tmp_path)
     for path in sorted((root / "data").iterdir()):
         (root / place).mkdir(exist_ok=True)
         path.rename(root / place / path.name)
@@ -128,8 +129,8 @@ def test_photographs_in_the_wrong_place_are_sent_to_the_right_one(tmp_path: Path
     assert result.exit_code == 2 and f"move the 5 photographs {words}" in " ".join(result.stdout.split())
 
 
-def test_photographs_of_celebahq_without_its_tables_are_recognised(tmp_path: Path) -> None:
-    root = drawn.celebahq(tmp_path)
+def test_photographs_of_celebahq_without_its_tables_are_recognized(tmp_path: Path) -> None:
+    root = drawn_datasets.celebahq(tmp_path)
     shutil.rmtree(root / "annotations")
     result = check(root)
     said = " ".join(result.stdout.split())
@@ -138,7 +139,7 @@ def test_photographs_of_celebahq_without_its_tables_are_recognised(tmp_path: Pat
 
 
 def test_a_mapping_without_its_titles_is_refused(tmp_path: Path) -> None:
-    root = drawn.celebahq(tmp_path)
+    root = drawn_datasets.celebahq(tmp_path)
     mapping = root / "annotations" / "CelebA-HQ-to-CelebA-mapping.txt"
     mapping.write_bytes(mapping.read_bytes().split(b"\n", 1)[1])
     result = check(root)

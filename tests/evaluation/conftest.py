@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tiny
-from mien.models.mobilestylegan import MobileStyleGAN
-from tiny import save
+from helpers import fake_run
+from helpers.fake_run import save
+from mien.models.generators.mobilestylegan import MobileStyleGAN
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Pa
     """Four people, two photographs of each: the second darker and smaller in its frame."""
     folder = tmp_path_factory.mktemp("lfw")
     generator = MobileStyleGAN.from_file(weights("mobilestylegan"))
-    for number, picture in enumerate(tiny.portraits(generator, list(range(701, 701 + 4)))):
+    for number, picture in enumerate(fake_run.portraits(generator, list(range(701, 701 + 4)))):
         name = f"Person_{number}"
         (folder / name).mkdir()
         save(folder / name / f"{name}_0001.png", picture)

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-import tiny
+from helpers import fake_run
+from helpers.fake_run import save
 from mien.errors import UsageError
 from mien.evaluation.attacks import parrot, reversal
-from mien.evaluation.attacks.attack import carry_out
 from mien.evaluation.attacks.layers import fingerprints, layers_changed
+from mien.evaluation.attacks.run_attack import carry_out
 from mien.evaluation.attacks.scoring import ATTACK_METRICS, score
-from mien.evaluation.attacks.setting import Setting, gather, known_half
-from mien.evaluation.counterparts import Counterparts, find_counterparts
+from mien.evaluation.attacks.split import Setting, gather, known_half
 from mien.evaluation.crops import Crops
-from mien.evaluation.instruments import open_detector
-from mien.models.mobilestylegan import MobileStyleGAN
-from mien.models.sface import SFace
+from mien.evaluation.evaluators import open_detector
+from mien.evaluation.pairs import Counterparts, find_counterparts
+from mien.models.generators.mobilestylegan import MobileStyleGAN
+from mien.models.recognition.sface import SFace
 from mien.recipe import Recipe
-from tiny import save
 
 PEOPLE = 8
 CHANGED = (3, 4, 5, 6, 7)
@@ -37,12 +37,12 @@ def crops(pixels: np.ndarray) -> Crops:
 def portraits(weights: Callable[[str], Path]) -> np.ndarray:
     """Eight generated people, [8, 256, 256, 3]."""
     generator = MobileStyleGAN.from_file(weights("mobilestylegan"))
-    return np.stack(tiny.portraits(generator, list(range(801, 801 + PEOPLE))))
+    return np.stack(fake_run.portraits(generator, list(range(801, 801 + PEOPLE))))
 
 
 @pytest.fixture(scope="module")
 def negatives(portraits: np.ndarray) -> Setting:
-    """Two photographs of each, the second darker; the new ones are negatives, which no recogniser was trained on."""
+    """Two photographs of each, the second darker; the new ones are negatives, which no recognizer was trained on."""
     old = np.concatenate([portraits, portraits // 4 * 3 + 20])
     people = np.tile(np.arange(PEOPLE), 2)
     return Setting(crops(old), crops(255 - old), people, known_half(people, 0), Path())
@@ -100,11 +100,11 @@ def test_layers_left_alone_are_a_fingerprint(left_alone: bool) -> None:
 
 def test_which_layers_were_changed_a_run_tells_itself(tmp_path: Path) -> None:
     assert layers_changed(tmp_path) == ()
-    for told in ("", "[]", '{"recipe": 3}', '{"recipe": {"optimise": {"layers": [9, 1]}}}',
-                 '{"recipe": {"optimise": {"layers": 4}}}'):
+    for told in ("", "[]", '{"recipe": 3}', '{"recipe": {"optimize": {"layers": [9, 1]}}}',
+                 '{"recipe": {"optimize": {"layers": 4}}}'):
         (tmp_path / "mien.json").write_text(told)
         assert layers_changed(tmp_path) == ()
-    (tmp_path / "mien.json").write_text('{"recipe": {"optimise": {"layers": [2, 5]}}}')
+    (tmp_path / "mien.json").write_text('{"recipe": {"optimize": {"layers": [2, 5]}}}')
     assert layers_changed(tmp_path) == (2, 5)
     (tmp_path / "mien.json").write_text(Recipe().model_dump_json().join(['{"recipe": ', '}']))
     assert layers_changed(tmp_path) == ()
@@ -119,7 +119,7 @@ def test_the_parrot_learns_a_change_that_strangers_share(negatives: Setting, wei
     old, new, people = negatives.part(known=False)
 
     def area(network: SFace) -> float:
-        return score(parrot.recognise(network, new), parrot.recognise(network, old),
+        return score(parrot.recognize(network, new), parrot.recognize(network, old),
                      people)["auc_own_original_cross"].value
 
     assert area(adapted) > area(before) + 0.02
@@ -187,8 +187,8 @@ def test_an_attack_is_carried_out_once(portraits: np.ndarray, tmp_path: Path, mo
     for figures in found.attackers.values():
         assert figures["rank1_own_original_victims"].value == 1
     again: list[str] = []
-    monkeypatch.setattr("mien.evaluation.attacks.attack.attack", lambda name, *_: again.append(name) or found)
+    monkeypatch.setattr("mien.evaluation.attacks.run_attack.attack", lambda name, *_: again.append(name) or found)
     assert carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None) == {"layers": found} and again == []
-    monkeypatch.setattr("mien.evaluation.attacks.attack.weights_sha256", lambda name: f"another {name}")
+    monkeypatch.setattr("mien.evaluation.attacks.run_attack.weights_sha256", lambda name: f"another {name}")
     carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None)
     assert again == ["layers"]

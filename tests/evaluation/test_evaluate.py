@@ -12,20 +12,20 @@ import torch
 from safetensors.torch import save_file
 
 import mien
-import tiny
+from helpers import fake_run
+from helpers.fake_run import save
+from mien.anonymizer.load import Ready
 from mien.errors import UsageError
-from mien.evaluation.bounds import generated_set, simple_set
-from mien.evaluation.counterparts import find_counterparts, sample
+from mien.evaluation.baselines import generated_set, simple_set
 from mien.evaluation.evaluate import Question, evaluate
-from mien.evaluation.instruments import open_detector, open_instruments
-from mien.evaluation.observation import by_size, observe
-from mien.evaluation.observed import observe_sets
-from mien.evaluation.result import Result
-from mien.evaluation.table import tables
-from mien.models.inception import Inception
+from mien.evaluation.evaluation import Result
+from mien.evaluation.evaluators import open_detector, open_instruments
+from mien.evaluation.measure import by_size, observe
+from mien.evaluation.measurements import observe_sets
+from mien.evaluation.pairs import find_counterparts, sample
+from mien.evaluation.terminal_table import tables
+from mien.models.features.inception import Inception
 from mien.recipe import Recipe
-from mien.setup import Ready
-from tiny import save
 
 PEOPLE, PHOTOS = 4, 2  # see `source`
 
@@ -64,7 +64,7 @@ def test_fid_where_its_weights_are_there(source: Path, tmp_path: Path, monkeypat
     """What has been seen without them is seen anew."""
     dst = tmp_path / "dst"
     for path in sorted(source.rglob("*.png")):
-        save(dst / path.relative_to(source), 255 - tiny.pixels_of(path))
+        save(dst / path.relative_to(source), 255 - fake_run.pixels_of(path))
     question = Question(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",))
     without = evaluate(question)
     assert not any("fid_inception" in one.figures["quality"] for one in without.sets.values())
@@ -76,7 +76,7 @@ def test_fid_where_its_weights_are_there(source: Path, tmp_path: Path, monkeypat
     save_file(network.state_dict(), tmp_path / "inception")
     for name, answer in {"read_record": {"size": 1}, "published_path": tmp_path / "inception",
                          "published_sha256": "1"}.items():
-        monkeypatch.setattr(f"mien.evaluation.instruments.{name}", lambda _, answer=answer: answer)
+        monkeypatch.setattr(f"mien.evaluation.evaluators.{name}", lambda _, answer=answer: answer)
     found = evaluate(question)
     assert found.sets["originals"].figures["quality"]["fid_inception"].value == pytest.approx(0, abs=1e-3)
     assert found.sets["dst"].figures["quality"]["fid_inception"].value > 1
@@ -119,7 +119,7 @@ def test_who_is_not_named_is_no_stranger(source: Path, tmp_path: Path) -> None:
     """A photograph without a name may show anybody: beside three more of the same people privacy stays as it was."""
     src = copied(source, tmp_path / "src")
     for i in range(3):
-        save(src / "More" / f"{i}.png", tiny.pixels_of(src / f"Person_{i}" / f"Person_{i}_0001.png"))
+        save(src / "More" / f"{i}.png", fake_run.pixels_of(src / f"Person_{i}" / f"Person_{i}_0001.png"))
     asked = {"layout": "lfw", "bounds": (), "judges": ("dlib",)}
     with_names, all_ = (evaluate(Question(one, one, tmp_path / f"{one.name}.work", **asked)) for one in (source, src))
     assert (all_.faces, all_.unnamed, all_.people, with_names.unnamed) == (PEOPLE * PHOTOS + 3, 3, PEOPLE, 0)
@@ -260,7 +260,7 @@ def test_another_question_about_the_same_files_looks_at_nothing(source: Path, tm
     def refuse(*_: object) -> None:
         raise AssertionError("looked at again")
 
-    monkeypatch.setattr("mien.evaluation.observed._look", refuse)
+    monkeypatch.setattr("mien.evaluation.measurements._look", refuse)
     assert evaluate(again, ready=lambda _: ready).sets == first.sets
 
 
@@ -298,7 +298,7 @@ def test_sizes_that_differ_are_said_before_bounds_are_made(source: Path, tmp_pat
     assert not (tmp_path / "work" / "sets").exists()
 
 
-def test_a_photo_is_not_compared_with_its_neighbour_s_result(tmp_path: Path) -> None:
+def test_a_photo_is_not_compared_with_its_neighbor_s_result(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "b.jpg"):
         save(tmp_path / "src" / name, np.full((40, 40, 3), 90, np.uint8))
     for name in ("a.jpg", "b.png"):
@@ -310,7 +310,7 @@ def test_a_photo_is_not_compared_with_its_neighbour_s_result(tmp_path: Path) -> 
 
 def test_other_faces_are_no_surroundings(source: Path) -> None:
     """A run changes all faces of a group, a bound one."""
-    first, second = (np.asarray(tiny.pixels_of(path)) for path in sorted(source.rglob("*_0001.png"))[:2])
+    first, second = (np.asarray(fake_run.pixels_of(path)) for path in sorted(source.rglob("*_0001.png"))[:2])
     original = np.hstack([first, second])
     instruments = open_instruments(("dlib",))
     faces = by_size(instruments.detector, original)

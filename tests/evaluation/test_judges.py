@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawn_faces import drawn_photo
+from helpers.drawn_faces import drawn_photo
+from helpers.fake_run import save
 from mien.errors import UsageError
-from mien.evaluation.instruments import fingerprints
+from mien.evaluation.evaluators import fingerprints
 from mien.evaluation.judges import fingerprint
-from mien.evaluation.observed import observe_sets
-from mien.models.cache import sha256_of
-from tiny import save
+from mien.evaluation.measurements import observe_sets
+from mien.models.hub.cache import sha256_of
 
 NAME = "judge_of_a_user"
 PLUG_IN = "def embed(photo, points):\n    return {}\n"

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien.evaluation.distance_histogram import BINS, Spread, strangers
 from mien.evaluation.privacy import (
     Gallery,
     equal_error,
@@ -14,7 +15,6 @@ from mien.evaluation.privacy import (
     pairs_of_one_person,
     thresholds,
 )
-from mien.evaluation.spread import BINS, Spread, strangers
 
 PEOPLE = st.lists(st.integers(0, 6), min_size=2, max_size=40)
 
@@ -96,8 +96,8 @@ def test_a_part_of_the_data_is_searched_in_the_whole_gallery(drawn: list[int], d
 
 def test_originals_are_always_found_and_random_faces_as_often_as_strangers() -> None:
     people = np.repeat(np.arange(300), 3)
-    centres = 4 * vectors(300, 2)
-    originals = centres[people] + vectors(900, 3)
+    centers = 4 * vectors(300, 2)
+    originals = centers[people] + vectors(900, 3)
     limits, impostors = thresholds(originals, people)
     assert impostors.total == 900 * 897
     for rate, limit in limits.items():

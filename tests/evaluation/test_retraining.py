@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawn_faces import drawn_face
+from helpers.drawn_faces import drawn_face
+from helpers.fake_run import save
 from mien.errors import UsageError
 from mien.evaluation import retraining
-from mien.evaluation.counterparts import Counterparts, find_counterparts
+from mien.evaluation.pairs import Counterparts, find_counterparts
 from mien.evaluation.retraining import compare_training
-from tiny import save
 
 COUNT = 36
 
@@ -35,8 +35,8 @@ def test_who_learns_from_faces_that_are_all_alike_knows_nothing(pairs: Counterpa
     monkeypatch.setattr(retraining, "EPOCHS", 30)
     found = compare_training(pairs, replace(pairs, new=[pairs.root / name for name in pairs.names]))
     assert found.trained == found.tested == COUNT
-    assert found.originals.value > 0.95 and abs(found.anonymised.value - 0.5) < 0.2
-    assert found.difference.value == pytest.approx(found.anonymised.value - found.originals.value, abs=1e-6)
+    assert found.originals.value > 0.95 and abs(found.anonymized.value - 0.5) < 0.2
+    assert found.difference.value == pytest.approx(found.anonymized.value - found.originals.value, abs=1e-6)
     assert found.constant.value == pytest.approx(0.5) and found.balanced[0] > 0.95
 
 

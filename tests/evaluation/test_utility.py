@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.observed import Observed
+from mien.evaluation.measurements import Observed
 from mien.evaluation.utility import INNER, MODEL, balanced, pose, utility
-from mien.models.attribute_network import ATTRIBUTES
+from mien.models.features.attribute_network import ATTRIBUTES
 
 
 def seen_from(turn: float, nod: float, scale: float = 1.0, offset: tuple[float, float] = (0, 0)) -> np.ndarray:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from drawn_faces import drawn_photo
+from helpers.drawn_faces import drawn_photo
+from helpers.fake_run import call, environment, save
 from mien.errors import OutputError
 from mien.evaluation.evaluate import Question, evaluate, originals_and_new
 from mien.evaluation.work_folder import opened
-from tiny import call, environment, save
 
 HOLD = """
 import sys, time

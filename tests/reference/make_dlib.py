@@ -14,7 +14,7 @@ CHIP_STEP = 7  # every so many pixels of a chip are kept
 
 
 def waves(seed: int, height: int, width: int, length: float = 90.0) -> np.ndarray:
-    """A smooth colourful picture: [height, width, 3] uint8."""
+    """A smooth colorful picture: [height, width, 3] uint8."""
     random = np.random.RandomState(seed)
     y, x = np.mgrid[:height, :width] / length
     picture = np.zeros((height, width, 3))
@@ -41,7 +41,7 @@ def faces() -> list[tuple[int, np.ndarray]]:
     """(side of a square picture, [5, 2] whole points): enlarged, kept, shrunk, turned, over the edge."""
     shape = np.array([(0.36, -0.29), (0.15, -0.27), (-0.38, -0.29), (-0.16, -0.27), (0.0, 0.13)])
     found = []
-    for scale, angle, side, centre in [
+    for scale, angle, side, center in [
         (60, 10, 200, (0.5, 0.5)),
         (100, 0, 300, (0.5, 0.5)),
         (150, 180, 300, (0.5, 0.5)),
@@ -54,7 +54,7 @@ def faces() -> list[tuple[int, np.ndarray]]:
         (24, 5, 60, (0.5, 0.5)),
     ]:
         turn = np.exp(1j * np.radians(angle)) * scale * (shape[:, 0] + 1j * shape[:, 1])
-        points = np.stack([turn.real, turn.imag], axis=1) + side * np.array(centre)
+        points = np.stack([turn.real, turn.imag], axis=1) + side * np.array(center)
         found.append((side, points.round().astype(int)))
     return found
 

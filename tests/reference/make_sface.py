@@ -14,7 +14,7 @@ import onnxruntime
 
 
 def images() -> np.ndarray:
-    """[3, 3, 112, 112] float32, 0..255: noise, waves, and the flat colours at which padding shows."""
+    """[3, 3, 112, 112] float32, 0..255: noise, waves, and the flat colors at which padding shows."""
     noise = np.random.RandomState(7).randint(0, 256, (3, 112, 112)).astype(np.float32)
     y, x = np.mgrid[:112, :112].astype(np.float32)
     waves = np.stack([127 + 120 * np.sin(x / (5 + 3 * c) + y / (11 - 2 * c)) for c in range(3)])

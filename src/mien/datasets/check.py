@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from mien.datasets.annotation_table import bare
 from mien.datasets.dataset import Dataset, plural
-from mien.datasets.layouts import LAYOUTS, Layout, choose_layout
-from mien.datasets.table import bare
+from mien.datasets.registry import LAYOUTS, Layout, choose_layout
 from mien.datasets.tree import Place, Tree
 from mien.errors import UsageError
-from mien.photo_files import PHOTO_SUFFIXES, printable
+from mien.images.formats import PHOTO_SUFFIXES, printable
 
 DEEP = 3  # folders down, where misplaced files are looked for
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".7z.001")
@@ -141,8 +141,8 @@ def _below(root: Path) -> Iterator[str]:
 
 
 def _damaged(dataset: Dataset) -> list[str]:
+    from mien.datasets.storage.base import photo_of
     from mien.errors import PhotoError
-    from mien.places import photo_of
 
     bad, source = [], dataset.source
     for name in dataset.photos:

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mien.datasets.table import Signs, Table, bare
+from mien.datasets.annotation_table import Signs, Table, bare
+from mien.datasets.storage.base import FolderSink, FolderSource, Holder, Sink, Source
 from mien.datasets.tree import Tree
 from mien.errors import UsageError
-from mien.files import replace_file
-from mien.photo_files import printable
-from mien.places import FolderSink, FolderSource, Holder, Sink, Source
-from mien.records import Skipped
+from mien.images.formats import printable
+from mien.types import Skipped
+from mien.util.files import replace_file
 
 SPLIT_NAMES = ("train", "val", "test")
 HELD = ("webdataset", "huggingface")  # layouts whose photos lie in larger files

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mien.datasets.folder import Tally, scan
-from mien.datasets.table import Form, Table, parse
+from mien.datasets.annotation_table import Form, Table, parse
+from mien.datasets.scan import Tally, scan
 from mien.errors import UsageError
-from mien.photo_files import PHOTO_SUFFIXES, printable
-from mien.records import Skipped
+from mien.images.formats import PHOTO_SUFFIXES, printable
+from mien.types import Skipped
 
 TABLE_FOLDERS = ("annotations", "Anno", "Eval", "")  # FALCO's, those of CelebA's own download, the top
 

@@ -11,16 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mien.anonymizer.align import SIZE, align, from_photo, map_points
+from mien.anonymizer.losses import VIEW, view_matrix
+from mien.anonymizer.verify import find_again
 from mien.errors import PhotoError
-from mien.evaluation.counterparts import Counterparts
-from mien.evaluation.observation import largest
-from mien.geometry import to_tensor, view
-from mien.losses import VIEW, view_matrix
-from mien.models.networks import Detector
-from mien.records import Crop, Face, Floats, Pixels
-from mien.stages.align import SIZE, align, from_photo, map_points
-from mien.stages.read import read_photo
-from mien.stages.verify import find_again
+from mien.evaluation.measure import largest
+from mien.evaluation.pairs import Counterparts
+from mien.images.decode import read_photo
+from mien.models.bundle import Detector
+from mien.types import Crop, Face, Floats, Pixels
+from mien.util.image_tensors import to_tensor, view
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Crops:
         return to_tensor(self.pixels)
 
     def views(self) -> Tensor:
-        """[N, 3, 112, 112] in -1..1, as recognisers take them."""
+        """[N, 3, 112, 112] in -1..1, as recognizers take them."""
         return torch.cat([view(to_tensor(self.pixels[i]), view_matrix(self.points[i]), VIEW)
                           for i in range(len(self))])
 

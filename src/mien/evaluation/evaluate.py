@@ -13,26 +13,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mien.anonymizer.load import Ready, prepare
 from mien.datasets.dataset import plural
 from mien.errors import UsageError
-from mien.evaluation.attacks.attack import ATTACKS, carry_out
-from mien.evaluation.attacks.setting import enough_people, of_named
-from mien.evaluation.bounds import GENERATED, SIMPLE, generated_set, simple_set
-from mien.evaluation.counterparts import Counterparts, find_counterparts, sample
-from mien.evaluation.instruments import open_detector
+from mien.evaluation.attacks.run_attack import ATTACKS, carry_out
+from mien.evaluation.attacks.split import enough_people, of_named
+from mien.evaluation.baselines import GENERATED, SIMPLE, generated_set, simple_set
+from mien.evaluation.evaluation import Figure, Groups, JudgeRecord, Result, SetResult, Slice
+from mien.evaluation.evaluators import open_detector
 from mien.evaluation.judges import open_judges
+from mien.evaluation.measurements import Observed, observe_sets
 from mien.evaluation.metrics import METRICS, STRICT, Reference, figures, rate_name, reference
-from mien.evaluation.observed import Observed, observe_sets
+from mien.evaluation.pairs import Counterparts, find_counterparts, sample
 from mien.evaluation.privacy import People, named
-from mien.evaluation.published import judges_in_loss, links_people
-from mien.evaluation.recipe_sets import make_recipe_set
-from mien.evaluation.result import Figure, Groups, JudgeRecord, Result, SetResult, Slice
+from mien.evaluation.provenance import judges_in_loss, links_people
+from mien.evaluation.recipe_baselines import make_recipe_set
 from mien.evaluation.slices import SMALL, groups
 from mien.evaluation.work_folder import opened
-from mien.photo_files import printable
+from mien.images.formats import printable
+from mien.jobs.request import check_folders
 from mien.recipe import Recipe
-from mien.request import check_folders
-from mien.setup import Ready, prepare
 
 TITLES = {"originals": "originals", "inversion": "inversion alone", "nearest": "nearest generated face",
           "random": "random generated face", "blur": "Gaussian blur", "pixelation": "pixelation",
@@ -47,7 +47,7 @@ class Question:
 
     Attributes:
         judges: the first that was not in the loss counts in the verdict. bounds: of `BOUNDS`. work: private folder.
-        recipe: of the generated bounds. recipes: anonymised by these too, each by a name of its own.
+        recipe: of the generated bounds. recipes: anonymized by these too, each by a name of its own.
         attacks: of `attacks.attack.ATTACKS`. known: another question's work, whose looks at the same files serve.
         sample: at most so many photographs, whole people drawn at random; None: all. least: only people with so many.
     """
@@ -198,7 +198,7 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
     for recipe in question.recipes:
         name = f"recipe {recipe.name}"
         sets[name] = make_recipe_set(recipe, pairs.root, pairs.names, folder, ready(recipe),
-                                     partial(progress, f"anonymising: {name}"))
+                                     partial(progress, f"anonymizing: {name}"))
     return seen | look_at("bounds", sets)
 
 
@@ -236,7 +236,7 @@ def _notes(question: Question, chosen: Counterparts, people: People) -> list[str
         notes.append(f"{strange:,} pairs of different people: a threshold for a false match rate of "
                      f"{rate_name(STRICT)} needs {round(1 / STRICT):,} at least; here it lets nobody pass.")
     if chosen.labels is None:
-        few = f"{plural(chosen.unlabelled, 'photograph')} without" if chosen.unlabelled else "There are no"
+        few = f"{plural(chosen.unlabeled, 'photograph')} without" if chosen.unlabeled else "There are no"
         notes.append(f"{few} labels of CelebA's 40 attributes: what the attribute judge sees in the originals "
                      "takes their place.")
     if not question.bounds:

@@ -1,4 +1,4 @@
-"""Recognisers that judge: dlib's, which is in no loss, SFace and ArcFace, which may be, any that a user brings."""
+"""Recognizers that judge: dlib's, which is in no loss, SFace and ArcFace, which may be, any that a user brings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mien.anonymizer.align import align, from_photo, map_points
+from mien.anonymizer.losses import VIEW, view_matrix
 from mien.errors import UsageError
-from mien.geometry import to_tensor, view
-from mien.losses import VIEW, view_matrix
-from mien.models.cache import sha256_of, weights_sha256
-from mien.models.networks import Recogniser
-from mien.models.sets import load_judge
-from mien.records import Face, Floats, Pixels
-from mien.stages.align import align, from_photo, map_points
+from mien.models.bundle import Recognizer
+from mien.models.hub.cache import sha256_of, weights_sha256
+from mien.models.model_sets import load_judge
+from mien.types import Face, Floats, Pixels
+from mien.util.image_tensors import to_tensor, view
 
 Embed = Callable[[Pixels, Face], Floats]
 Call = Callable[[Pixels, Floats], npt.ArrayLike]
@@ -30,7 +30,7 @@ _seen: dict[str, tuple[Call, str]] = {}  # judge of a user -> its function, and 
 
 @dataclass(frozen=True)
 class FaceJudge:
-    """One recogniser.
+    """One recognizer.
 
     Attributes:
         embed: a photo [H, W, 3] uint8 RGB and a face in it -> vector [D] whose Euclidean distances tell people apart.
@@ -61,8 +61,8 @@ def fingerprint(name: str) -> str:
     Raises:
         UsageError: there is no such judge. FetchError, ModelError: its weights cannot be had.
     """
-    from mien.models.fetch import ensure
-    from mien.models.importing import published_sha256
+    from mien.models.hub.fetch import ensure
+    from mien.models.hub.imported import published_sha256
 
     if name in WEIGHTS:
         return " ".join(weights_sha256(one) for one in ensure(WEIGHTS[name]))
@@ -85,24 +85,24 @@ def _of_files(name: str, call: Call) -> str:
 
 
 def _open(name: str) -> FaceJudge:
-    from mien.models.fetch import ensure
+    from mien.models.hub.fetch import ensure
 
     if name == "dlib":
         judge = load_judge(ensure(WEIGHTS[name]))
         return FaceJudge(name, lambda photo, face: judge.embed(photo, face.points[None])[0])
     if name == "sface":
-        from mien.models.sface import SFace
+        from mien.models.recognition.sface import SFace
 
         return FaceJudge(name, _by_view(SFace.from_file(ensure(WEIGHTS[name])[name])))
     if name == "arcface":
-        from mien.models.arcface import ArcFace
-        from mien.models.importing import published_path
+        from mien.models.hub.imported import published_path
+        from mien.models.recognition.arcface import ArcFace
 
         return FaceJudge(name, _by_view(ArcFace.from_file(published_path("arcface"))))
     return FaceJudge(name, _plug_in(name))
 
 
-def _by_view(network: Recogniser) -> Embed:
+def _by_view(network: Recognizer) -> Embed:
     def embed(photo: Pixels, face: Face) -> Floats:
         crop = align(photo, face)
         matrix = view_matrix(map_points(from_photo(crop.quad, len(crop.pixels)), face.points))

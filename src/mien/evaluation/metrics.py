@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mien.evaluation.estimates import Better, Estimate, estimate_known
-from mien.evaluation.observed import Observed
+from mien.evaluation.confidence import Better, Estimate, estimate_known
+from mien.evaluation.measurements import Observed
 from mien.evaluation.privacy import FALSE_MATCHES, RANKS, Gallery, People, finding, linking, named, thresholds
 from mien.evaluation.quality import frechet, kernel_distance
 from mien.evaluation.utility import utility
-from mien.models.attribute_network import ATTRIBUTES
+from mien.models.features.attribute_network import ATTRIBUTES
 
 Figures = dict[str, Estimate]
 STRICT = FALSE_MATCHES[-1]
@@ -72,7 +72,7 @@ METRICS: dict[str, Metric] = {
     "collisions_new_to_new": Metric("different people taken for one another",
                                     "pairs of new faces of different people that pass for one person; of the "
                                     f"originals' {STRICT:.1%} do", "less"),
-    "attributes_accuracy": Metric("attributes", "of 40, told by the attribute judge as labelled", "more"),
+    "attributes_accuracy": Metric("attributes", "of 40, told by the attribute judge as labeled", "more"),
     "attributes_inner_accuracy": Metric("attributes of the face", "those that the face itself tells", "more"),
     "attributes_outer_accuracy": Metric("attributes around it", "all others: hair, what is worn, the whole picture",
                                         "more"),
@@ -94,7 +94,7 @@ METRICS: dict[str, Metric] = {
     "fid_inception": Metric("FID", "Fréchet distance of Inception v3's features of the aligned crop of 256 px, to the "
                             "originals; only where its weights were imported", "less", ""),
     "outside_changed": Metric("pixels changed outside the faces", "from hairline to chin, and a little more; by more "
-                              "than 2 grey levels", "less"),
+                              "than 2 gray levels", "less"),
     "seam": Metric("seam", "how much steeper the picture is along the border of what was changed", "less"),
 }
 
@@ -120,7 +120,7 @@ class Reference:
     places: dict[str, npt.NDArray[np.int64]]
 
     def truth(self) -> npt.NDArray[np.bool_]:
-        """[N, 40] attributes: as labelled, or without labels as the judge sees them in the originals."""
+        """[N, 40] attributes: as labeled, or without labels as the judge sees them in the originals."""
         return np.asarray((self.seen.columns["attributes"] if self.labels is None else self.labels) > 0)
 
     def kinds(self) -> npt.NDArray[np.int64]:

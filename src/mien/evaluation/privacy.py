@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mien.evaluation.estimates import Estimate, estimate
-from mien.evaluation.spread import Spread, rows, strangers
+from mien.evaluation.confidence import Estimate, estimate
+from mien.evaluation.distance_histogram import Spread, rows, strangers
 
 FALSE_MATCHES = (1e-2, 1e-3)
 RANKS = (1, 5)

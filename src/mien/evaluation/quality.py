@@ -8,12 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mien.records import Pixels
+from mien.types import Pixels
 
 SUBSETS = 50  # of the kernel distance
 SUBSET = 500  # pictures in one
 ROWS = 2048  # features converted at a time
-SAME = 2  # grey levels: what saving a picture anew may change
+SAME = 2  # gray levels: what saving a picture anew may change
 Area = npt.NDArray[np.bool_]
 
 
@@ -67,7 +67,7 @@ def outside_difference(original: Pixels, new: Pixels, face: Area) -> float:
 
 
 def seam(original: Pixels, new: Pixels) -> float:
-    """How much steeper grey levels change along the border of what was changed than they did there before.
+    """How much steeper gray levels change along the border of what was changed than they did there before.
 
     Returns:
         0 for a border that cannot be seen, 1 for twice the steepness; NaN when nothing or everything was changed.
@@ -84,14 +84,14 @@ def seam(original: Pixels, new: Pixels) -> float:
 
 
 def sharpness(picture: Pixels, face: Area) -> float:
-    """Variance of the Laplacian of grey levels on the face: [H, W, 3] uint8 RGB, [H, W]."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F)[face].var())
+    """Variance of the Laplacian of gray levels on the face: [H, W, 3] uint8 RGB, [H, W]."""
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(gray, cv2.CV_32F)[face].var())
 
 
 def _steepness(picture: Pixels) -> npt.NDArray[np.float32]:
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return np.asarray(np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)))
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)))
 
 
 def _root(x: Tensor) -> tuple[Tensor, Tensor]:

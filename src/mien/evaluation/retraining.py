@@ -1,4 +1,4 @@
-"""Are anonymised photographs as good to learn from? A classifier trained on them, and one trained on the originals.
+"""Are anonymized photographs as good to learn from? A classifier trained on them, and one trained on the originals.
 
 Both are EfficientNet-Lite0 with ImageNet's weights, fine-tuned to tell CelebA's 40 attributes, with one budget, one
 seed and the same order of the photographs; both are tested on real photographs of other people.
@@ -18,16 +18,16 @@ from torch.nn import functional as F
 
 from mien.datasets.dataset import plural
 from mien.errors import UsageError
-from mien.evaluation.counterparts import Counterparts
+from mien.evaluation.confidence import estimate
 from mien.evaluation.crops import Crops, crops_of
-from mien.evaluation.estimates import estimate
-from mien.evaluation.instruments import open_detector
-from mien.evaluation.result import Figure
+from mien.evaluation.evaluation import Figure
+from mien.evaluation.evaluators import open_detector
+from mien.evaluation.pairs import Counterparts
 from mien.evaluation.utility import balanced
-from mien.files import replace_file
-from mien.models.attribute_network import ATTRIBUTES, AttributeClassifier
-from mien.models.efficientnet_lite0 import EfficientNetLite0
-from mien.models.fetch import ensure
+from mien.models.features.attribute_network import ATTRIBUTES, AttributeClassifier
+from mien.models.features.efficientnet_lite import EfficientNetLite0
+from mien.models.hub.fetch import ensure
+from mien.util.files import replace_file
 
 EPOCHS = 8
 BATCH = 32
@@ -41,14 +41,14 @@ class Retraining(BaseModel):
     """Accuracy over 40 attributes on real photographs; whether of other people than those trained on, `notes` say.
 
     Attributes:
-        originals, anonymised: of the classifiers trained on each. difference: anonymised less originals, face by face.
+        originals, anonymized: of the classifiers trained on each. difference: anonymized less originals, face by face.
         constant: always the commoner answer of the training photographs. balanced: of the three, in this order, the
             mean over attributes of the mean over having and lacking it. trained, tested: photographs.
         notes: what the figures do not show.
     """
 
     originals: Figure
-    anonymised: Figure
+    anonymized: Figure
     difference: Figure
     constant: Figure
     balanced: tuple[float, float, float]
@@ -67,7 +67,7 @@ def compare_training(pairs: Counterparts, test: Counterparts, seed: int = 0,
     """Train twice, test twice.
 
     Args:
-        pairs: originals and anonymised photographs to train on. test: real photographs, against themselves.
+        pairs: originals and anonymized photographs to train on. test: real photographs, against themselves.
 
     Raises:
         UsageError: attributes are not known, or no face is found. FetchError, ModelError: weights cannot be had.
@@ -83,12 +83,12 @@ def compare_training(pairs: Counterparts, test: Counterparts, seed: int = 0,
                          f"at least {BATCH} and 1 are needed")
     labels, truth = torch.from_numpy(pairs.labels[rows]).float(), test.labels[tested] > 0
     told = [_tell(_train(crops, labels, seed, partial(progress, f"training on the {what}")), real)
-            for what, crops in (("originals", old), ("anonymised", new))]
+            for what, crops in (("originals", old), ("anonymized", new))]
     told.append(np.broadcast_to(labels.mean(dim=0).numpy() > 0.5, truth.shape))
     right = [(one == truth).mean(axis=1) for one in told]
     people = test.people[tested]
     figures = [Figure.of(estimate(one, people), "more") for one in (*right, right[1] - right[0])]
-    return Retraining(originals=figures[0], anonymised=figures[1], constant=figures[2], difference=figures[3],
+    return Retraining(originals=figures[0], anonymized=figures[1], constant=figures[2], difference=figures[3],
                       balanced=(balanced(told[0], truth), balanced(told[1], truth), balanced(told[2], truth)),
                       trained=len(old), tested=len(real), seed=seed,
                       notes=_notes([pairs.whose[i] for i in rows], [test.whose[i] for i in tested]))

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from mien.evaluation.metrics import Reference
 from mien.evaluation.utility import pose
-from mien.models.attribute_network import ATTRIBUTES
+from mien.models.features.attribute_network import ATTRIBUTES
 
 SMALL = 30  # faces; below, a figure is a hint
 TURNED = 15.0  # degrees

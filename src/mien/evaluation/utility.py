@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.estimates import Estimate, estimate, estimate_known
-from mien.evaluation.observed import Observed
+from mien.evaluation.confidence import Estimate, estimate, estimate_known
+from mien.evaluation.measurements import Observed
 from mien.evaluation.privacy import People
-from mien.models.attribute_network import ATTRIBUTES
+from mien.models.features.attribute_network import ATTRIBUTES
 
 # What is told by the face itself; everything else is hair, what is worn, or the whole picture.
 INNER = (
@@ -19,7 +19,7 @@ INNER = (
     "Goatee", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard",
     "Oval_Face", "Pointy_Nose", "Rosy_Cheeks", "Smiling", "Wearing_Lipstick", "Young",
 )  # fmt: skip
-# A generic face's five points, head upright, x to the image's right, y down, z away; in millimetres.
+# A generic face's five points, head upright, x to the image's right, y down, z away; in millimeters.
 MODEL = np.array([(-32, -32, 26), (32, -32, 26), (0, 0, 0), (-25, 31, 24), (25, 31, 24)], np.float64)
 Flags = npt.NDArray[np.bool_]
 

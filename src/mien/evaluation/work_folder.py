@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mien.errors import OutputError
-from mien.files import write_errors
-from mien.locks import ALONE, locked
+from mien.util.files import write_errors
+from mien.util.locks import ALONE, locked
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from mien.photo_files import printable
+from mien.images.formats import printable
 
 
 @cache

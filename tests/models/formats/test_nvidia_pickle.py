@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers.nvidia_pickles import write_snapshot
 from mien.errors import ModelError
 from mien.models.formats.torch_file import read_checkpoint, tensors_of
-from nvidia_pickles import write_snapshot
 
 
 @pytest.fixture

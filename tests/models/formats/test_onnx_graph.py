@@ -38,7 +38,7 @@ def save(path: Path, nodes: list[Any], constants: dict[str, np.ndarray]) -> Path
         ((5, 6), (3, 6), 0, 2),
     ],
 )
-def test_dequantising_equals_onnx(
+def test_dequantizing_equals_onnx(
     shape: tuple[int, ...], scale: tuple[int, ...], axis: int, block_size: int
 ) -> None:
     random = np.random.RandomState(0)

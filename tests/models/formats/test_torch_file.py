@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from helpers.fake_run import environment
+from helpers.nvidia_pickles import write_snapshot
 from mien.errors import ModelError
 from mien.models.formats.torch_file import read_checkpoint, tensors_of
-from mien.models.importing import import_file, published_folder
-from nvidia_pickles import write_snapshot
-from tiny import environment
+from mien.models.hub.imported import import_file, published_folder
 
 EMPTY = b"\x80\x02}"  # a dict
 STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
@@ -186,7 +186,7 @@ def test_hostile_files_take_no_memory(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 from mien.errors import ModelError
-from mien.models.importing import import_file
+from mien.models.hub.imported import import_file
 used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 import mien.models.formats.torch_file
 before = used()

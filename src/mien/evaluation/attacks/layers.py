@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from mien.errors import UsageError
-from mien.evaluation.attacks.setting import Setting
+from mien.evaluation.attacks.split import Setting
 from mien.evaluation.crops import Crops
 from mien.evaluation.privacy import pairs_of_one_person
-from mien.evaluation.published import recipe_of
-from mien.models.mobilestylegan import N_LAYERS
-from mien.models.networks import Encoder
-from mien.recipe import Optimise
+from mien.evaluation.provenance import recipe_of
+from mien.models.bundle import Encoder
+from mien.models.generators.mobilestylegan import N_LAYERS
+from mien.recipe import Optimize
 
 BATCH = 16
 LEADING = 192  # of each layer's whitened numbers, the widest directions
@@ -44,7 +44,7 @@ def fingerprints(setting: Setting, encoder: Encoder, changed: Collection[int]) -
 def layers_changed(published: Path) -> tuple[int, ...]:
     """As the recipe says that a run has put beside its photographs; none where there is none, or where all were."""
     try:
-        changed = Optimise(layers=tuple(recipe_of(published)["optimise"]["layers"])).changed(N_LAYERS)
+        changed = Optimize(layers=tuple(recipe_of(published)["optimize"]["layers"])).changed(N_LAYERS)
     except (ValueError, KeyError, TypeError, UsageError):
         return ()
     return changed if len(changed) < N_LAYERS else ()
@@ -60,7 +60,7 @@ def _pairs(people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @torch.inference_mode()
 def _codes(crops: Crops, encoder: Encoder, changed: Collection[int]) -> Tensor:
-    """[N, D] of the layers that the optimisation leaves alone."""
+    """[N, D] of the layers that the optimization leaves alone."""
     parts = []
     for first in range(0, len(crops), BATCH):
         codes = encoder(crops.at(np.arange(first, min(first + BATCH, len(crops)))).images())

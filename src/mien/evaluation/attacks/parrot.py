@@ -1,7 +1,7 @@
-"""The attacker who adapts a recogniser to anonymised faces: SFace, trained on the people he knows.
+"""The attacker who adapts a recognizer to anonymized faces: SFace, trained on the people he knows.
 
-Newton et al. 2005 call it the parrot: what cannot be recognised as it is, is recognised once the gallery, or the
-recogniser, has gone through the same change (Newton, Sweeney, Malin 2005, "Preserving privacy by de-identifying face
+Newton et al. 2005 call it the parrot: what cannot be recognized as it is, is recognized once the gallery, or the
+recognizer, has gone through the same change (Newton, Sweeney, Malin 2005, "Preserving privacy by de-identifying face
 images").
 """
 
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.evaluation.attacks.setting import Setting
+from mien.evaluation.attacks.split import Setting
 from mien.evaluation.crops import Crops
-from mien.models.sface import SFace
+from mien.models.recognition.sface import SFace
 
 STEPS = 150
 PAIRS = 16  # people in a batch: one new face and one original of each
@@ -49,7 +49,7 @@ def adapt(network: SFace, setting: Setting, seed: int,
 
 
 @torch.inference_mode()
-def recognise(network: SFace, crops: Crops) -> Tensor:
+def recognize(network: SFace, crops: Crops) -> Tensor:
     """Unit vectors [N, 128]."""
     views = crops.views()
     return torch.cat([network.identify(part) for part in torch.split(views, 32)])

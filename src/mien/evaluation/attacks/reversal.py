@@ -1,4 +1,4 @@
-"""The attacker who trains a network to undo the change, on the people he knows; a recogniser then judges the rest."""
+"""The attacker who trains a network to undo the change, on the people he knows; a recognizer then judges the rest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.evaluation.attacks.setting import Setting
+from mien.anonymizer.losses import VIEW, view_matrix
+from mien.evaluation.attacks.split import Setting
 from mien.evaluation.crops import Crops
-from mien.geometry import to_pixels, view
-from mien.losses import VIEW, view_matrix
-from mien.models.sface import SFace
+from mien.models.recognition.sface import SFace
+from mien.util.image_tensors import to_pixels, view
 
 SIZE = 96  # px
 WIDTHS = (24, 48, 96, 128)
@@ -52,14 +52,14 @@ def _block(a: int, b: int) -> nn.Sequential:
                          nn.Conv2d(b, b, 3, padding=1), nn.GroupNorm(8, b), nn.SiLU())
 
 
-def learn(setting: Setting, recogniser: SFace, seed: int,
+def learn(setting: Setting, recognizer: SFace, seed: int,
           progress: Callable[[int, int], None] = lambda done, total: None) -> Undo:
-    """Train on the known people's pairs: pixels, and the recogniser's likeness to the original."""
+    """Train on the known people's pairs: pixels, and the recognizer's likeness to the original."""
     old, new, _ = setting.part(known=True)
     before, after = _small(old), _small(new)
     scale = SIZE / old.pixels.shape[1]
     matrices = torch.cat([view_matrix((points + 0.5) * scale - 0.5) for points in old.points])
-    wanted = torch.cat([recogniser.identify(view(image[None], matrix[None], VIEW))
+    wanted = torch.cat([recognizer.identify(view(image[None], matrix[None], VIEW))
                         for image, matrix in zip(before, matrices, strict=True)])
     torch.manual_seed(seed)
     network = Undo()
@@ -68,7 +68,7 @@ def learn(setting: Setting, recogniser: SFace, seed: int,
     for step in range(STEPS):
         rows = torch.from_numpy(rng.integers(len(before), size=BATCH))
         undone = network(after[rows])
-        likeness = (recogniser.identify(view(undone, matrices[rows], VIEW)) * wanted[rows]).sum(dim=1)
+        likeness = (recognizer.identify(view(undone, matrices[rows], VIEW)) * wanted[rows]).sum(dim=1)
         loss = (undone - before[rows]).abs().mean() + IDENTITY_WEIGHT * (1 - likeness).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.evaluation.estimates import Estimate, estimate
+from mien.evaluation.confidence import Estimate, estimate
+from mien.evaluation.distance_histogram import Spread, rows, strangers
 from mien.evaluation.metrics import Figures, Metric, rate_name
 from mien.evaluation.privacy import FALSE_MATCHES, RANKS, Gallery, People, finding, others
-from mien.evaluation.spread import Spread, rows, strangers
 
 ATTACK_METRICS: dict[str, Metric] = {
     **{f"rank{k}_own_original_victims": Metric(

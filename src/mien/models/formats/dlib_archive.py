@@ -1,4 +1,4 @@
-"""Reader of dlib's serialisation: the `.dat` files of its networks and predictors, without dlib.
+"""Reader of dlib's serialization: the `.dat` files of its networks and predictors, without dlib.
 
 The format, as dlib's serialize.h and dnn/core.h write it:
 

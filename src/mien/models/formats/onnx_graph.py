@@ -1,6 +1,6 @@
 """Reading an ONNX file: its constants as numpy arrays and its nodes, in graph order.
 
-Only what the networks of this package need: constants that are stored, dequantised or reshaped.
+Only what the networks of this package need: constants that are stored, dequantized or reshaped.
 Nothing of the file is executed, and nothing outside the file is read.
 """
 
@@ -59,7 +59,7 @@ class OnnxGraph:
 
 
 def read_onnx(path: Path) -> OnnxGraph:
-    """Read an ONNX file, evaluating the nodes that only rearrange or dequantise constants.
+    """Read an ONNX file, evaluating the nodes that only rearrange or dequantize constants.
 
     Args:
         path: the file; at most 2 GiB, with its tensors inside it.
@@ -93,7 +93,7 @@ def dequantize(
             but with ceil(n / block_size) entries along `axis`.
         zero_point: integers of the shape of `scale`; zero where left out.
         axis: the axis that `scale` runs along; negative counts from the end.
-        block_size: how many neighbours along `axis` share a scale; 0 for none.
+        block_size: how many neighbors along `axis` share a scale; 0 for none.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -101,13 +101,13 @@ def dequantize(
     Source: the ONNX operator specification, DequantizeLinear, opset 21.
     """
     if values.dtype.kind not in "iu":
-        raise ValueError(f"quantised values of type {values.dtype}")
+        raise ValueError(f"quantized values of type {values.dtype}")
     zero = np.zeros(scale.shape, np.int64) if zero_point is None else zero_point.astype(np.int64)
     if zero.shape != scale.shape:
         raise ValueError(f"scale {scale.shape} and zero point {zero.shape} differ in shape")
     spread = _spreader(values.shape, scale.shape, axis, block_size)
-    centred = (values.astype(np.int64) - spread(zero)).astype(np.float32)
-    return np.asarray(centred * spread(scale.astype(np.float32)), dtype=np.float32)
+    centerd = (values.astype(np.int64) - spread(zero)).astype(np.float32)
+    return np.asarray(centerd * spread(scale.astype(np.float32)), dtype=np.float32)
 
 
 def _spreader(

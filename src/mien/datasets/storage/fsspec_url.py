@@ -1,0 +1,251 @@
+"""Folders that lie elsewhere: object stores and whatever else fsspec opens by a URL ("s3://bucket/photos")."""
+
+from __future__ import annotations
+
+import errno
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import fsspec
+
+from mien.datasets.dataset import Dataset
+from mien.datasets.scan import Tally, tally_photo
+from mien.datasets.storage.base import FolderSink, Sink, Source, Write
+from mien.errors import OutputError, PhotoError, UsageError
+from mien.images.formats import printable
+from mien.types import Skipped
+
+TRIES = 6
+FIRST_WAIT = 0.2  # seconds; twice as long after each failure
+
+Answer = TypeVar("Answer")
+_turn = threading.RLock()
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is no path of this machine."""
+    return "://" in place
+
+
+class Remote:
+    """A folder by URL; opened anew in each process. What fails is tried again, for stores fail now and then.
+
+    Raises:
+        UsageError: nothing here opens such a URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"cannot open {self.url}: {error}", "install the package that fsspec names") from error
+
+    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
+        return Remote, (self.url,)
+
+    def names(self) -> list[str]:
+        """All files below it, relative to it, sorted by their bytes."""
+        self._forget()
+        found = self._patiently(lambda: self.fs.find(self.root))
+        return sorted((path[len(self.root) :].lstrip("/") for path in found), key=lambda name: name.encode())
+
+    def read(self, name: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            OSError: it is not there, or cannot be had.
+        """
+        data: bytes = self._patiently(lambda: self.fs.cat_file(self._path(name)))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file in place of what was there.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        def put() -> None:
+            self.fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+            self.fs.pipe_file(self._path(name), data)
+
+        self._patiently(put)
+
+    def stamp(self, name: str) -> list[int] | None:
+        """Size and a number that changes with the content, or None where there is no such file."""
+        try:
+            info: dict[str, Any] = self._patiently(lambda: self.fs.info(self._path(name)))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return None
+            raise
+        changed = next((info[key] for key in ("ETag", "etag", "md5", "mtime", "LastModified", "created")
+                        if info.get(key) is not None), "")
+        return [int(info.get("size") or 0), zlib.crc32(str(changed).encode())]
+
+    def remove(self, name: str) -> None:
+        """Delete a file, where it is there."""
+        with suppress(FileNotFoundError):  # it is not asked for first: listings that are kept know less than the store
+            self._patiently(lambda: self.fs.rm_file(self._path(name)))
+        self._forget()
+
+    def stamp_now(self, name: str) -> list[int] | None:
+        """The same as `stamp`, from the store itself and no listing that was kept."""
+        self._forget()
+        return self.stamp(name)
+
+    def silent(self, name: str, what: str, error: OSError) -> OutputError:
+        """What to say of a file that the store, asked patiently, still does not let be fetched or written."""
+        return OutputError(f"{self.url}/{printable(name)} cannot be {what}: {error}",
+                           "run the same command again when the store answers")
+
+    def _forget(self) -> None:
+        """Let go of listings: others write there too."""
+        self.fs.invalidate_cache()
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        for tried in range(TRIES):
+            try:
+                # One connection for all threads: a photograph is read while another is written.
+                with nullcontext() if self.fs.async_impl else _turn:
+                    return ask()
+            except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+                raise
+            except Exception as error:  # some stores' own errors are no OSError
+                if tried + 1 == TRIES or getattr(error, "errno", None) == errno.ENAMETOOLONG:
+                    if isinstance(error, OSError):
+                        raise
+                    raise OSError(str(error)) from error
+                time.sleep(FIRST_WAIT * 2**tried * (0.5 + random.random()))  # not all workers at once
+        raise AssertionError
+
+
+class RemoteSource:
+    """Photographs below a URL; the holder of a dataset that lies there, too."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+
+    @property
+    def source(self) -> Source:
+        return self
+
+    def sink(self, dst: Path, work: Path, subset: str) -> Sink:
+        return FolderSink(dst)
+
+    def data(self, name: str) -> bytes:
+        try:
+            return self.remote.read(name)
+        except (FileNotFoundError, PermissionError) as error:
+            # Not in the store's words, which may name buckets and people: reasons stand in mien.json.
+            why = "it is not there any more" if isinstance(error, FileNotFoundError) else "the store refuses it"
+            raise PhotoError(f"{printable(name)}: {why}") from error
+        except OSError as error:
+            raise self.remote.silent(name, "fetched", error) from error
+
+    def stamp(self, name: str) -> list[int] | None:
+        return self.remote.stamp(name)
+
+    def as_png(self, name: str) -> str:
+        return f"{name}.png"
+
+
+class RemoteSink:
+    """Photographs below a URL. A store shows a file when all of it has come; a half one belongs to a shard that is
+    not finished, and is written again."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+
+    @contextmanager
+    def shard(self, index: int) -> Iterator[Write]:
+        yield self._write
+
+    def has(self, index: int, name: str, size: int | None) -> bool:
+        try:
+            return self._fits(self.remote.stamp(name), size) or self._fits(self.remote.stamp_now(name), size)
+        except OSError as error:
+            raise self.remote.silent(name, "looked at", error) from error
+
+    def _fits(self, found: list[int] | None, size: int | None) -> bool:
+        return found is not None and (size is None or found[0] in (0, size))  # not all stores tell sizes
+
+    def remove(self, index: int, name: str) -> None:
+        if ".." not in PurePosixPath(name).parts:
+            self.remote.remove(name)
+
+    def gone(self, shards: Iterable[Iterable[str]]) -> int:
+        there = set(self.remote.names())
+        return sum(name not in there for names in shards for name in names)
+
+    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+        there = set(self.remote.names())
+        for name in names:
+            if name in there and not claimed(name):
+                self.remote.remove(name)
+
+    def filled(self) -> bool:
+        return bool(self.remote.names())
+
+    def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
+        return []
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            self.remote.write(name, data)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise PhotoError(f"the new name is too long: {printable(name)}") from error
+            raise self.remote.silent(name, "written", error) from error
+
+
+def open_remote(url: str, layout: str, subset: str | None) -> Dataset:
+    """A folder of photographs by URL. No pixel is read.
+
+    Raises:
+        UsageError: it cannot be opened, or a layout is asked for that needs files on a disk.
+    """
+    if layout not in ("auto", "folder") or subset:
+        raise UsageError(f"{url}: only plain folders of photographs are read from there",
+                         "leave --layout and --subset out, or copy the dataset to a disk")
+    remote, tally, photos = Remote(url), Tally(), list[str]()
+    try:
+        names = remote.names()
+    except OSError as error:
+        raise UsageError(f"cannot list {url}: {error}", "check the URL and what its store asks for") from error
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if ".." in parts or name != "/".join(parts):
+            tally.skipped.append(Skipped(name, "a name that no folder can hold"))
+        elif any(part.startswith(".") for part in parts):
+            tally.passed_over += 1
+        else:
+            photos += tally_photo(name, tally)
+    if not photos:
+        raise UsageError(f"{url} holds no photograph", "check the URL")
+    dataset = Dataset("folder", Path(), photos, skipped=tally.skipped, holder=RemoteSource(remote))
+    dataset.note_other_files(tally.passed_over)
+    return dataset
+
+
+def upload(folder: Path, url: str) -> None:
+    """Put all files of a folder below a URL.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    with RemoteSink(Remote(url)).shard(0) as write:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                write(path.relative_to(folder).as_posix(), path.read_bytes())

@@ -1,0 +1,316 @@
+"""Tars of samples, as WebDataset has them: indexed once, read by seeking, written again in the same order.
+
+Format: https://github.com/webdataset/webdataset (a sample is the members that share a name up to its first dot).
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from mien.datasets.storage.shard_archive import PieceSink, Where, header, new_tar
+from mien.errors import OutputError, PhotoError
+from mien.images.decode import LARGEST
+from mien.images.formats import (
+    OTHER_IMAGE_SUFFIXES,
+    PHOTO_SUFFIXES,
+    VIDEO_SUFFIXES,
+    WRITTEN_LENGTH,
+    is_text,
+    printable,
+    shows_picture,
+    writes_picture,
+)
+from mien.types import Skipped
+from mien.util.files import is_of_the_file, reason, stamp
+
+PICTURE_SUFFIXES = PHOTO_SUFFIXES | OTHER_IMAGE_SUFFIXES | VIDEO_SUFFIXES
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
+_HEAD = 512  # bytes of a member that tell whether it is a picture
+_CHUNK = 2**20  # bytes of a text that are looked at together
+_INDICES = 4  # tars whose members are held at once
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a tar: where its bytes begin, how many they are, and whether they are (or claim to be) a picture."""
+
+    name: str
+    offset: int
+    size: int
+    picture: bool
+
+    @property
+    def sample(self) -> str:
+        """WebDataset's key: the name up to the first dot of its last part."""
+        return sample_of(self.name)
+
+
+@dataclass
+class Index:
+    """What is in one tar.
+
+    Attributes:
+        members: by name, in their order, those that may be written. skipped: members that are refused, and photographs
+            of their samples; "" stands for the tar itself. passed_over: hidden members and WebDataset's own.
+    """
+
+    members: dict[str, Member] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    passed_over: int = 0
+
+    @cached_property
+    def samples(self) -> dict[str, list[Member]]:
+        """The members of each sample."""
+        samples: dict[str, list[Member]] = {}
+        for member in self.members.values():
+            samples.setdefault(member.sample, []).append(member)
+        return samples
+
+    def kinds(self) -> Counter[str]:
+        """How many members that are no pictures have which suffix."""
+        return Counter(PurePosixPath(one.name).suffix.lower() or "no suffix"
+                       for one in self.members.values() if not one.picture)
+
+
+def sample_of(name: str) -> str:
+    """The sample that a member belongs to."""
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + base.partition(".")[0]
+
+
+def index_tar(path: Path) -> Index:
+    """The members of a tar, found by its headers; texts are read through, nothing is unpacked.
+
+    What is damaged or cut short is in `skipped`, with everything that came before it in `members`.
+
+    Raises:
+        OSError: its disk does not answer.
+    """
+    state = stamp(path)
+    return _index(path, *state) if state else Index(skipped=[Skipped("", "the tar is not there, or closed")])
+
+
+@lru_cache(maxsize=_INDICES)
+def _index(path: Path, size: int, changed: int) -> Index:
+    index, spoilt, seen = Index(), dict[str, str](), set[str]()
+    try:
+        for info, file in _headers(path):
+            _enter(index, info, file, size, spoilt, seen)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        if not is_of_the_file(error):
+            raise  # or a good tar would be taken for half of one
+        what = "damaged or cut short" if seen else "no tar, or a damaged one"
+        index.skipped.append(Skipped("", f"{what} ({printable(reason(error))}): "
+                                         f"{'what lies behind ' + printable([*seen][-1]) if seen else 'it'} is lost"))
+    for name in [name for name in index.members if sample_of(name) in spoilt]:
+        if index.members.pop(name).picture:
+            index.skipped.append(Skipped(name, f"its sample leaves with {printable(spoilt[sample_of(name)])}"))
+    return index
+
+
+def _headers(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """Each member, and the whole file."""
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise tarfile.ReadError("0 bytes")
+        file.seek(0)
+        with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+            end = os.fstat(file.fileno()).st_size
+            while (info := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # or it remembers all of them
+                if info.size < 0 or tar.offset < info.offset_data:  # or it would be read for ever (CVE-2025-8194)
+                    raise tarfile.ReadError("a size below zero")
+                yield info, file
+                if tar.offset > end:
+                    raise tarfile.ReadError("unexpected end of data")
+            file.seek(tar.offset)
+            if file.read(512).strip(b"\0"):  # tarfile takes a damaged header for the end
+                raise tarfile.ReadError(f"a damaged header at byte {tar.offset:,}")
+
+
+def _enter(index: Index, info: tarfile.TarInfo, file: IO[bytes], size: int, spoilt: dict[str, str],
+           seen: set[str]) -> None:
+    name, base = info.name, info.name.rpartition("/")[2]
+    if info.isdir():
+        return
+    again, reason = name in seen, _refusal(info, size)
+    seen.add(name)
+    if again:
+        index.skipped.append(Skipped(name, "another member of this name: only the first is taken"))
+    elif reason:
+        index.skipped.append(Skipped(name, reason))
+        spoilt.setdefault(sample_of(name), name)
+    elif base.startswith(".") or (base.startswith("__") and base.endswith("__")):
+        index.passed_over += 1
+    else:
+        file.seek(info.offset_data)
+        head = file.read(min(_HEAD, info.size))
+        picture = PurePosixPath(base).suffix.lower() in PICTURE_SUFFIXES or shows_picture(head)
+        reason = "" if picture else _why_left(head, file, info)
+        if reason:
+            index.skipped.append(Skipped(name, f"left out: {reason}, and might show the original"))
+            return
+        index.members[name] = Member(name, info.offset_data, info.size, picture)
+
+
+def _why_left(head: bytes, file: IO[bytes], info: tarfile.TarInfo) -> str:
+    """Why a member that is no picture must not go along, or "": all of it has to be text, without one written in it."""
+    no_text = "it is no text"  # compressed pictures, documents, arrays: nobody knows what they show
+    if not is_text(head):
+        return no_text
+    file.seek(info.offset_data)
+    decoder, before, left = codecs.getincrementaldecoder("utf-8")(), b"", info.size
+    try:
+        while left:
+            chunk = file.read(min(left, _CHUNK))
+            if not chunk:  # a disk that gives less than it has said
+                return no_text
+            left -= len(chunk)
+            decoder.decode(chunk, final=not left)
+            if b"\0" in chunk:
+                return no_text
+            if writes_picture(before + chunk):
+                return "a picture is written in it"
+            before = chunk[-WRITTEN_LENGTH:]
+    except UnicodeDecodeError:
+        return no_text
+    return ""
+
+
+def _refusal(info: tarfile.TarInfo, size: int) -> str:
+    """Why a member cannot be taken, or ""."""
+    if info.name.startswith("/") or ".." in info.name.split("/") or "\0" in info.name or not info.name:
+        return "a name that leads out of the tar"
+    if not info.isreg() or info.issparse():
+        return "a link, a device or a file with holes"
+    return "cut short" if info.offset_data + info.size > size else ""
+
+
+class TarSource:
+    """Photographs in the tars of a folder; a name is the tar's, a slash, the member's."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def data(self, name: str) -> bytes:
+        tar, _, inside = name.partition("/")
+        try:
+            member = index_tar(self.root / tar).members.get(inside)
+        except OSError as error:
+            raise PhotoError(f"{printable(name)}: the tar cannot be read ({error.strerror})") from error
+        if member is None:
+            raise PhotoError(f"{printable(name)}: the tar has no such member, or it is refused")
+        if PurePosixPath(inside).suffix.lower() in VIDEO_SUFFIXES:
+            raise PhotoError(f"{printable(name)}: a film, and the faces in it would stay")
+        if member.size > LARGEST:
+            raise PhotoError(f"{printable(name)}: {member.size:,} bytes are more than a photograph may have")
+        try:
+            with (self.root / tar).open("rb") as file:
+                file.seek(member.offset)
+                return file.read(member.size)
+        except OSError as error:
+            raise PhotoError(f"{printable(name)}: the tar cannot be read ({error.strerror})") from error
+
+    def stamp(self, name: str) -> list[int] | None:
+        tar, _, inside = name.partition("/")
+        member, state = index_tar(self.root / tar).members.get(inside), stamp(self.root / tar)
+        return [member.offset, member.size, *state] if member and state else None
+
+    def as_png(self, name: str) -> str:
+        tar, _, inside = name.partition("/")
+        try:
+            return f"{tar}/{_as_png(index_tar(self.root / tar), inside)}"
+        except OSError as error:
+            raise OutputError(f"{printable(tar)} cannot be looked at: {error.strerror}",
+                              "run the same command again when its disk answers") from error
+
+
+def _as_png(index: Index, name: str) -> str:
+    """The key stays, the suffix becomes .png; where that could be another member's name it is put behind."""
+    others = [one for one in index.samples[sample_of(name)] if one.name != name]
+    rivals = any(one.picture and _stem(one.name) == _stem(name) for one in others)
+    new, taken = f"{name if rivals else _stem(name)}.png", {one.name.casefold() for one in others}
+    while new.casefold() in taken:
+        new += ".png"
+    return new
+
+
+def _stem(name: str) -> str:
+    return name[: len(name) - len(PurePosixPath(name).suffix)]
+
+
+class TarSink(PieceSink):
+    """Tars of the same names, with the same members but those that left.
+
+    Args:
+        root: the folder of the source's tars. tars: those that are written.
+    """
+
+    def __init__(self, root: Path, tars: Sequence[str], dst: Path, work: Path) -> None:
+        super().__init__(dst, work)
+        self.root, self.tars = root, tars
+
+    def container(self, name: str) -> str:
+        return name.partition("/")[0]
+
+    def targets(self) -> Mapping[str, str]:
+        return {tar: tar for tar in self.tars}
+
+    def source_stamp(self, container: str) -> list[int] | None:
+        return stamp(self.root / container)
+
+    def join(self, container: str, where: Where, path: Path) -> list[Skipped]:
+        index = index_tar(self.root / container)
+        written = {one.name: name for one in index.members.values() if one.picture
+                   and (name := _written(index, container, one.name, where))}
+        if len(written) != len(where):
+            raise OutputError(f"{printable(container)} is no longer the tar that its photographs were read from",
+                              "run the same command again")
+        gone = {one.sample for one in index.members.values() if one.picture and one.name not in written}
+        with path.open("wb") as out, new_tar(out) as tar, (self.root / container).open("rb") as source:
+            for member in index.members.values():
+                if member.sample in gone:
+                    continue
+                if not member.picture:
+                    source.seek(member.offset)
+                    tar.addfile(header(member.name, member.size), source)
+                    continue
+                piece, offset, size = where[written[member.name]]
+                with piece.open("rb") as file:
+                    file.seek(offset)
+                    tar.addfile(header(written[member.name].partition("/")[2], size), file)
+        return [Skipped(f"{container}/{name}", "another photograph of its sample is missing")
+                for name in written if sample_of(name) in gone]
+
+
+def _written(index: Index, tar: str, name: str, where: Where) -> str | None:
+    """Under which name a photograph was written, if it was."""
+    if f"{tar}/{name}" in where:
+        return f"{tar}/{name}"
+    new = f"{tar}/{_as_png(index, name)}"
+    return new if new in where else None
+
+
+@dataclass(frozen=True)
+class Tars:
+    """What holds a dataset's photographs: tars in a folder, each with the split it belongs to, or ""."""
+
+    root: Path
+    splits: dict[str, str]
+
+    @property
+    def source(self) -> TarSource:
+        return TarSource(self.root)
+
+    def sink(self, dst: Path, work: Path, subset: str) -> TarSink:
+        wanted = subset.split("+")
+        return TarSink(self.root, [tar for tar, split in self.splits.items() if not subset or split in wanted],
+                       dst, work)

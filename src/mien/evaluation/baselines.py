@@ -1,0 +1,203 @@
+"""What every figure is held against: the ends of the scale, and the simple ways to hide a face.
+
+Each is a whole set of photographs, changed at the same faces, made once and kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from mien.anonymizer.align import align
+from mien.anonymizer.blend import Patch, blend
+from mien.anonymizer.invert import invert
+from mien.anonymizer.load import Ready
+from mien.anonymizer.losses import faces_of
+from mien.anonymizer.pairing import Free, pair
+from mien.anonymizer.render import render
+from mien.errors import PhotoError
+from mien.evaluation.measure import largest
+from mien.evaluation.work_folder import key_of
+from mien.images.decode import read_photo
+from mien.images.encode import encode_photo, write_bytes
+from mien.models.bundle import Detector
+from mien.models.hub.cache import weights_sha256
+from mien.recipe import Pair, Recipe
+from mien.types import Crop, Face, Photo, Pixels
+from mien.util.files import stamp
+
+BATCH = 8  # faces
+GROW = 0.15  # of the box on each side, for what is hidden simply
+BLUR = 0.15  # of the hidden part's width: standard deviation
+CELLS = 8  # across it
+Simple = Callable[[Pixels], Pixels]
+Progress = Callable[[int, int], None]
+Area = npt.NDArray[np.bool_]  # [H, W]
+
+
+def blur(picture: Pixels) -> Pixels:
+    """Gaussian."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), BLUR * picture.shape[1]), np.uint8)
+
+
+def pixelate(picture: Pixels) -> Pixels:
+    """Few squares of one color each."""
+    rows = max(round(CELLS * len(picture) / picture.shape[1]), 1)
+    small = cv2.resize(picture, (CELLS, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def blackout(picture: Pixels) -> Pixels:
+    """Nothing at all."""
+    return np.zeros_like(picture)
+
+
+SIMPLE: dict[str, Simple] = {"blur": blur, "pixelation": pixelate, "blackout": blackout}
+GENERATED = ("inversion", "nearest", "random")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One face of one photograph, on its way into a set."""
+
+    name: str
+    photo: Photo
+    face: Face
+    crop: Crop
+
+
+def simple_set(kind: str, root: Path, names: Sequence[str], folder: Path, detector: Detector,
+               progress: Progress = lambda done, total: None) -> list[Path]:
+    """Write the photographs of one of the `SIMPLE` sets that are not there yet.
+
+    Args:
+        root, names: the originals. folder: where sets are kept. detector: finds the originals' faces.
+
+    Returns:
+        The file of every photograph; of one without a face, or that cannot be read, it is not there.
+    """
+    def change(jobs: list[Job]) -> list[tuple[Pixels, Area]]:
+        return [hide(job.photo.pixels, job.face, SIMPLE[kind]) for job in jobs]
+
+    key = key_of([kind, GROW, BLUR, CELLS, weights_sha256("yunet")])  # who finds the faces
+    return _make(root, names, folder / f"{kind}-{key}", detector, change, progress)
+
+
+def generated_set(kind: str, root: Path, names: Sequence[str], folder: Path, ready: Ready, recipe: Recipe,
+                  progress: Progress = lambda done, total: None) -> list[Path]:
+    """The same for one of the `GENERATED` sets; `recipe`: how to invert and to compare, and from which pool."""
+    how = {"inversion": recipe.invert.model_dump(), "nearest": _nearest(recipe).model_dump(), "random": {}}[kind]
+    key = key_of([kind, how, ready.weights, recipe.pool.model_dump(), recipe.detect.model_dump(), recipe.precision])
+
+    def change(jobs: list[Job]) -> list[tuple[Pixels, Area]]:
+        pictures = render(ready.networks, _codes(kind, jobs, ready, recipe))
+        return [blend(job.photo.pixels, [Patch(job.crop, picture)])
+                for job, picture in zip(jobs, pictures, strict=True)]
+
+    return _make(root, names, folder / f"{kind}-{key}", ready.networks.detector, change, progress)
+
+
+def _make(root: Path, names: Sequence[str], target: Path, detector: Detector,
+          change: Callable[[list[Job]], list[tuple[Pixels, Area]]], progress: Progress) -> list[Path]:
+    made = _Made(target)
+    waiting = [name for name in names if not made.has(name, root / name)]
+    done = len(names) - len(waiting)
+    progress(done, len(names))
+    for jobs in _batches(root, waiting, detector):
+        stamps = {job.name: stamp(root / job.name) for job in jobs}
+        for job, (pixels, changed) in zip(jobs, change(jobs), strict=True):
+            data, suffix = encode_photo(job.photo, pixels, changed)
+            _written(target / job.name).unlink(missing_ok=True)  # of what the original was before, maybe of other kind
+            write_bytes(target / f"{job.name}{suffix}", data)
+        made.note(stamps)
+        done += len(jobs)
+        progress(done, len(names))
+    return [_written(target / name) for name in names]
+
+
+class _Made:
+    """Which photographs of a set are there, and of which state of their originals; kept beside the set, line by line.
+
+    What cannot be read of it is made anew.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target, self.file = target, target.with_name(f"{target.name}.made.jsonl")
+        self.stamps: dict[str, list[int] | None] = {}
+        with suppress(FileNotFoundError):
+            for line in self.file.read_text("utf-8", errors="replace").splitlines():
+                with suppress(ValueError):  # cut short by a kill
+                    self.stamps |= json.loads(line or "{}")
+
+    def has(self, name: str, original: Path) -> bool:
+        return name in self.stamps and self.stamps[name] == stamp(original) and _written(self.target / name).exists()
+
+    def note(self, stamps: dict[str, list[int] | None]) -> None:
+        self.stamps |= stamps
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(f"\n{json.dumps(stamps)}\n")  # the line before may have no end
+
+
+def _written(path: Path) -> Path:
+    """What cannot be written as it was is a PNG."""
+    other = path.with_name(f"{path.name}.png")
+    return other if other.exists() else path
+
+
+def _batches(root: Path, waiting: list[str], detector: Detector) -> Iterator[list[Job]]:
+    jobs: list[Job] = []
+    for name in waiting:
+        try:
+            photo = read_photo(root / name, name)
+            face = largest(detector, photo.pixels)
+        except PhotoError:
+            continue
+        if face is not None:
+            jobs.append(Job(name, photo, face, align(photo.pixels, face)))
+        if len(jobs) == BATCH:
+            yield jobs
+            jobs = []
+    if jobs:
+        yield jobs
+
+
+def _nearest(recipe: Recipe) -> Pair:
+    """By the recipe's measure, whoever else has it."""
+    return recipe.pair.model_copy(update={"k": 1, "unique": False})
+
+
+def hide(photo: Pixels, face: Face, how: Simple) -> tuple[Pixels, Area]:
+    """An ellipse around the face's box [H, W, 3] changed, as tools that hide faces do."""
+    x, y, width, height = face.box
+    low = np.floor(np.clip([x - GROW * width, y - GROW * height], 0, None)).astype(int)
+    high = np.ceil([x + (1 + GROW) * width, y + (1 + GROW) * height]).astype(int)
+    here = slice(low[1], min(high[1], photo.shape[0])), slice(low[0], min(high[0], photo.shape[1]))
+    out, changed = photo.copy(), np.zeros(photo.shape[:2], bool)
+    rows, columns = np.mgrid[here]
+    middle, half = (low + high - 1) / 2, (high - low) / 2
+    changed[here] = np.hypot((columns - middle[0]) / half[0], (rows - middle[1]) / half[1]) <= 1
+    out[here][changed[here]] = how(photo[here])[changed[here]]
+    return out, changed
+
+
+def _codes(kind: str, jobs: list[Job], ready: Ready, recipe: Recipe) -> Tensor:
+    """Whitened codes [B, L, 512]."""
+    if kind == "random":
+        drawn = [zlib.crc32(os.fsencode(job.name)) % len(ready.pool.codes) for job in jobs]
+        return ready.pool.codes[drawn][:, None].expand(-1, ready.networks.generator.n_layers, -1)
+    faces = faces_of(ready.networks, [job.face for job in jobs], [job.crop for job in jobs])
+    if kind == "inversion":
+        return invert(ready.networks, faces, recipe.invert).codes
+    pool, seeds = ready.pool, range(len(jobs))
+    nearest = [match.index for match in pair(pool, pool.traits(faces), _nearest(recipe), Free(len(pool)), seeds)]
+    return ready.pool.codes[nearest][:, None].expand(-1, ready.networks.generator.n_layers, -1)

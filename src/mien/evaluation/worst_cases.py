@@ -1,0 +1,59 @@
+"""The faces that fared worst, for the owner's eyes: who is still alike, who was lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.errors import PhotoError
+from mien.evaluation.evaluate import Question, originals_and_new
+from mien.evaluation.evaluators import open_detector
+from mien.evaluation.measure import largest
+from mien.images.decode import read_photo
+from mien.images.formats import printable
+from mien.models.features.attribute_network import ATTRIBUTES
+from mien.report.before_after import cut_out
+
+SHOWN = 12  # of each kind
+
+
+@dataclass(frozen=True)
+class Case:
+    """One face before and after, as data URIs, and why it is shown."""
+
+    name: str
+    why: str
+    before: str
+    after: str
+
+
+def worst_cases(question: Question) -> list[Case]:
+    """The faces nearest to their originals by the first judge, and those whose attributes changed most.
+
+    What `evaluate` has seen is read again from the private folder.
+    """
+    pairs, original, new = originals_and_new(question)
+    chosen: dict[int, str] = {}
+    if question.judges:
+        name = question.judges[0]
+        a, b = (one.columns[f"vector_{name}"] for one in (original, new))
+        apart = np.linalg.norm(a - b, axis=1)
+        for place in np.argsort(np.where(np.isnan(apart), np.inf, apart))[:SHOWN].tolist():
+            chosen[place] = f"distance to the original {apart[place]:.2f} by {name}"
+    lost = ((original.columns["attributes"] > 0) != (new.columns["attributes"] > 0)).sum(axis=1)
+    for place in np.argsort(-lost)[:SHOWN].tolist():
+        words = f"{lost[place]} of {len(ATTRIBUTES)} attributes changed"
+        chosen[place] = f"{chosen[place]}; {words}" if place in chosen else words
+    detector, cases = open_detector(), []
+    for place, why in chosen.items():
+        row = int(original.rows[place])
+        try:
+            before = read_photo(pairs.root / pairs.names[row], pairs.names[row]).pixels
+            after = read_photo(pairs.new[row], pairs.new[row].name).pixels
+        except PhotoError:
+            continue
+        face = largest(detector, before)
+        if face is not None:
+            cases.append(Case(printable(pairs.names[row]), why, cut_out(before, face.box), cut_out(after, face.box)))
+    return cases

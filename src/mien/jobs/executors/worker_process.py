@@ -1,0 +1,44 @@
+"""A worker in a process of its own: opened once, by request."""
+
+from __future__ import annotations
+
+import os
+import threading
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+
+from mien.anonymizer.load import prepare
+from mien.errors import ModelError
+from mien.jobs.request import Request
+from mien.jobs.worker import Worker
+from mien.util.memory import keep_freed_memory
+from mien.util.threads import use_threads
+
+
+def open_worker(request: Request, threads: int, device: str) -> Worker:
+    """Load what a worker needs, in a process that does nothing else.
+
+    Args:
+        threads: of computing. device: see `mien.util.devices`.
+
+    Raises:
+        ModelError: the weights here are not those of the run.
+    """
+    use_threads(threads)
+    keep_freed_memory()
+    ready = prepare(request.recipe, device=device)
+    if ready.weights != request.weights:
+        raise ModelError("a worker has other weights than the run",
+                         "give all machines the same weights: mien models check")
+    return Worker(request, ready.networks, ready.pool)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it does, however that ends."""
+    parent = parent_process()
+    if parent is not None:
+        def watch() -> None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()

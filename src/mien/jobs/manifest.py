@@ -1,0 +1,46 @@
+"""The manifest that lies beside published photographs: a table with a row for each face."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mien.types import Outcome
+
+ROWS = 16_384  # of the manifest, written at once
+
+MANIFEST = pa.schema([
+    ("file", pa.string()), ("face", pa.int32()), ("x", pa.float32()), ("y", pa.float32()), ("width", pa.float32()),
+    ("height", pa.float32()), ("points", pa.list_(pa.list_(pa.float32()))), ("score", pa.float32()),
+    ("status", pa.string()), ("reason", pa.string()), ("attempts", pa.int32()), ("steps", pa.int32()),
+    ("seconds", pa.float32()), ("similarity", pa.float32()), ("judge_distance", pa.float32()),
+    ("attribute_distance", pa.float32()), ("recipe", pa.string())])
+
+
+def write_manifest(path: Path, outcomes: Iterable[Outcome], recipe: str) -> None:
+    """Write the faces of a run (Parquet); of so many as fill a million rows few are held at once.
+
+    Args:
+        recipe: its hash.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    rows = (_row(outcome, recipe) for outcome in outcomes)
+    with pq.ParquetWriter(path, MANIFEST) as writer:
+        while some := list(islice(rows, ROWS)):
+            writer.write_table(pa.Table.from_pylist(some, schema=MANIFEST))
+
+
+def _row(outcome: Outcome, recipe: str) -> dict[str, Any]:
+    row = dict(vars(outcome))
+    row.pop("person")  # who is who stays in WORK
+    row["file"] = os.fsencode(row["file"]).decode("utf-8", "backslashreplace")
+    row["x"], row["y"], row["width"], row["height"] = row.pop("box")
+    return row | {"recipe": recipe}

@@ -1,0 +1,146 @@
+"""How far a run is, read from its WORK while it goes on or after it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mien.errors import UsageError
+from mien.jobs.shard import SHARD, SHARD_SIZE
+from mien.jobs.state import is_held
+from mien.util.files import read_object
+
+RECENT = 600.0  # seconds that the speed is measured over
+SLACK = 60.0  # seconds by which clocks differ
+
+
+@dataclass
+class Status:
+    """Attributes:
+        running: whether a process holds WORK. photos: of the run. looked_at: those in which faces were searched for
+            matching, whole shards. done: photos of finished shards, faces: theirs.
+        statuses: of these faces. skipped: files. stages: seconds by stage. workers: who has done how many shards.
+        speed: photos a second, lately; left: seconds, or None where nobody knows.
+    """
+
+    running: bool
+    photos: int
+    looked_at: int = 0
+    done: int = 0
+    faces: int = 0
+    skipped: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    stages: Counter[str] = field(default_factory=Counter)
+    workers: Counter[str] = field(default_factory=Counter)
+    speed: float = 0.0
+    left: float | None = None
+
+    def as_json(self) -> str:
+        """All of it, on one line."""
+        return json.dumps(vars(self))
+
+    def as_prometheus(self) -> str:
+        """In Prometheus' text format, for a node exporter's textfile collector or a push gateway."""
+        rows = [("running", "", float(self.running)), ("photos", "", self.photos),
+                ("photos_looked_at", "", self.looked_at), ("photos_done", "", self.done),
+                ("photos_per_second", "", self.speed), ("files_skipped", "", self.skipped)]
+        rows += [("faces", f'{{status="{name}"}}', count) for name, count in sorted(self.statuses.items())]
+        rows += [("stage_seconds", f'{{stage="{name}"}}', value) for name, value in sorted(self.stages.items())]
+        lines, named = [], set[str]()
+        for name, labels, value in rows:
+            if name not in named:
+                lines.append(f"# TYPE mien_{name} gauge")
+                named.add(name)
+            lines.append(f"mien_{name}{labels} {value:g}")
+        return "\n".join(lines) + "\n"
+
+
+def read_status(work: Path) -> Status:
+    """The state of the run of a WORK.
+
+    Raises:
+        UsageError: it holds no run.
+    """
+    try:
+        names = json.loads((work / "files.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{work} holds no run", "give the WORK of a run, by default DST.work") from error
+    status, events = Status(is_held(work), len(names), min(_looked_at(work), len(names))), _events(work)
+    for event in events.values():
+        status.done += event["photos"]
+        status.faces += event["faces"]
+        status.skipped += event["skipped"]
+        status.statuses.update(event["statuses"])
+        status.stages.update(event["stages"])
+        status.workers[event["worker"]] += 1
+    ages = [(time.time() - datetime.fromisoformat(event["at"]).timestamp(), event["photos"])
+            for event in events.values()]
+    recent = [(age, photos) for age, photos in ages if 0 <= age <= RECENT]  # clocks may be set, and differ
+    if status.running and recent and max(recent)[0] > 0:
+        status.speed = sum(photos for _, photos in recent) / max(recent)[0]
+        status.left = (status.photos - status.done) / status.speed
+    return status
+
+
+def _looked_at(work: Path) -> int:
+    """Photos of the shards that have a survey."""
+    shards = 0
+    with suppress(OSError), os.scandir(work / "surveys") as entries:
+        shards = sum(entry.name.removesuffix(".safetensors").isdecimal() for entry in entries)
+    size = read_object(work / "run.json").get(SHARD_SIZE, SHARD)
+    return shards * size if isinstance(size, int) else 0
+
+
+def _events(work: Path) -> dict[int, dict[str, Any]]:
+    """What was done of each finished shard: as the events say, and as the shard itself says where they do not.
+
+    A driver that was killed has not noted the last ones, and of ranks only the first notes any.
+    """
+    events, found = _noted(work), dict[int, dict[str, Any]]()
+    for shard, written in _finished(work):
+        event = events.get(shard)
+        if event is None or written > datetime.fromisoformat(event["at"]).timestamp() + SLACK:
+            event = _of_marker(work / "shards" / f"{shard:06d}.json", written)
+        if event is not None:
+            found[shard] = event
+    return found
+
+
+def _noted(work: Path) -> dict[int, dict[str, Any]]:
+    """The last event of each shard; a line that was cut short does not count."""
+    events = {}
+    with suppress(OSError), (work / "events.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            with suppress(ValueError, KeyError, TypeError):
+                event = json.loads(line)
+                events[int(event["shard"])] = event
+    return events
+
+
+def _finished(work: Path) -> Iterator[tuple[int, float]]:
+    """Each finished shard, and when its results were written."""
+    with suppress(OSError), os.scandir(work / "shards") as entries:
+        for entry in entries:
+            number = entry.name.removesuffix(".json")
+            if number.isdecimal():
+                with suppress(FileNotFoundError):
+                    yield int(number), entry.stat().st_mtime
+
+
+def _of_marker(path: Path, written: float) -> dict[str, Any] | None:
+    """The event that a finished shard's results amount to."""
+    data = read_object(path)
+    try:
+        return {"photos": len(data["sources"]), "faces": len(data["outcomes"]), "skipped": len(data["skipped"]),
+                "statuses": Counter(row["status"] for row in data["outcomes"]), "stages": data["stages"],
+                "worker": data["worker"], "at": datetime.fromtimestamp(written, UTC).isoformat()}
+    except (KeyError, TypeError):
+        return None

@@ -1,0 +1,82 @@
+"""Showing on a terminal (a bar a carrier) or in a log (plain lines) how the fetching of weights goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
+
+from mien.models.hub.card import Carrier
+from mien.models.hub.fetch import Progress, Step
+
+
+@contextmanager
+def shown(console: Console | None = None, quiet: bool = False) -> Iterator[Progress]:
+    """Gives a listener for `ensure` that shows its steps while the block runs.
+
+    Args:
+        console: where to; standard error by default, so that results can be piped.
+        quiet: show nothing.
+    """
+    console = console or Console(stderr=True)
+    if quiet:
+        yield lambda step: None
+    elif console.is_terminal:
+        with _bars(console) as listener:
+            yield listener
+    else:
+        yield _Lines(console)
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(step: Step) -> None:
+            key = step.carrier.key
+            if key not in tasks:
+                tasks[key] = bars.add_task("", total=step.carrier.size)
+            bars.update(tasks[key], completed=step.done, description=_describe(step))
+
+        yield listen
+
+
+def _describe(step: Step) -> str:
+    label = _label(step.carrier)
+    if step.phase == "waiting":
+        return f"{label}: another process fetches it, waiting"
+    if step.phase == "unpack":
+        return f"{label}: unpacking {step.detail}"
+    return label
+
+
+def _label(carrier: Carrier) -> str:
+    return f"{carrier.project} {carrier.version}"
+
+
+class _Lines:
+    """One line at each change of phase, and at each quarter of a long download."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.last: tuple[str, str, str, int] | None = None
+
+    def __call__(self, step: Step) -> None:
+        quarter = 4 * step.done // max(step.carrier.size, 1) if step.phase == "download" else 0
+        now = (step.carrier.key, step.phase, step.detail, quarter)
+        if now == self.last:
+            return
+        self.last = now
+        self.console.print(self._line(step, quarter), soft_wrap=True, highlight=False, markup=False)
+
+    def _line(self, step: Step, quarter: int) -> str:
+        if step.phase == "download":
+            size = f"{step.carrier.size / 1e6:.1f} MB"
+            done = f"{25 * quarter} % of {size}" if quarter else size
+            return f"fetching {_label(step.carrier)} ({done})"
+        return f"{_label(step.carrier)}: done" if step.phase == "done" else _describe(step)

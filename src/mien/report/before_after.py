@@ -1,0 +1,116 @@
+"""Before and after: small pictures of some faces, for the page that only the owner sees."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import io
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from mien.errors import PhotoError
+from mien.images.decode import read_photo
+from mien.images.formats import printable
+from mien.types import Outcome, Pixels
+
+WORST, BLURRED, MOST = 20, 10, 60  # faces shown
+LONG_SIDE = 320  # pixels of an embedded picture
+AROUND = 1.9  # side of the shown square, in face boxes
+QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One face before and after, as data URIs; both empty where `problem` says why they cannot be shown."""
+
+    outcome: Outcome
+    before: str = ""
+    after: str = ""
+    problem: str = ""
+
+
+def likeness(outcome: Outcome) -> tuple[float, float]:
+    """Sort key: the face most like its original first; a face that was never judged counts as the worst."""
+    distance, cosine = outcome.judge_distance, outcome.similarity
+    return (-math.inf if distance is None or not math.isfinite(distance) else distance,
+            -cosine if cosine is not None and math.isfinite(cosine) else 0.0)
+
+
+def choose(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The faces to look at: the worst by the judge, some blurred, and others evenly spread; at most 60."""
+    worst = heapq.nsmallest(WORST, (row for row in outcomes if row.status == "anonymized"), key=likeness)
+    blurred = list(islice((row for row in outcomes if row.status == "blurred"), BLURRED))
+    taken = {(row.file, row.face) for row in worst}
+    rest = sum(1 for row in outcomes if row.status == "anonymized") - len(worst)
+    room = min(MOST - len(worst) - len(blurred), rest)
+    places = {i * rest // room for i in range(room)}
+    others = (row for row in outcomes if row.status == "anonymized" and (row.file, row.face) not in taken)
+    return worst + blurred + [row for place, row in enumerate(others) if place in places]
+
+
+def read_pairs(outcomes: Sequence[Outcome], originals: Path, results: Path,
+               outputs: Mapping[str, str]) -> list[Pair]:
+    """Cut each face out of its original and of its result, the same window of both.
+
+    Args:
+        originals: SRC, a folder or one photo. results: DST. outputs: source name -> name in DST, where known.
+
+    Returns:
+        One pair an outcome, in their order. A photo that cannot be read gives a pair with a `problem`.
+    """
+    pairs: dict[tuple[str, int], Pair] = {}
+    for file in dict.fromkeys(row.file for row in outcomes):  # each photo is decoded once
+        rows = [row for row in outcomes if row.file == file]
+        for pair in _of_photo(file, rows, originals, results, outputs):
+            pairs[file, pair.outcome.face] = pair
+    return [pairs[row.file, row.face] for row in outcomes]
+
+
+def _of_photo(file: str, rows: list[Outcome], originals: Path, results: Path,
+              outputs: Mapping[str, str]) -> list[Pair]:
+    root = originals if originals.is_dir() else originals.parent
+    try:
+        name = _real_name(root, file)
+        output = outputs.get(file, name if (results / name).is_file() else f"{name}.png")
+        before, after = read_photo(root / name, name).pixels, read_photo(results / output, output).pixels
+        if before.shape != after.shape:
+            raise PhotoError(f"{printable(output)}: not of the original's size")
+    except PhotoError as error:
+        return [Pair(row, problem=error.message) for row in rows]
+    return [Pair(row, cut_out(before, row.box), cut_out(after, row.box)) for row in rows]
+
+
+def _real_name(root: Path, file: str) -> str:
+    """The name on disk: the manifest has bytes that are not UTF-8 escaped as in `\\xff`."""
+    if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\0" in file:
+        raise PhotoError(f"{printable(file)}: a name that leads out of the folder")
+    if "\\x" not in file or (root / file).is_file():
+        return file
+    escaped = re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), os.fsencode(file))
+    return os.fsdecode(escaped)
+
+
+def cut_out(photo: Pixels, box: tuple[float, float, float, float]) -> str:
+    """A face (x, y, width, height) and some of what is around it, small, as a data URI."""
+    x, y, width, height = np.nan_to_num(box, posinf=0.0, neginf=0.0)
+    half = max(width, height, 2.0) * AROUND / 2
+    rows = _span(y + height / 2, half, photo.shape[0])
+    columns = _span(x + width / 2, half, photo.shape[1])
+    image = Image.fromarray(np.ascontiguousarray(photo[rows, columns]))
+    image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _span(middle: float, half: float, size: int) -> slice:
+    low = int(np.clip(math.floor(middle - half), 0, size - 1))
+    return slice(low, int(np.clip(math.ceil(middle + half), low + 1, size)))

@@ -1,0 +1,167 @@
+"""The HTML report: one file that holds everything it shows, needs no network and runs no script."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from mien.datasets.dataset import refuse_held
+from mien.errors import UsageError
+from mien.images.formats import printable
+from mien.jobs.run import Summary
+from mien.recipe import Recipe
+from mien.report.before_after import Pair, choose, likeness, read_pairs
+from mien.report.charts import histogram
+from mien.report.read_run import read_run
+from mien.report.run_findings import count, judge_distances, public_reason, reasons, skip_reason, verdict
+from mien.report.templating import template
+from mien.types import Outcome, Status
+from mien.util.files import replace_file, write_errors
+
+WORST = 50  # faces in the table
+LISTED = 200  # skipped files on the page; mien.json has all
+
+
+def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path | None = None,
+                 results: Path | None = None) -> None:
+    """Write the report of a run, whole or not at all.
+
+    Without `originals` it holds no picture and says nothing of who the people are, and may be published. With
+    them it shows faces before and after; the file is then readable by its owner alone.
+
+    Args:
+        path: the HTML file. originals: SRC, results: DST, to show faces before and after; both or neither.
+
+    Raises:
+        UsageError: originals without results, or that are no files of their own, or a page with originals inside DST,
+            which is published.
+        OutputError: the file cannot be written.
+    """
+    if originals is not None:
+        _check_private(path, originals, results)
+        refuse_held(summary.layout, originals)
+    pairs = []
+    if originals is not None and results is not None:
+        pairs = read_pairs(choose(summary.outcomes), originals, results, summary.outputs)
+    html = template("run").render(_content(summary, recipe, pairs), private=originals is not None)
+
+    def write(file: Path) -> None:
+        file.touch(mode=0o644 if originals is None else 0o600)
+        file.write_text(html, "utf-8", errors="backslashreplace")
+
+    with write_errors(path):
+        replace_file(path, write)
+
+
+def report_from_folder(dst: Path, originals: Path | None, out: Path | None) -> Path:
+    """Write the report of a finished run again, from what it left in DST.
+
+    Args:
+        dst: the run's DST. originals: its SRC, to show faces before and after.
+        out: the page; by default DST/report.html, and with originals beside DST, DST.owner-report.html.
+
+    Returns:
+        Where the page was written.
+
+    Raises:
+        UsageError: mien.parquet or mien.json is missing or damaged, there are no such originals, or the page
+            would show originals inside DST. OutputError: the page cannot be written.
+    """
+    whole = dst.resolve()
+    if out is None:
+        out = dst / "report.html" if originals is None else whole.parent / f"{whole.name}.owner-report.html"
+    if originals is not None:
+        _check_private(out, originals, dst)
+    summary, recipe = read_run(dst)
+    write_report(out, summary, recipe, originals, dst if originals is not None else None)
+    return out
+
+
+def _check_private(path: Path, originals: Path, results: Path | None) -> None:
+    if results is None:
+        raise UsageError("before and after cannot be shown without the folder of the results")
+    if not originals.exists():
+        raise UsageError(f"the originals {originals} do not exist", "give the SRC of the run")
+    if results.resolve() in path.resolve().parents:
+        raise UsageError(f"{path} lies inside {results}, which is published: originals may not be there",
+                         "choose a file in another folder")
+
+
+def _content(summary: Summary, recipe: Recipe, pairs: Sequence[Pair]) -> dict[str, Any]:
+    outcomes, limit = summary.outcomes, recipe.verify.threshold
+
+    def replaced() -> Iterator[Outcome]:  # never all at once
+        return (row for row in outcomes if row.status == "anonymized")
+
+    skipped = [(printable(item.file), skip_reason(item)) for item in summary.skipped]
+    why_skipped = Counter(why for _, why in skipped)
+    worst = heapq.nsmallest(WORST, replaced(), key=likeness)
+    similarities = array("d", (row.similarity for row in replaced() if row.similarity is not None))
+    return {
+        "verdict": verdict(outcomes, summary.skipped, summary.photos, limit),
+        "counts": _counts(summary), "reasons": reasons(outcomes),
+        "layout": summary.layout, "notes": [printable(note) for note in summary.notes],
+        "skipped": skipped[:LISTED], "skipped_more": max(0, len(skipped) - LISTED),
+        "why_skipped": why_skipped.most_common(20), "limit": limit, "margin": recipe.optimize.margin,
+        "distances": histogram(judge_distances(replaced()), limit, f"limit {limit:g}", limit=True),
+        "similarities": histogram(similarities, recipe.optimize.margin, f"goal {recipe.optimize.margin:g}"),
+        "seconds": histogram(array("d", (row.seconds for row in replaced())), start=0.0),
+        "stages": _stages(summary), "pace": _pace(summary),
+        "settings": _settings(recipe.model_dump(mode="json")), "recipe": recipe.name, "hash": recipe.hash,
+        "worst": [_row(row) for row in worst], "replaced": sum(1 for _ in replaced()),
+        "pairs": [(pair, _caption(pair.outcome)) for pair in pairs]}
+
+
+def _counts(summary: Summary) -> list[tuple[str, int]]:
+    statuses = Counter(row.status for row in summary.outcomes)
+    faces = [(status, statuses[status]) for status in get_args(Status)]
+    return [("photos written", summary.photos), ("faces found", len(summary.outcomes)), *faces,
+            ("files skipped", len(summary.skipped))]
+
+
+def _stages(summary: Summary) -> list[tuple[str, float, float]]:
+    """(stage, seconds, share of all), the longest first."""
+    times = {stage: time for stage, time in summary.stages.items() if math.isfinite(time) and time > 0}
+    whole = sum(times.values())
+    longest = sorted(times.items(), key=lambda item: -item[1])
+    return [(printable(stage), time, time / whole) for stage, time in longest]
+
+
+def _pace(summary: Summary) -> str:
+    if not summary.wall or not summary.outcomes:
+        return ""
+    faces = len(summary.outcomes)
+    return f"{summary.wall:,.0f} s for {count(faces, 'face')}: {summary.wall / faces:,.1f} s a face, all told"
+
+
+def _settings(table: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            rows += _settings(value, f"{before}{key}.")
+        else:
+            rows.append((f"{before}{key}", printable(str(value))))
+    return rows
+
+
+def _row(outcome: Outcome) -> tuple[str, int, str, str, int]:
+    return (printable(outcome.file), outcome.face, _number(outcome.judge_distance),
+            _number(outcome.similarity), outcome.attempts)
+
+
+def _number(value: float | None) -> str:
+    """Rounded down to three places."""
+    if value is None or not math.isfinite(value):
+        return "not known"
+    return f"{math.floor(value * 1000 + 1e-4) / 1000:.3f}"
+
+
+def _caption(outcome: Outcome) -> str:
+    if outcome.status == "anonymized":
+        return f"distance {_number(outcome.judge_distance)}"
+    return f"{outcome.status}: {public_reason(outcome)}"

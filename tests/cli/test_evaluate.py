@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.drawn_faces import drawn_photo
+from helpers.fake_run import call, save
+from mien.evaluation.evaluation import Result
+
+
+def test_the_command_says_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "dst").mkdir()
+    done = call("evaluate", tmp_path / "src", tmp_path / "dst", quick=False)
+    assert done.returncode == 2 and "there are no photographs in" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_command_writes_a_table_and_a_file(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "a.png", drawn_photo())
+    save(tmp_path / "dst" / "a.png", drawn_photo())
+    done = call("evaluate", tmp_path / "src", tmp_path / "dst", "--bounds", "none", "--quiet", quick=False)
+    assert done.returncode == 0, done.stderr
+    result = Result.read(tmp_path / "dst.json")
+    assert result.faces == 1 and result.sets["dst"].figures["utility"]["found_yunet"].value == 1
+    assert "face found" in done.stdout and "Nobody is named" in done.stdout
+    assert (tmp_path / "dst.evaluation.work").stat().st_mode & 0o77 == 0
+    assert "not known" in (tmp_path / "dst.html").read_text("utf-8")
+
+
+def test_the_page_does_not_take_the_figures_place(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "a.png", drawn_photo())
+    save(tmp_path / "dst" / "a.png", drawn_photo())
+    done = call("evaluate", tmp_path / "src", tmp_path / "dst", "--out", tmp_path / "one.html", quick=False)
+    assert done.returncode == 2 and "--page" in done.stderr and not (tmp_path / "one.html").exists()
+
+
+@pytest.mark.slow
+def test_attacks_and_trainings_say_what_they_need(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "a.png", drawn_photo())
+    save(tmp_path / "dst" / "a.png", drawn_photo())
+    for words, wanted in ((("attack", "layers"), "nobody is named"), (("attack", "magic"), "no attack 'magic'"),
+                          (("evaluate", "--attack", "magic"), "no attack 'magic'"),
+                          (("evaluate", "--compare", "magic"), "no recipe 'magic'"),
+                          (("evaluate", "--least", "3"), "nobody is on 3 photographs")):
+        done = call(*words, tmp_path / "src", tmp_path / "dst", "--quiet", quick=False)
+        assert done.returncode == 2 and wanted in done.stderr and "Traceback" not in done.stderr
+    done = call("compare-training", tmp_path / "src", tmp_path / "dst", tmp_path / "src", "--quiet", quick=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -1,0 +1,164 @@
+"""The page of an evaluation: what it says, and what it must never hold."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.made_up_runs import Page, assert_self_contained
+from mien.errors import UsageError
+from mien.evaluation.evaluation import AttackResult, Figure, Group, Groups, JudgeRecord, Result, SetResult, Slice
+from mien.evaluation.evaluation_page import write_page
+from mien.evaluation.findings import kept, verdict
+from mien.evaluation.worst_cases import Case
+from mien.report.charts import SPAN_LEFT, SPAN_RIGHT, comparison
+
+HOSTILE = "<script>alert(1)</script>\"'{{ 7*7 }}"
+
+
+def figure(value: float, reach: float | None = 0.02, worst: float | None = None) -> Figure:
+    low, high = (None, None) if reach is None else (max(value - reach, 0), value + reach)
+    return Figure(value=value, low=low, high=high, count=200, people=60, worst_tenth=worst)
+
+
+def groups(verified: float, auc: float = 0.52, attributes: float = 0.85) -> Groups:
+    privacy: Group = {"verified_own_original_far1e-3": figure(verified),
+                      "rank1_own_original_all_originals": figure(verified), "auc_new_to_new": figure(auc)}
+    return {"privacy/dlib": privacy,
+            "utility": {"attributes_accuracy": figure(attributes, worst=0.6), "found_centerface": figure(0.99),
+                        "age_difference": figure(3.2)},
+            "quality": {"fd_effnet_lite0": figure(11.0, None)}}
+
+
+def result_of(verified: float = 0.0, auc: float = 0.52, name: str = "dst", **more: object) -> Result:
+    sets = {
+        "originals": SetResult(title="originals", figures=groups(1.0, 0.99, 0.9)),
+        name: SetResult(title=name, figures=groups(verified, auc),
+                        slices={"men": Slice(small=False, faces=90, figures=groups(verified, auc)),
+                                "with a hat": Slice(small=True, faces=7, figures=groups(verified, auc))}),
+        "random": SetResult(title="random generated face", figures=groups(0.001, 0.5, 0.7)),
+    }
+    values: dict[str, object] = {
+        "mien": "0.1", "date": "2026-01-01", "source": "src", "set": name, "faces": 200, "people": 60,
+        "truth": "labels", "sample": 2000, "seed": 0, "sets": sets, "missing": 3, "notes": [],
+        "skipped": {"too small": 2},
+        "judges": {"dlib": JudgeRecord(in_loss=False, thresholds={"1e-2": 0.68, "1e-3": 0.62})}}
+    return Result.model_validate(values | more)
+
+
+def rendered(result: Result, tmp_path: Path) -> Page:
+    write_page(tmp_path / "dst.html", result, tmp_path / "dst")
+    html = (tmp_path / "dst.html").read_text("utf-8")
+    page = Page(html)
+    assert_self_contained(html, page)
+    return page
+
+
+def test_the_verdict_comes_first_and_in_words(tmp_path: Path) -> None:
+    text = rendered(result_of(), tmp_path).text
+    assert text.index("Hardly anyone is found again") < text.index("Can anyone be found again?")
+    assert "0 of 200 new faces are taken for their own originals" in text and "one stranger in 1,000" in text
+    assert "75 % of the way from random generated faces to the originals" in text
+    assert "Nobody was asked to attack" in text and "3 photographs have no counterpart" in text
+    assert "0.680 at a false match rate of 1e-2" in text and "2 photographs could not be compared: too small" in text
+
+
+@pytest.mark.parametrize(("verified", "auc", "level"),
+                         [(0.0, 0.5, "good"), (0.02, 0.5, "mixed"), (0.0, 0.8, "mixed"), (0.3, 0.5, "bad")])
+def test_the_verdict_s_levels(verified: float, auc: float, level: str) -> None:
+    assert verdict(result_of(verified, auc)).level == level
+
+
+def test_what_chance_finds_among_few_people_is_not_held_against_a_set() -> None:
+    """A set that hides everything: the nearest of four people's originals is the own one every fourth time."""
+    result = result_of()
+    found = groups(0.0)
+    found["privacy/dlib"]["rank1_own_original_all_originals"] = figure(0.25)
+    few = result.model_copy(update={"people": 4, "faces": 4, "sets": {"dst": SetResult(title="dst", figures=found)}})
+    assert verdict(few).level == "good" and verdict(few.model_copy(update={"people": 60, "faces": 200})).level == "bad"
+    assert verdict(few.model_copy(update={"faces": 200, "unnamed": 196})).level == "good"
+
+
+def test_one_face_is_one(tmp_path: Path) -> None:
+    assert "1 of 200 new faces is taken for its own original (" in rendered(result_of(0.005), tmp_path).text
+
+
+def test_without_people_the_verdict_does_not_calm() -> None:
+    result = result_of()
+    bare = result.model_copy(update={"sets": {"dst": SetResult(title="dst", figures={
+        "utility": {"attributes_accuracy": figure(0.8)}})}})
+    found = verdict(bare)
+    assert found.level == "mixed" and "not known" in found.headline
+    assert kept(bare, "utility", "attributes_accuracy") is None
+
+
+def test_a_judge_from_the_loss_is_called_one() -> None:
+    result = result_of(judges={"dlib": JudgeRecord(in_loss=True, thresholds={})})
+    assert any("no fair judgment" in note for note in verdict(result).notes)
+
+
+def test_attacks_are_told(tmp_path: Path) -> None:
+    attack = AttackResult(title="fingerprint of the layers", budget="one pass", seed=0, seconds=2.0, known=30,
+                          people=30, faces=100, attackers={"the layers": {"rank1_other_photo_victims": figure(0.33)},
+                                                "dlib, knowing nothing": {}})
+    text = rendered(result_of(attacks={"layers": attack}), tmp_path).text
+    assert "knows the method (layers) finds 33.0 %" in text
+    assert "Fingerprint of the layers" in text and "33.0 % (31.0 to 35.0)" in text
+
+
+def test_small_parts_and_the_worst_tenth_are_marked(tmp_path: Path) -> None:
+    text = rendered(result_of(), tmp_path).text
+    assert "with a hat *" in text and "60.0 %" in text
+
+
+def test_names_are_text(tmp_path: Path) -> None:
+    page = rendered(result_of(name=HOSTILE, source=HOSTILE, skipped={HOSTILE: 1}, notes=[HOSTILE]), tmp_path)
+    assert "script" not in page.tags and "<script>" in page.text and "{{ 7*7 }}" in page.text
+
+
+def test_originals_are_for_the_owner_alone(tmp_path: Path) -> None:
+    case = Case("a.png", "distance 0.41", "data:image/jpeg;base64,AA==", "data:image/jpeg;base64,AA==")
+    path = tmp_path / "dst.html"
+    write_page(path, result_of(), tmp_path / "dst", [case])
+    html = path.read_text("utf-8")
+    assert_self_contained(html, Page(html))
+    assert path.stat().st_mode & 0o77 == 0 and "for the owner's eyes only" in html and "distance 0.41" in html
+    write_page(path, result_of(), tmp_path / "dst")
+    assert path.stat().st_mode & 0o777 == 0o644 and "owner's eyes only" not in path.read_text("utf-8")
+    with pytest.raises(UsageError, match="which is published"):
+        write_page(tmp_path / "dst" / "page.html", result_of(), tmp_path / "dst", [case])
+
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS | st.just(math.nan), NUMBERS | st.just(math.nan)), max_size=12))
+def test_every_dot_lies_in_the_drawing(drawn: list[tuple[float, float, float]]) -> None:
+    rows = [(f"set {i}", value, low, high, "") for i, (value, low, high) in enumerate(drawn)]
+    drawing = comparison(rows, "set 0")
+    if not rows:
+        assert drawing is None
+        return
+    assert drawing is not None and [row.label for row in drawing.rows if row.chosen] == ["set 0"]
+    for row in drawing.rows:
+        for x in (row.x, row.low, row.high):
+            assert SPAN_LEFT - 0.5 <= x <= SPAN_RIGHT + 0.5
+    assert 2 <= len(drawing.ticks) <= 12 and drawing.rows[-1].y < drawing.bottom < drawing.height
+
+
+def test_people_who_were_to_be_linked_are_no_fault(tmp_path: Path) -> None:
+    apart, linked = result_of(auc=0.98), result_of(auc=0.98, linked=True)
+    assert verdict(apart).level == "mixed" and verdict(linked).level == "good"
+    assert any("was to be the same new person" in note for note in verdict(linked).notes)
+
+
+def test_parts_of_the_data_stand_beside_their_bounds(tmp_path: Path) -> None:
+    random = SetResult(title="random generated face", figures=groups(0.001, 0.5, 0.7),
+                       slices={"men": Slice(small=False, faces=90, figures=groups(0.002, 0.5, 0.71))})
+    result = result_of()
+    page = rendered(result.model_copy(update={"sets": result.sets | {"random": random}}), tmp_path)
+    assert "85.0 % (71.0 %)" in page.text and "In brackets: random generated face, originals" in page.text

@@ -1,0 +1,328 @@
+"""What the tests of whole runs share: a tiny recipe, photographs, and a run that costs next to nothing.
+
+In the quick runs a face is a blue square, whose red and green say who it is, and a brush stands in for the
+generator. All else (reading, judging, retrying, concealing, searching again, writing, resuming) is the real thing.
+`python tests/fake_run.py anonymize SRC DST ...` is `mien` with such a run, for tests that need a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+import mien
+from mien.anonymizer.blend import Patch
+from mien.anonymizer.load import Ready
+from mien.anonymizer.pipeline import Pipeline, Subject
+from mien.anonymizer.pool import Pool, Traits
+from mien.api import make_request
+from mien.jobs.request import Request
+from mien.jobs.run import Run, Summary
+from mien.jobs.worker import Worker
+from mien.models.generators.base import DIM
+from mien.models.generators.mobilestylegan import N_LAYERS, MobileStyleGAN
+from mien.recipe import Recipe
+from mien.types import Crop, Face, Match, Pixels
+from mien.util.image_tensors import to_pixels
+
+TINY = Recipe().with_changes({
+    "name": "tiny", "precision": "float32", "pool.size": 64, "invert.steps": 2, "invert.shared_steps": 1,
+    "optimize.steps": 2, "verify.attempts": 1, "batch": 4})
+TINY_TOML = """
+name = "tiny"
+precision = "float32"
+batch = 4
+pool = { size = 64 }
+invert = { steps = 2, shared_steps = 1 }
+optimize = { steps = 2 }
+verify = { attempts = 1 }
+"""
+
+PLACES = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.78], [0.65, 0.78]])
+SIDE = 48  # of a square
+BLUE, SHY = 220, 180
+ANNA, BERT, CLEO = (30, 30), (30, 150), (150, 30)
+STUBBORN = (150, 150)  # the brush leaves this person as they are
+NEW = 90  # red and green of painted squares, unlike everybody's
+PAUSE = "MIEN_TEST_PAUSE"  # seconds that the brush takes for a batch
+
+
+def ground(height: int, width: int, seed: int = 0) -> Pixels:
+    """A smooth picture without faces, real or square: [height, width, 3] uint8 RGB."""
+    y, x = np.mgrid[:height, :width]
+    planes = [np.sin(x / (19 + seed % 7) + i) + np.sin(y / (13 + 3 * i) + seed) for i in range(3)]
+    return (90 + 25 * np.stack(planes, axis=-1)).astype(np.uint8)
+
+
+def squares(*people: tuple[int, int], seed: int = 0, shy: int = 0) -> Pixels:
+    """A photo of people as squares, side by side; the last `shy` of them show only beside a painted one."""
+    photo = ground(96, 16 + 112 * max(len(people), 1), seed)
+    for i, (red, green) in enumerate(people):
+        x, blue = 40 + 112 * i, SHY if i >= len(people) - shy else BLUE
+        photo[24 : 24 + SIDE, x : x + SIDE] = (red, green, blue)
+        photo[24 : 24 + SIDE, x : x + SIDE : 2, 0] += 12  # stripes, so that smooth colors differ everywhere
+    return photo
+
+
+def save(path: Path, pixels: Pixels, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def album(folder: Path, count: int) -> Path:
+    """A folder of square photos, some without a face, some with three."""
+    for i in range(count):
+        people = [(), (ANNA,), (BERT, ANNA), (CLEO,), (ANNA, STUBBORN, CLEO)][i % 5]
+        save(folder / f"{i % 3}" / f"{i:03d}.png", squares(*people, seed=i))
+    return folder
+
+
+@torch.inference_mode()
+def portraits(generator: MobileStyleGAN, seeds: Sequence[int]) -> list[Pixels]:
+    """Generated people, [256, 256, 3] uint8 RGB each."""
+    z = torch.stack([torch.randn(DIM, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    codes = generator.truncate(generator.map(z), 0.6)[:, None].expand(-1, N_LAYERS, -1)
+    pictures = [to_pixels(generator(row[None]))[0].numpy() for row in codes]
+    return [np.asarray(cv2.resize(p, (256, 256), interpolation=cv2.INTER_AREA), np.uint8) for p in pictures]
+
+
+class SquareNetworks:
+    """A detector of blue squares, and a judge who goes by their color."""
+
+    same_person, width, device = 0.42, 128, torch.device("cpu")
+    generator = SimpleNamespace(n_layers=N_LAYERS)
+
+    @property
+    def recognizer(self) -> SquareNetworks:
+        return self
+
+    @property
+    def detector(self) -> SquareNetworks:
+        return self
+
+    @property
+    def judge(self) -> SquareNetworks:
+        return self
+
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
+        open_ones, painted = _found(photo, BLUE), False
+        for face in open_ones:
+            painted |= bool(np.abs(_color(photo, face.points) - NEW).max() < 20)
+        return open_ones + (_found(photo, SHY) if painted else [])
+
+    def embed(self, photo: Pixels, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        colors = np.stack([_color(photo, five) for five in points]) / 50
+        light = np.full((len(points), 1), 5.0 if photo.any() else 0.0)  # nothing is nobody
+        return np.pad(np.hstack([colors, light]).astype(np.float32), ((0, 0), (0, 125)))
+
+    def identify(self, chip: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize((chip + 1).mean(dim=(2, 3)) @ torch.eye(3, 128))  # [B, 128]
+
+    def encoder(self, image: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("a brush needs no codes")
+
+
+def _blue(photo: Pixels, blue: int) -> npt.NDArray[np.bool_]:
+    return np.abs(photo[..., 2].astype(int) - blue) < 16
+
+
+def _found(photo: Pixels, blue: int) -> list[Face]:
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(_blue(photo, blue).astype(np.uint8))
+    boxes = [tuple(float(v) for v in row[:4]) for row in boxes[1:] if row[4] >= 100]
+    return [Face(box, (PLACES * box[2:] + box[:2]).astype(np.float32), 0.9) for box in sorted(boxes)]
+
+
+def _color(photo: Pixels, five: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    x, y = five.mean(axis=0).round().astype(int)
+    part = photo[max(y - 4, 0) : y + 4, max(x - 4, 0) : x + 4, :2]
+    return np.asarray(part.mean(axis=(0, 1)) if part.size else np.full(2, np.nan))
+
+
+class Painter(Pipeline):
+    """The pipeline with a brush where the generator was."""
+
+    def _attempt(self, subjects: list[Subject], attempt: int) -> None:
+        time.sleep(float(os.environ.get(PAUSE, "0")))
+        for subject in subjects:
+            shade = zlib.crc32(os.fsencode(subject.outcome.file)) % 8
+            red, green = (subject.judged[:2] * 50).round()
+            if np.abs(np.array([red, green]) - STUBBORN).max() > 20:
+                red, green = NEW - shade, NEW + shade
+            subject.picture = np.full((8, 8, 3), (red, green, BLUE), np.uint8)
+            subject.codes = subject.inverted = torch.zeros(16, 512)
+            subject.match = subject.match or Match(shade, 0.0)
+            subject.outcome.attempts += 1
+
+
+def brush(photo: Pixels, patches: list[Patch],
+          original: Pixels | None = None) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """In place of blending: paint the squares within the crops."""
+    out, changed = photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
+    for patch in patches:
+        low, high = patch.crop.quad.min(axis=0), patch.crop.quad.max(axis=0)
+        (x0, y0), (x1, y1) = np.clip([low, high], 0, None).astype(int)
+        here = _blue(photo[y0:y1, x0:x1], BLUE)
+        out[y0:y1, x0:x1][here] = patch.picture[0, 0]
+        changed[y0:y1, x0:x1] |= here
+    return out, changed
+
+
+class SquarePool(Pool):
+    """Pool faces that are all as near to everybody."""
+
+    def traits(self, faces: Any) -> Traits:
+        return Traits(torch.zeros(len(faces.identity), 1), torch.zeros(len(faces.identity), 1),
+                      torch.zeros(len(faces.identity), 1), faces.identity)
+
+
+class RestlessNetworks(SquareNetworks):
+    """A detector that sees one more face each time it looks, from its second look on, `more` times."""
+
+    def __init__(self, more: int) -> None:
+        self.more, self.looks = more, 0
+
+    def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
+        self.looks += 1
+        places = range(min(self.looks - 1, self.more))
+        return super().detect(photo) + [
+            Face((4.0 + 8 * i, 80.0, 6.0, 6.0), (PLACES * 6 + [4 + 8 * i, 80]).astype(np.float32), 0.9) for i in places]
+
+
+def square_pool() -> SquarePool:
+    flat = torch.zeros(64, 1)
+    return SquarePool(flat, flat, flat, flat, torch.ones(64, 128), flat[0], flat[:1], flat[:1])
+
+
+def square_faces(networks: SquareNetworks, faces: list[Face], crops: list[Crop]) -> SimpleNamespace:
+    """What the survey needs to know of squares: who they are."""
+    middles = [crop.pixels[112:144, 112:144].mean(axis=(0, 1)) for crop in crops]
+    return SimpleNamespace(identity=torch.nn.functional.normalize(
+        torch.tensor(np.array(middles), dtype=torch.float32).reshape(-1, 3) @ torch.eye(3, 128)))
+
+
+def square_ready() -> Ready:
+    return Ready(SquareNetworks(), square_pool(), {"squares": "0"})  # type: ignore[arg-type]
+
+
+def open_square_worker(request: Request, threads: int, device: str) -> Worker:
+    """In a process of its own."""
+    del threads, device
+    use_brush(set_attribute)
+    ready = square_ready()
+    return Worker(request, ready.networks, ready.pool)
+
+
+def use_brush(setattr_: Callable[[str, Any], Any]) -> None:
+    """Let runs be quick ones. `setattr_` takes a dotted name and a value, as `monkeypatch.setattr` does."""
+    setattr_("mien.jobs.worker.Pipeline", Painter)
+    setattr_("mien.jobs.worker.faces_of", square_faces)
+    setattr_("mien.jobs.executors.processes.open_worker", open_square_worker)
+    setattr_("mien.jobs.executors.ray.open_worker", open_square_worker)
+    setattr_("mien.api.Pipeline", Painter)
+    setattr_("mien.anonymizer.pipeline.blend", brush)
+    setattr_("mien.anonymizer.load.prepare", lambda *_, **__: square_ready())
+    setattr_("mien.api._ready", lambda *_: square_ready())
+
+
+def run(src: str | Path, dst: str | Path, recipe: Recipe = TINY, ready: Ready | None = None, **asked: Any) -> Summary:
+    """A run through the library, quick where the brush is in use and no networks are given."""
+    names = ("work", "key", "only", "exclude", "keep_person", "labels", "layout", "subset")
+    asked.setdefault("layout", "auto")
+    request = make_request(src, dst, recipe, *(asked.get(name) for name in names))
+    ready = ready or square_ready()
+    summary = Run(request, ready.networks, ready.pool, asked.get("crew")).execute()
+    request.publish()
+    return summary
+
+
+def run_quickly(src: Path, dst: Path, recipe: Recipe = TINY) -> Summary:
+    """A quick run, the brush in use for its time alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_brush(patch.setattr)
+        return run(src, dst, recipe)
+
+
+def mien_command(*arguments: str | Path, quick: bool = True) -> list[str]:
+    program = [str(Path(__file__).resolve())] if quick else ["-m", "mien"]
+    return [sys.executable, *program, *(os.fspath(argument) for argument in arguments)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For a process of its own: this Python's mien, wherever it was imported from."""
+    source = str(Path(mien.__file__).resolve().parents[1])
+    return os.environ | {"PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])} | more
+
+
+def start(*arguments: str | Path, quick: bool = True, pause: float = 0.0) -> subprocess.Popen[str]:
+    return subprocess.Popen(mien_command(*arguments, quick=quick), env=environment(**{PAUSE: str(pause)}),
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            # A test run in the background ignores it, and so would what it starts.
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+
+
+def call(*arguments: str | Path, quick: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(mien_command(*arguments, quick=quick), env=environment(), text=True,
+                          capture_output=True, timeout=900, **options)
+
+
+def photos_in(dst: Path) -> dict[str, bytes]:
+    """Name -> bytes of all files but the run's own."""
+    own = {"mien.parquet", "mien.json", "report.html"}
+    return {str(path.relative_to(dst)): path.read_bytes() for path in sorted(dst.rglob("*"))
+            if path.is_file() and str(path.relative_to(dst)) not in own}
+
+
+def rows_in(dst: Path) -> list[dict[str, Any]]:
+    """The manifest without its times."""
+    return [{name: value for name, value in row.items() if name != "seconds"}
+            for row in pq.read_table(dst / "mien.parquet").to_pylist()]
+
+
+def inside(box: Sequence[float]) -> tuple[slice, slice]:
+    """The middle half of a face's box, as rows and columns."""
+    x, y, width, height = box
+    return (slice(max(int(y + height / 4), 0), int(y + 3 * height / 4) + 1),
+            slice(max(int(x + width / 4), 0), int(x + 3 * width / 4) + 1))
+
+
+def changed(before: Pixels, after: Pixels, box: Sequence[float]) -> bool:
+    """Whether nearly all of a face's middle is another one now."""
+    rows, columns = inside(box)
+    differs = (before[rows, columns] != after[rows, columns]).any(axis=2)
+    return bool(differs.mean() > 0.7)
+
+
+def pixels_of(path: Path) -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def set_attribute(name: str, value: Any) -> None:
+    """As `monkeypatch.setattr`, in a process of its own."""
+    module, _, attribute = name.rpartition(".")
+    setattr(import_module(module), attribute, value)
+
+
+if __name__ == "__main__":
+    from mien.cli.app import main
+
+    use_brush(set_attribute)
+    main()

@@ -1,0 +1,160 @@
+"""How far a run is, as `mien status` says it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import fake_run
+from helpers.fake_run import TINY, album, call, start
+from mien.errors import OutputError, UsageError
+from mien.jobs.executors.config import Crew
+from mien.jobs.state import Store, is_held
+from mien.jobs.status import read_status
+from mien.jobs.worker import Task, Worker
+from mien.util.files import read_object
+
+
+def test_a_finished_run(brush: None, tmp_path: Path) -> None:
+    fake_run.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    status = read_status(tmp_path / "dst.work")
+    assert (status.running, status.photos, status.done, status.faces) == (False, 20, 20, 28)
+    assert status.statuses == {"anonymized": 24, "blurred": 4} and sum(status.workers.values()) == 3
+    assert status.left is None and status.stages["read"] > 0
+
+
+def test_a_shard_that_is_to_be_done_again_does_not_count(brush: None, tmp_path: Path) -> None:
+    src, dst = album(tmp_path / "src", 20), tmp_path / "dst"
+    fake_run.run(src, dst)
+    (tmp_path / "dst.work" / "shards" / "000001.json").unlink()
+    assert read_status(tmp_path / "dst.work").done == 12
+    fake_run.run(src, dst)
+    status = read_status(tmp_path / "dst.work")
+    assert (status.done, status.faces) == (20, 28)
+
+
+def test_shards_that_no_event_tells_of_count_too(brush: None, tmp_path: Path) -> None:
+    """Of a driver that was killed, or of ranks."""
+    fake_run.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    events = tmp_path / "dst.work" / "events.jsonl"
+    whole = read_status(tmp_path / "dst.work")
+    lines = events.read_text().splitlines()
+    for left in (lines[:1], []):
+        events.write_text("".join(line + "\n" for line in left))
+        status = read_status(tmp_path / "dst.work")
+        assert (status.done, status.faces, status.statuses) == (20, 28, whole.statuses)
+        assert status.workers == whole.workers and status.skipped == 0
+        assert status.stages["read"] == pytest.approx(whole.stages["read"], abs=0.01)
+    events.unlink()
+    (tmp_path / "dst.work" / "shards" / "000000.json").write_text("{")
+    assert read_status(tmp_path / "dst.work").done == 12
+
+
+def test_the_share_of_a_rank_counts_while_the_first_is_not_there(brush: None, tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.jobs.run.SHARD", 2)
+    recipe = TINY.with_changes({"pair.unique": False})  # or it would wait for the first
+    fake_run.run(album(tmp_path / "src", 8), tmp_path / "dst", recipe, crew=Crew(rank=1, size=2))
+    assert read_status(tmp_path / "dst.work").done == 4
+
+
+def test_results_are_read_only_where_no_event_is_as_new(brush: None, tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hundred thousand shards this would take minutes."""
+    fake_run.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    asked: list[str] = []
+    monkeypatch.setattr("mien.jobs.status.read_object", lambda path: asked.append(path.name) or read_object(path))
+    assert read_status(tmp_path / "dst.work").done == 20 and asked == ["run.json"]
+    later = time.time() + 1000
+    os.utime(tmp_path / "dst.work" / "shards" / "000001.json", (later, later))
+    assert read_status(tmp_path / "dst.work").faces == 28 and asked[1:] == ["run.json", "000001.json"]
+
+
+def test_to_ask_never_stops_a_run_that_starts(tmp_path: Path) -> None:
+    """Two who look at once see no run, and whoever starts then only waits until they have looked."""
+    lock = tmp_path / "work" / "lock"
+    lock.parent.mkdir()
+    lock.touch()
+    store = Store(tmp_path / "dst", lock.parent)
+    with lock.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert not is_held(lock.parent)
+        threading.Timer(0.3, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        with store.opened({}):
+            assert is_held(lock.parent)
+    with store.opened({}, rank=1, size=2):
+        assert is_held(lock.parent)
+    assert not is_held(lock.parent)
+
+
+def test_events_that_were_cut_or_come_from_another_clock_are_borne(brush: None, tmp_path: Path) -> None:
+    fake_run.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    events = tmp_path / "dst.work" / "events.jsonl"
+    lines = events.read_text().splitlines()
+    assert [sorted(json.loads(line)) for line in lines] == [sorted(json.loads(lines[0]))] * 3
+    future = json.dumps(json.loads(lines[0]) | {"at": "2101-01-01T00:00:00+00:00"})
+    events.write_text("\n".join([future, lines[1], lines[2][:40], "[]", "null"]))
+    status = read_status(tmp_path / "dst.work")
+    assert status.done == 20 and status.speed == 0
+
+
+def test_a_run_that_goes_on(tmp_path: Path) -> None:
+    process = start("anonymize", album(tmp_path / "src", 20), tmp_path / "dst", pause=1.0)
+    try:
+        while not (tmp_path / "dst.work" / "events.jsonl").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        status = read_status(tmp_path / "dst.work")
+        assert status.running and 0 < status.done < 20
+        shown = call("status", tmp_path / "dst.work")
+        assert "going on" in shown.stdout and "8 of 20" in shown.stdout.replace("16 of", "8 of")
+    finally:
+        process.kill()
+        process.communicate()
+    assert not read_status(tmp_path / "dst.work").running
+
+
+def test_machines_read_it_too(brush: None, tmp_path: Path) -> None:
+    fake_run.run(album(tmp_path / "src", 5), tmp_path / "dst")
+    assert json.loads(read_status(tmp_path / "dst.work").as_json())["done"] == 5
+    text = read_status(tmp_path / "dst.work").as_prometheus()
+    assert 'mien_faces{status="anonymized"} 6\n' in text and "mien_photos_done 5\n" in text
+    kinds = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(kinds) == len(set(kinds)) and text.endswith("\n")
+
+
+def test_a_run_that_only_looks_is_not_at_nothing(brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All photos are looked at before the first is changed."""
+    really = Worker.do
+
+    def die(self: Worker, task: Task, *rest: Any) -> None:
+        if task == Task("survey", 2, task.names):
+            raise OutputError("the disk is full")
+        really(self, task, *rest)
+
+    monkeypatch.setattr(Worker, "do", die)
+    with pytest.raises(OutputError):
+        fake_run.run(album(tmp_path / "src", 20), tmp_path / "dst")
+    status = read_status(tmp_path / "dst.work")
+    assert (status.photos, status.looked_at, status.done) == (20, 16, 0)
+    assert "mien_photos_looked_at 16\n" in status.as_prometheus()
+    assert "16 of 20 looked at" in call("status", tmp_path / "dst.work").stdout
+    monkeypatch.undo()
+    fake_run.use_brush(monkeypatch.setattr)
+    fake_run.run(tmp_path / "src", tmp_path / "dst")
+    assert read_status(tmp_path / "dst.work").looked_at == 20
+    assert "looked at" not in call("status", tmp_path / "dst.work").stdout
+
+
+def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no run"):
+        read_status(tmp_path)
+    done = call("status", tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mien.errors import ModelError
+from mien.models.generators.mobile_encoder import LEADING, PASSES, SIZE, Encoder
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    """Untrained, but with answers large enough to be seen."""
+    torch.manual_seed(0)
+    network = Encoder()
+    for layer in (network.shared, network.offsets):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    return network.eval().requires_grad_(False)
+
+
+class Look:
+    """Stands in for the generator: one color, decided by the codes; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[torch.Tensor] = []
+
+    def __call__(self, codes: torch.Tensor) -> torch.Tensor:
+        self.asked.append(codes)
+        return codes[:, :, :3].mean(dim=1)[:, :, None, None].expand(-1, -1, SIZE, SIZE)
+
+
+def faces(count: int = 2, size: int = 256) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@torch.inference_mode()
+def test_it_starts_at_the_mean_face_and_corrects_itself(encoder: Encoder) -> None:
+    look = Look()
+    codes = encoder.encode(faces(), look)
+    assert codes.shape == (2, 16, 512) and len(look.asked) == PASSES
+    assert not look.asked[0].any()
+    one = encoder.encode(faces(), look, passes=1)
+    assert torch.allclose(look.asked[1], one, atol=1e-5) and not torch.allclose(codes, one, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_layers_differ_in_the_widest_directions_only(encoder: Encoder) -> None:
+    change = encoder(faces(size=SIZE), faces(size=SIZE).flip(0))
+    spread = (change - change[:, :1]).abs().amax(dim=(0, 1))
+    assert (spread[:LEADING] > 0).all() and not spread[LEADING:].any()
+
+
+@torch.inference_mode()
+def test_a_batch_gives_what_its_faces_give_alone(encoder: Encoder) -> None:
+    together = encoder.encode(faces(), Look())
+    alone = torch.cat([encoder.encode(face[None], Look()) for face in faces()])
+    assert torch.allclose(together, alone, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_pictures_of_any_size_are_seen_at_one_size(encoder: Encoder) -> None:
+    small = faces(size=SIZE)
+    large = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert torch.allclose(encoder.encode(small, Look()), encoder.encode(large, Look()), atol=1e-4)
+
+
+def test_weights_are_read_back_frozen(tmp_path: Path, encoder: Encoder) -> None:
+    state = {key: value.contiguous() for key, value in encoder.state_dict().items()}
+    save_file(state, tmp_path / "encoder.safetensors")
+    read = Encoder.from_file(tmp_path / "encoder.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(read.encode(faces(), Look()), encoder.encode(faces(), Look()))
+    assert not read.training and not any(p.requires_grad for p in read.parameters())
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name in ("other", "missing"):
+        with pytest.raises(ModelError, match="does not hold the encoder"):
+            Encoder.from_file(tmp_path / f"{name}.safetensors")

@@ -1,0 +1,118 @@
+"""The report of a finished run, built again from what the run left in DST."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from helpers.made_up_runs import Page, assert_self_contained, face, folders, pictures, run_of
+from mien.errors import OutputError, UsageError
+from mien.jobs.run import Summary
+from mien.jobs.state import Store
+from mien.recipe import Recipe
+from mien.report.run_page import report_from_folder
+from mien.types import Skipped
+
+
+def record(summary: Summary, recipe: Recipe) -> dict[str, Any]:
+    """As a run writes it into mien.json."""
+    return {
+        "mien": "0.1.0",
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_hash": recipe.hash,
+        "photos": summary.photos,
+        "faces": summary.faces,
+        "statuses": dict(summary.statuses),
+        "reasons": dict(summary.reasons),
+        "skipped": [{"file": skip.file, "reason": skip.reason} for skip in summary.skipped],
+        "layout": "celebahq",
+        "notes": ["a mapping leads to people"],
+    }
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A DST with a manifest and a record."""
+    recipe = Recipe(name="mine").with_changes({"optimize.rate": 1, "verify.threshold": 0.7})
+    rows = [
+        face("a.png", distance=0.71),
+        face("a.png", 1, "blurred", reason="smaller than 16 pixels"),
+        face("bytes-\udcff.png", distance=0.9, person="person-1"),
+    ]
+    summary = run_of(rows, [Skipped("b.heic", "b.heic: HEIC is not supported")])
+    folders(tmp_path, ["a.png", "bytes-\udcff.png"])
+    store = Store(tmp_path / "dst", tmp_path / "work")
+    store.write_manifest(summary.outcomes, record(summary, recipe), recipe.hash)
+    return tmp_path / "dst"
+
+
+def test_the_page_is_built_again_from_the_result(finished: Path) -> None:
+    out = report_from_folder(finished, None, None)
+    assert out == finished / "report.html"
+    page = Page(out.read_text())
+    assert_self_contained(out.read_text(), page)
+    assert "(2 of 2, closest distance 0.71, limit 0.70)" in page.text and "HEIC is not supported" in page.text
+    assert "layout celebahq" in page.text and "a mapping leads to people" in page.text
+    assert "smaller than 16 pixels" in page.text and "img" not in page.tags and "person-1" not in page.text
+
+
+def test_with_originals_it_lies_beside_the_result(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    out = report_from_folder(Path(), Path("../src"), None)
+    assert out == finished.parent / "dst.owner-report.html"
+    assert len(pictures(out.read_text())) == 6, "three faces, one in a file whose name is not UTF-8"
+    assert not (finished / "report.html").exists()
+    with pytest.raises(UsageError, match="lies inside"):
+        report_from_folder(finished, finished.parent / "src", finished / "report.html")
+    with pytest.raises(UsageError, match="do not exist"):
+        report_from_folder(finished, finished.parent / "none", None)
+
+
+def test_another_page_can_be_named(finished: Path, tmp_path: Path) -> None:
+    assert report_from_folder(finished, None, tmp_path / "x.html") == tmp_path / "x.html"
+    with pytest.raises(OutputError):
+        report_from_folder(finished, None, tmp_path / "none" / "x.html")
+
+
+@pytest.mark.parametrize(("name", "what"), [("mien.parquet", "manifest"), ("mien.json", "record")])
+@pytest.mark.parametrize("content", [None, b"", b"rubbish\n\xff", b"[]", b'{"photos": 1}', b"PAR1"])
+def test_missing_and_damaged_files_are_named(
+    finished: Path, name: str, what: str, content: bytes | None
+) -> None:
+    (finished / name).unlink()
+    if content is not None:
+        (finished / name).write_bytes(content)
+    with pytest.raises(UsageError, match=rf"{re.escape(name)} is (missing|not).*{what} of a run"):
+        report_from_folder(finished, None, None)
+
+
+def test_no_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a folder"):
+        report_from_folder(tmp_path / "none", None, None)
+
+
+def test_files_of_two_runs_are_refused(finished: Path) -> None:
+    table = pq.read_table(finished / "mien.parquet")
+    pq.write_table(table.slice(1), finished / "mien.parquet")
+    with pytest.raises(UsageError, match="not of one run"):
+        report_from_folder(finished, None, None)
+
+
+def test_a_manifest_without_a_column_is_refused(finished: Path) -> None:
+    table = pq.read_table(finished / "mien.parquet")
+    pq.write_table(table.drop_columns(["status"]), finished / "mien.parquet")
+    with pytest.raises(UsageError, match="no column status"):
+        report_from_folder(finished, None, None)
+
+
+def test_a_changed_recipe_is_refused(finished: Path) -> None:
+    data = json.loads((finished / "mien.json").read_text())
+    data["recipe"]["verify"]["threshold"] = 0.1
+    (finished / "mien.json").write_text(json.dumps(data))
+    with pytest.raises(UsageError, match="hash"):
+        report_from_folder(finished, None, None)
