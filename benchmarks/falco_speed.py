@@ -108,7 +108,7 @@ def take(way: Way, name: str, paths: dict[str, Path], work: Path, steps: int) ->
                            [*attributes.buffers(), *attributes.parameters()], photo, real, paired, steps, tick)
     else:
         networks = cast(Networks, SimpleNamespace(
-            generator=generator, look=lambda wp: generator(wp, 256, precision), recognizer=recognizer,
+            generator=generator, preview=lambda wp: generator(wp, 256, precision), recognizer=recognizer,
             features=TokenFeatures(attributes), precision=precision))
         settings = Recipe.load("falco").optimize.model_copy(update={"steps": steps, "full_size": way.size == 1024})
         moving = WPlus(networks, real, paired, settings.layers)
@@ -144,7 +144,7 @@ def trained(count: int, steps: int) -> str:
     real, paired = (generator.truncate(generator.map(torch.randn(count, 512, generator=rng)), 0.7)[:, None]
                     .repeat(1, generator.n_layers, 1) for _ in range(2))
     with torch.no_grad():
-        goal = targets_of(networks, networks.look(real), raw=False)
+        goal = targets_of(networks, networks.preview(real), raw=False)
     ends = [WPlus(networks, real, paired, base.layers).w_plus().detach()]
     for full in (True, False):
         codes = WPlus(networks, real, paired, base.layers)

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from results import OUT, put_section, stamp
 
 from mien.anonymizer.detect import detect, overlap
-from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.load import Loaded, prepare
 from mien.anonymizer.verify import distances as judge_distances
 from mien.anonymizer.verify import embed, find_again
 from mien.api import anonymize_dataset
@@ -120,7 +120,7 @@ def finished(name: str, work: Path) -> list[tuple[Path, Path]]:
     return [(work / "src" / dst.name, dst) for dst in folders if (dst / "mien.parquet").exists()]
 
 
-def measure(src: Path, dst: Path, ready: Ready) -> Iterator[Measured]:
+def measure(src: Path, dst: Path, ready: Loaded) -> Iterator[Measured]:
     """Search the originals anew and hold every face against DST; nothing is taken from the manifest but the status."""
     second = CenterFace(ensure(["centerface"])["centerface"])
     rows: dict[str, list[dict[str, object]]] = {}

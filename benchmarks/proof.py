@@ -25,11 +25,11 @@ from results import put_section, stamp
 from mien.anonymizer.load import prepare
 from mien.evaluation.baselines import GENERATED, SIMPLE, generated_set, simple_set
 from mien.evaluation.confidence import Estimate
-from mien.evaluation.evaluate import BOUNDS, TITLES, Question, evaluate, originals_and_new
-from mien.evaluation.evaluation import Figure, Group, Result
+from mien.evaluation.evaluate import BOUNDS, TITLES, EvaluationConfig, evaluate, originals_and_new
+from mien.evaluation.evaluation import Evaluation, Figure, Group
 from mien.evaluation.evaluators import open_detector
 from mien.evaluation.metrics import METRICS, figures, reference
-from mien.evaluation.pairs import Counterparts, find_counterparts, sample
+from mien.evaluation.pairs import PhotoPairs, find_counterparts, sample
 from mien.evaluation.recipe_baselines import make_recipe_set
 from mien.evaluation.retraining import compare_training
 from mien.evaluation.terminal_table import ENDS, attack_table, beside_bounds, shown, title_of, training_table
@@ -70,14 +70,14 @@ class Place:
             (folder / "sets").symlink_to(self.sets.resolve())
         return folder
 
-    def val(self) -> Counterparts:
+    def val(self) -> PhotoPairs:
         return find_counterparts(self.src, self.src, "celebahq", "val")
 
-    def of_many(self) -> Counterparts:
+    def of_many(self) -> PhotoPairs:
         """The photographs that recipes anonymize."""
         return sample(self.val(), self.count, 0, LEAST)
 
-    def train(self) -> Counterparts:
+    def train(self) -> PhotoPairs:
         return sample(find_counterparts(self.src, self.src, "celebahq", "train"), self.count_train, 0)
 
 
@@ -101,10 +101,10 @@ def write(place: Place) -> None:
     made = {what: make(what, place) for what in (*BOUNDS, *RECIPES, TRAINING)}
     started = time.perf_counter()
     default, train = _folder(made["default"], place.of_many()), _folder(made[TRAINING], place.train())
-    of_all = Question(place.src, place.src, place.of("bounds"), "celebahq", "val", processes=PROCESSES)
-    of_many = Question(place.src, default, place.of("recipes"), "celebahq", "val", sample=place.count, least=LEAST,
-                       recipes=tuple(Recipe.load(one) for one in RECIPES[1:]),
-                       attacks=("layers", "parrot", "reversal"), processes=PROCESSES, known=place.of("bounds"))
+    of_all = EvaluationConfig(place.src, place.src, place.of("bounds"), "celebahq", "val", processes=PROCESSES)
+    of_many = EvaluationConfig(place.src, default, place.of("recipes"), "celebahq", "val", sample=place.count,
+                               least=LEAST, recipes=tuple(Recipe.load(one) for one in RECIPES[1:]),
+                               attacks=("layers", "parrot", "reversal"), processes=PROCESSES, known=place.of("bounds"))
     bounds, recipes = evaluate(of_all, _show), evaluate(of_many, _show)
     among_all = Figure.of(_found_among_all(of_all, of_many), "less")
     looked = time.perf_counter() - started
@@ -129,7 +129,7 @@ def write(place: Place) -> None:
     put_section("The proof", "\n\n".join(parts))
 
 
-def _found_among_all(of_all: Question, of_many: Question) -> Estimate:
+def _found_among_all(of_all: EvaluationConfig, of_many: EvaluationConfig) -> Estimate:
     """How often a new face's own original is the nearest of all originals, not of those anonymized alone."""
     everything, before, _ = originals_and_new(of_all)
     some, _, new = originals_and_new(of_many)
@@ -139,7 +139,7 @@ def _found_among_all(of_all: Question, of_many: Question) -> Estimate:
     return figures(original.at(rows), new, ["dlib"])["privacy/dlib"][RANK]
 
 
-def _folder(files: Sequence[Path], pairs: Counterparts) -> Path:
+def _folder(files: Sequence[Path], pairs: PhotoPairs) -> Path:
     """Of a set's files."""
     return files[0].parents[len(Path(pairs.names[0]).parts) - 1]
 
@@ -149,7 +149,7 @@ def _show(what: str, done: int, total: int) -> None:
         print(f"{what}: {done}/{total}", flush=True)
 
 
-def _wanted(result: Result, originals: int, among_all: Figure, learned: Figure, minutes: float) -> str:
+def _wanted(result: Evaluation, originals: int, among_all: Figure, learned: Figure, minutes: float) -> str:
     """The bars; `originals`: how many there are, beyond those anonymized."""
     own, falco, random = (result.sets[name].figures for name in (result.set, "recipe falco-mobile", "random"))
     dlib, theirs = own["privacy/dlib"], falco["privacy/dlib"]
@@ -179,7 +179,7 @@ def _wanted(result: Result, originals: int, among_all: Figure, learned: Figure, 
                       *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _table(result: Result) -> str:
+def _table(result: Evaluation) -> str:
     """All figures of all sets."""
     # The bounds' question was asked of the originals themselves.
     columns = [name for name in dict.fromkeys(("originals", result.set, *result.sets)) if name != SOURCE]
@@ -196,7 +196,7 @@ def _table(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _slices(result: Result) -> str:
+def _slices(result: Evaluation) -> str:
     metrics = [("privacy/dlib", STRICT), ("privacy/dlib", RANK), ("privacy/dlib", LINKED),
                ("utility", "attributes_accuracy"), ("utility", "age_difference")]
     lines = [f"| part | faces | {' | '.join(METRICS[name].title for _, name in metrics)} |",

@@ -34,17 +34,17 @@ import torch
 from PIL import Image
 from results import OUT, measured_apart, put_section, stamps
 
-from mien.anonymizer.pairing import Free
-from mien.anonymizer.pipeline import Pipeline, Subject, Work
+from mien.anonymizer.pairing import AvailableFaces
+from mien.anonymizer.pipeline import Pipeline, Subject, WorkItem
 from mien.anonymizer.pool import Pool, Traits
 from mien.api import make_request
 from mien.jobs.assignment.assign import match_shards
-from mien.jobs.assignment.face_index import Sources, Survey, face_tensors
+from mien.jobs.assignment.face_index import FaceIndex, FileStates, face_tensors
 from mien.jobs.run import Run, Summary
 from mien.jobs.shard import SHARD
 from mien.recipe import Recipe
 from mien.report.run_page import write_report
-from mien.types import Crop, Face, Match, Outcome, Photo
+from mien.types import Crop, Face, FaceOutcome, Match, Photo
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SIDE, D, C, E, IDENTITY = 32, 256, 64, 64, 128  # of photos; of the real pool's numbers
@@ -118,11 +118,11 @@ class Memory(threading.Thread):
 class Idle(Pipeline):
     """The pipeline, but nothing is computed."""
 
-    def prepare(self, photo: Photo, faces: list[Face]) -> Work:
-        outcome = Outcome(photo.name, 0, FACE.box, FACE.points.tolist(), FACE.score, "anonymized")
-        return Work(photo, faces, [Subject(FACE, CROP, outcome)])
+    def prepare(self, photo: Photo, faces: list[Face]) -> WorkItem:
+        outcome = FaceOutcome(photo.name, 0, FACE.box, FACE.points.tolist(), FACE.score, "anonymized")
+        return WorkItem(photo, faces, [Subject(FACE, CROP, outcome)])
 
-    def run(self, works: list[Work]) -> None:
+    def run(self, works: list[WorkItem]) -> None:
         for work in works:
             work.pixels, work.changed = 255 - work.photo.pixels, np.ones((SIDE, SIDE), bool)
             for subject in work.subjects:
@@ -130,7 +130,7 @@ class Idle(Pipeline):
                 subject.match = subject.match or Match(0, 0.0)
                 subject.outcome.judge_distance = subject.outcome.similarity = 0.9
 
-    def search_again(self, work: Work, decoded: Any) -> bool:
+    def search_again(self, work: WorkItem, decoded: Any) -> bool:
         return False
 
 
@@ -231,7 +231,7 @@ def pairing(faces: int, size: int, work: Path) -> dict[str, Any]:
     count = -(-faces // SHARD)
     rng = torch.Generator().manual_seed(1)
 
-    def sources(index: int) -> Sources:
+    def sources(index: int) -> FileStates:
         return {f"{i}.png": [1, 1] for i in range(index * SHARD, min((index + 1) * SHARD, faces))}
 
     for index in range(count):
@@ -239,16 +239,17 @@ def pairing(faces: int, size: int, work: Path) -> dict[str, Any]:
         n = len(names)
         traits = drawn_traits(n, rng)
         tensors: dict[str, Any] = face_tensors([[FACE]] * n)
-        survey = Survey(names, list(names), **tensors, chosen=torch.arange(n), traits=traits)
+        survey = FaceIndex(names, list(names), **tensors, chosen=torch.arange(n), traits=traits)
         survey.write(folder / f"{index:06d}.safetensors")
     pool = drawn_pool(Pool, size)
     started = time.perf_counter()
 
     def surveys() -> Any:
         for index in range(count):
-            yield Survey.from_file(folder / f"{index:06d}.safetensors", sources(index))
+            yield FaceIndex.from_file(folder / f"{index:06d}.safetensors", sources(index))
 
-    used = [match.index for matches, _ in match_shards(pool, Recipe(), surveys(), Free(size)) for match in matches]
+    matched = match_shards(pool, Recipe(), surveys(), AvailableFaces(size))
+    used = [match.index for matches, _ in matched for match in matches]
     seconds = time.perf_counter() - started
     assert len(used) == len(set(used)) == faces
     shutil.rmtree(folder)

@@ -24,19 +24,19 @@ from results import OUT, measured_apart, put_section, spread, stamps
 
 from helpers.fake_run import photos_in, rows_in
 from mien.api import anonymize_dataset
-from mien.jobs.executors.config import Crew
+from mien.jobs.executors.config import Workers
 from mien.recipe import Recipe
 from mien.util.memory import keep_freed_memory
 
 RECIPES = {"default": 5, "fast": 1}  # seconds a face, at most
 BATCH = 64  # faces at once, on a GPU
 SCALING = 0.9  # two workers of Ray against one process with as many threads, at least
-CREWS = {"one": ("1 process x 2 threads", Crew(threads=2)),
-         "two": ("2 processes x 1 thread", Crew(workers=2, threads=1)),
-         "ray": ("2 of Ray's x 1 thread", Crew("ray", workers=2, threads=1)),
-         "single": ("1 process x 1 thread", Crew(threads=1)),
-         "gpu": ("1 process", Crew(device="cuda")),
-         "shared": ("8 processes share it", Crew(workers=8, threads=1, device="cuda"))}
+CREWS = {"one": ("1 process x 2 threads", Workers(threads=2)),
+         "two": ("2 processes x 1 thread", Workers(workers=2, threads=1)),
+         "ray": ("2 of Ray's x 1 thread", Workers("ray", workers=2, threads=1)),
+         "single": ("1 process x 1 thread", Workers(threads=1)),
+         "gpu": ("1 process", Workers(device="cuda")),
+         "shared": ("8 processes share it", Workers(workers=8, threads=1, device="cuda"))}
 FAR = ("gpu", "shared")
 HERE = [crew for crew in CREWS if crew not in FAR or torch.cuda.is_available()]
 

@@ -21,19 +21,19 @@ import torch
 from results import put_section, stamp
 
 from mien.anonymizer.blend import Patch, blend
-from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.load import Loaded, prepare
 from mien.anonymizer.losses import Faces
-from mien.anonymizer.pipeline import Pipeline, Subject, Work
+from mien.anonymizer.pipeline import Pipeline, Subject, WorkItem
 from mien.anonymizer.render import render
 from mien.datasets.registry import open_dataset
 from mien.evaluation.evaluators import fingerprints, open_instruments
-from mien.evaluation.measure import Instruments, Numbers, largest, observe
-from mien.evaluation.measurements import Observed
+from mien.evaluation.measure import Evaluators, Numbers, largest, observe
+from mien.evaluation.measurements import Measurements
 from mien.evaluation.metrics import Figures, figures, reference
 from mien.evaluation.work_folder import key_of
 from mien.images.decode import read_photo
 from mien.models.features.attribute_network import ATTRIBUTES
-from mien.recipe import Invert, Recipe
+from mien.recipe import InvertSettings, Recipe
 from mien.types import Face, Photo
 
 PHOTOS = 3  # a person
@@ -55,11 +55,11 @@ class Sample:
 class Tried(Pipeline):
     """The pipeline, its inversions kept in a folder."""
 
-    def __init__(self, ready: Ready, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, ready: Loaded, recipe: Recipe, folder: Path) -> None:
         super().__init__(ready.networks, ready.pool, recipe)
         self.folder, self.weights = folder, ready.weights
 
-    def _invert(self, subjects: list[Subject], faces: Faces, settings: Invert) -> None:
+    def _invert(self, subjects: list[Subject], faces: Faces, settings: InvertSettings) -> None:
         decided = [settings.model_dump(), self.recipe.precision, self.recipe.detect.model_dump(), self.weights]
         folder = self.folder / key_of(decided)
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class Tried(Pipeline):
             subject.inverted = torch.load(file)
 
 
-def sampled(data: Path, people: int, instruments: Instruments, split: str) -> Sample:
+def sampled(data: Path, people: int, instruments: Evaluators, split: str) -> Sample:
     """Photos of `people` people."""
     dataset = open_dataset(data / "CelebA-HQ", "celebahq", split)
     of: dict[str, list[str]] = {}
@@ -93,7 +93,7 @@ def sampled(data: Path, people: int, instruments: Instruments, split: str) -> Sa
     return Sample(photos, faces, np.array(whose, np.int64), np.stack(labels).astype(np.int8))
 
 
-def attempt(sample: Sample, recipe: Recipe, ready: Ready, folder: Path) -> tuple[list[Work], dict[str, float]]:
+def attempt(sample: Sample, recipe: Recipe, ready: Loaded, folder: Path) -> tuple[list[WorkItem], dict[str, float]]:
     """Anonymize them all, a few photos at a time, and seconds a stage."""
     pipeline = Tried(ready, recipe, folder)
     works = [pipeline.prepare(photo, [face]) for photo, face in zip(sample.photos, sample.faces, strict=True)]
@@ -103,7 +103,7 @@ def attempt(sample: Sample, recipe: Recipe, ready: Ready, folder: Path) -> tuple
     return works, pipeline.seconds
 
 
-def rendered(sample: Sample, ready: Ready) -> list[Work]:
+def rendered(sample: Sample, ready: Loaded) -> list[WorkItem]:
     """A random face of the pool in every one's place."""
     pipeline = Pipeline(ready.networks, ready.pool, Recipe())
     works = [pipeline.prepare(photo, [face]) for photo, face in zip(sample.photos, sample.faces, strict=True)]
@@ -115,7 +115,7 @@ def rendered(sample: Sample, ready: Ready) -> list[Work]:
     return works
 
 
-def looked_at(sample: Sample, works: list[Work] | None, instruments: Instruments, file: Path) -> Observed:
+def looked_at(sample: Sample, works: list[WorkItem] | None, instruments: Evaluators, file: Path) -> Measurements:
     """What the instruments see; kept."""
     if not file.exists():
         rows: list[Numbers] = []
@@ -125,7 +125,7 @@ def looked_at(sample: Sample, works: list[Work] | None, instruments: Instruments
             rows.append(observe(instruments, pixels, face, photo.pixels))
         np.savez(file, **{name: np.stack([row[name] for row in rows]) for name in rows[0]})
     with np.load(file) as held:
-        return Observed(np.arange(len(sample.photos)), {name: held[name] for name in held.files}, [])
+        return Measurements(np.arange(len(sample.photos)), {name: held[name] for name in held.files}, [])
 
 
 COLUMNS = ("recipe", "verified, FAR 1e-3", "own original nearest", "two new faces linked (AUC)", "among people alike",

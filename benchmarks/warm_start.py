@@ -23,11 +23,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.anonymizer.align import align
-from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.load import Loaded, prepare
 from mien.anonymizer.losses import Faces, faces_of
 from mien.anonymizer.optimize import optimize
 from mien.images.decode import read_photo
-from mien.jobs.assignment.face_index import Survey
+from mien.jobs.assignment.face_index import FaceIndex
 from mien.recipe import Recipe
 from mien.types import Face
 
@@ -50,7 +50,7 @@ class Found:
 def found(work: Path) -> Iterator[Found]:
     """Faces whose first attempt passed."""
     for file in sorted((work / "latents").glob("*.safetensors")):
-        survey, codes = Survey.from_file(work / "surveys" / file.name), load_file(file)
+        survey, codes = FaceIndex.from_file(work / "surveys" / file.name), load_file(file)
         marker = json.loads((work / "shards" / f"{file.stem}.json").read_text("utf-8"))
         assert survey is not None, "the run is not finished"
         places = {name: place for place, name in enumerate(survey.sources)}
@@ -61,7 +61,7 @@ def found(work: Path) -> Iterator[Found]:
                             codes[f"{place}.{number}.result"].float())
 
 
-def seen(src: Path, one: Found, ready: Ready, size: int) -> Faces:
+def seen(src: Path, one: Found, ready: Loaded, size: int) -> Faces:
     photo = read_photo(src / one.name, one.name)
     return faces_of(ready.networks, [one.face], [align(photo.pixels, one.face)], size)
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from helpers import fake_run
 from helpers.fake_wheels import FakeCarriers
 from helpers.generated_people import Generated, generate
-from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.load import Loaded, prepare
 from mien.errors import FetchError
 from mien.models.bundle import Networks
 from mien.models.hub.cache import entry_state
@@ -62,7 +62,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCarriers:
 
 
 @pytest.fixture(scope="session")
-def ready(weights: Callable[[str], Path]) -> Ready:
+def ready(weights: Callable[[str], Path]) -> Loaded:
     """The real networks on the processor, and a pool of 64 faces, which stays in the cache."""
     for name in MOBILE:
         weights(name)
@@ -70,7 +70,7 @@ def ready(weights: Callable[[str], Path]) -> Ready:
 
 
 @pytest.fixture(scope="session")
-def portraits(ready: Ready) -> list[Pixels]:
+def portraits(ready: Loaded) -> list[Pixels]:
     """Six generated people, each [256, 256, 3] uint8 RGB: who they are depends on the generator alone."""
     return fake_run.portraits(ready.networks.generator, range(500, 506))
 
@@ -82,7 +82,7 @@ def brush(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def networks(ready: Ready) -> Networks:
+def networks(ready: Loaded) -> Networks:
     """The real networks."""
     return ready.networks
 

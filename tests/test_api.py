@@ -16,9 +16,9 @@ import mien
 from helpers import fake_run
 from helpers.fake_run import ANNA, BERT, STUBBORN, TINY, album, changed, save, squares
 from mien.anonymizer import load as setup
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.errors import FaceError, UsageError
-from mien.jobs.run import Event
+from mien.jobs.run import Progress
 from mien.recipe import Recipe
 from mien.types import Pixels
 from mien.util.devices import CPU
@@ -115,7 +115,7 @@ def test_a_failure_can_be_an_error(brush: None) -> None:
 
 def test_a_folder_takes_names_as_text_and_tells_how_far_it_is(brush: None, tmp_path: Path) -> None:
     album(tmp_path / "src", 10)
-    events: list[Event] = []
+    events: list[Progress] = []
     src, dst = str(tmp_path / "src"), str(tmp_path / "dst")
     summary = mien.anonymize_dataset(src, dst, TINY, progress=events.append)
     assert [event.photos for event in events if event.what == "photos looked at"] == [8, 10]
@@ -124,7 +124,7 @@ def test_a_folder_takes_names_as_text_and_tells_how_far_it_is(brush: None, tmp_p
     assert {event.total for event in events} == {10}
     assert events[-1].faces == events[-1].new_faces == summary.faces == 14 and summary.photos == 10
     assert (tmp_path / "dst.work").is_dir()
-    later: list[Event] = []
+    later: list[Progress] = []
     again = mien.anonymize_dataset(tmp_path / "src", tmp_path / "dst", TINY, progress=later.append)
     assert again.statuses == summary.statuses
     assert later[-1].faces == 14 and later[-1].new_faces == 0
@@ -147,7 +147,7 @@ def test_a_person_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         mien.anonymize_dataset(tmp_path / "src", tmp_path / "dst", recipe)
 
 
-def test_a_real_image(ready: Ready, portraits: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_image(ready: Loaded, portraits: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.api._ready", lambda *_: ready)
     result = mien.anonymize(portraits[0], TINY.with_changes({"optimize.steps": 6, "verify.attempts": 3}))
     (row,) = result.faces

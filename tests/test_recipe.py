@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from mien.errors import UsageError
-from mien.recipe import PRESETS, Optimize, Recipe
+from mien.recipe import PRESETS, OptimizeSettings, Recipe
 
 
 def leaves(model: BaseModel, prefix: str = "") -> list[tuple[str, Any]]:
@@ -215,7 +215,7 @@ def test_what_is_not_toml_is_said(tmp_path: Path) -> None:
 def test_a_partial_file_keeps_the_other_defaults(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\n[optimize]\nmargin = 0.2\n')
-    assert Recipe.load(str(file)) == Recipe(name="mine", optimize=Optimize(margin=0.2))
+    assert Recipe.load(str(file)) == Recipe(name="mine", optimize=OptimizeSettings(margin=0.2))
 
 
 def test_fields_are_set_from_words() -> None:

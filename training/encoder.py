@@ -27,7 +27,7 @@ from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.models.generators.base import DIM
 from mien.models.generators.mobile_encoder import PASSES, SIZE, Encoder
 from mien.models.generators.mobilestylegan import N_LAYERS, MobileStyleGAN
-from mien.models.generators.preview_head import ImageHead
+from mien.models.generators.preview_head import PreviewHead
 from mien.models.hub.fetch import ensure
 from mien.models.hub.shipped import shipped_file
 from mien.models.recognition.sface import SFace
@@ -48,7 +48,7 @@ class Training:
         self.photos = photos
         self.generator = MobileStyleGAN.from_file(paths["mobilestylegan"]).requires_grad_(False)
         self.fast = self.generator.reduced(torch.bfloat16)
-        self.head = ImageHead.from_file(head, SIZE).reduced(torch.bfloat16)
+        self.head = PreviewHead.from_file(head, SIZE).reduced(torch.bfloat16)
         self.features = AttributeNetwork.from_file(shipped_file("attribute_network")).trunk
         self.recognizer = SFace.from_file(paths["sface"])
         self.weights = paths["efficientnet_lite0"]
@@ -59,7 +59,7 @@ class Training:
         self.visible = (spread / spread.mean()).clamp(0.05, 4)
         self.compiled = torch.compile(self._look, dynamic=False)
         with torch.no_grad():
-            self.first = self.look(torch.zeros(1, N_LAYERS, DIM)).clamp(-1, 1)  # what every guess begins from
+            self.first = self.preview(torch.zeros(1, N_LAYERS, DIM)).clamp(-1, 1)  # what every guess begins from
 
     def _points(self) -> Tensor:
         """From features to the five points' coordinates: [N, 10], by ridge regression on photographs of train."""
@@ -76,9 +76,9 @@ class Training:
         return x.T @ torch.linalg.solve(inner, y)
 
     def _look(self, codes: Tensor) -> Tensor:
-        return self.head.look(self.fast, self.fast.color(codes))
+        return self.head.preview(self.fast, self.fast.color(codes))
 
-    def look(self, codes: Tensor) -> Tensor:
+    def preview(self, codes: Tensor) -> Tensor:
         """Whitened codes [B, 16, 512] -> pictures [B, 3, 128, 128]."""
         return torch.as_tensor(self.compiled(codes))
 
@@ -104,16 +104,16 @@ class Training:
             views = mirrored(views)
         codes = self.generated(BATCH - real, rng)
         with torch.no_grad():
-            fake = self.look(codes).clamp(-1, 1)
+            fake = self.preview(codes).clamp(-1, 1)
         return (torch.cat([image, fake]), torch.cat([weight, self.face.expand(len(fake), -1, -1, -1)]), views, codes)
 
     def losses(self, codes: Tensor, image: Tensor, weight: Tensor, views: Tensor, known: Tensor,
                identity: float) -> tuple[Tensor, Tensor]:
         """The loss of the batch's codes, and their pictures."""
         real = len(views)
-        look = self.look(codes)
-        loss = 1.5 * pixels(look, image, weight).mean()
-        got, wanted = ([F.normalize(f, dim=1) for f in self.features(one, FEATURES)] for one in (look, image))
+        preview = self.preview(codes)
+        loss = 1.5 * pixels(preview, image, weight).mean()
+        got, wanted = ([F.normalize(f, dim=1) for f in self.features(one, FEATURES)] for one in (preview, image))
         for a, b in zip(got, wanted, strict=True):
             w = F.interpolate(weight, size=a.shape[-2:], mode="area")
             distance = (a - b).square().sum(dim=1, keepdim=True)
@@ -124,12 +124,12 @@ class Training:
         if len(known):
             loss = loss + 0.25 * ((codes[real:] - known).square() * self.visible).mean()
         if identity:
-            vectors = [self.recognizer.identify(view(one[:real], views, 112)) for one in (look, image)]
+            vectors = [self.recognizer.identify(view(one[:real], views, 112)) for one in (preview, image)]
             loss = loss + identity * (1 - (vectors[0] * vectors[1].detach()).sum(dim=1)).mean()
         shared = codes.mean(dim=1, keepdim=True)
         offsets = (codes - shared)[:real].square().mean()
         loss = loss + 0.01 * offsets + 0.05 * (shared.square().mean(dim=(1, 2)) - 0.8).clamp(min=0).mean()
-        return loss, look
+        return loss, preview
 
 
 def _flat(features: list[Tensor]) -> Tensor:
@@ -160,12 +160,12 @@ def measure(training: Training, encoder: Encoder, rows: np.ndarray) -> list[floa
     sums = [0.0] * PASSES
     for part in np.array_split(rows, len(rows) // BATCH):
         image = F.interpolate(training.photos.images(part), size=(SIZE, SIZE), mode="area")
-        codes, look = image.new_zeros(len(image), N_LAYERS, DIM), training.first.expand(len(image), -1, -1, -1)
+        codes, preview = image.new_zeros(len(image), N_LAYERS, DIM), training.first.expand(len(image), -1, -1, -1)
         for i in range(PASSES):
-            codes = codes + encoder(image, look)
-            look = training.look(codes)
-            sums[i] += (look - image).square().mean().item() * len(part)
-            look = look.clamp(-1, 1)
+            codes = codes + encoder(image, preview)
+            preview = training.preview(codes)
+            sums[i] += (preview - image).square().mean().item() * len(part)
+            preview = preview.clamp(-1, 1)
     return [total / len(rows) for total in sums]
 
 
@@ -191,14 +191,14 @@ def train(training: Training, work: Path, steps: int, out: Path) -> None:
             group["lr"] = rate * group["scale"]
         passes = 1 if done < 0.2 else 2 if done < 0.93 else PASSES
         image, weight, views, known = training.batch(step, real=6 if done < 0.15 else 10 if done < 0.4 else 13)
-        codes, look = image.new_zeros(BATCH, N_LAYERS, DIM), training.first.expand(BATCH, -1, -1, -1)
+        codes, preview = image.new_zeros(BATCH, N_LAYERS, DIM), training.first.expand(BATCH, -1, -1, -1)
         told = []
         for i in range(passes):
             # Every pass is an update of its own: two or three for the price of one batch.
-            codes = codes.detach() + encoder(image, look)
+            codes = codes.detach() + encoder(image, preview)
             last = i + 1 == passes
-            loss, look = training.losses(codes, image, weight, views, known, 0.15 if last and done > 0.3 else 0.0)
-            look = look.detach().clamp(-1, 1)
+            loss, preview = training.losses(codes, image, weight, views, known, 0.15 if last and done > 0.3 else 0.0)
+            preview = preview.detach().clamp(-1, 1)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 2.0)

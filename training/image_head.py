@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from mien.models.generators.base import DIM
 from mien.models.generators.mobilestylegan import N_LAYERS, MobileStyleGAN
-from mien.models.generators.preview_head import SHAPES, ImageHead
+from mien.models.generators.preview_head import SHAPES, PreviewHead
 from mien.models.hub.fetch import ensure
 from mien.util.memory import keep_freed_memory
 
@@ -99,7 +99,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @torch.inference_mode()
-def psnr(head: ImageHead, pairs: Pairs, step: int = 1) -> Tensor:
+def psnr(head: PreviewHead, pairs: Pairs, step: int = 1) -> Tensor:
     """Peak signal-to-noise ratio (dB, range -1..1) of every held-out picture, or of every `step`-th."""
     values = []
     for i in range(0, HELD_OUT, step):
@@ -109,7 +109,7 @@ def psnr(head: ImageHead, pairs: Pairs, step: int = 1) -> Tensor:
     return torch.stack(values)
 
 
-def train(head: ImageHead, pairs: Pairs, steps: int, out: Path) -> None:
+def train(head: PreviewHead, pairs: Pairs, steps: int, out: Path) -> None:
     """Adam on each crop's squared error and its root, with a cosine schedule; goes on from its checkpoint."""
     features, pictures = pairs.features[head.size], pairs.pictures[head.size]
     # Layers taken over from the generator are nearly right, and a small change of many codes' sum is a large one.
@@ -171,7 +171,7 @@ def main() -> None:
     if arguments.what == "pairs":
         pairs.generate()
         return
-    head = ImageHead(arguments.size)
+    head = PreviewHead(arguments.size)
     head.start_from(generator)
     train(head, pairs, arguments.steps, arguments.out)
     values = psnr(head, pairs)

@@ -88,7 +88,7 @@ def find_codes(photos: Photos, rows: np.ndarray, work: Path, steps: int) -> tupl
 
 
 @torch.inference_mode()
-def compare(networks: Networks, look: Look, photos: Photos, rows: np.ndarray, codes: Tensor) -> Found:
+def compare(networks: Networks, preview: Look, photos: Photos, rows: np.ndarray, codes: Tensor) -> Found:
     """Pictures of the codes against the photographs of these rows."""
     judge = AttributeJudge.from_file(shipped_file("attribute_judge"))
     second = CenterFace(ensure(["centerface"])["centerface"])
@@ -97,11 +97,11 @@ def compare(networks: Networks, look: Look, photos: Photos, rows: np.ndarray, co
     values: dict[str, list[float]] = {name: [] for name in Found.__dataclass_fields__}
     for i, row in enumerate(rows):
         photo, code = photos.images([row]), codes[i : i + 1]
-        picture = look(networks.generator.color(code)).clamp(-1, 1)
+        picture = preview(networks.generator.color(code)).clamp(-1, 1)
         stranger = networks.generator.whiten(networks.generator.map(torch.randn(1, DIM, generator=rng)))
         swapped = code.clone()
         swapped[:, SWAPPED] = recipe.pool.truncation * stranger[:, None]
-        other = look(networks.generator.color(swapped))
+        other = preview(networks.generator.color(swapped))
         wrong = (picture - photo).square().mean(dim=1)
         inside = torch.from_numpy(photos.inside[row].copy()).float()
         values["error"].append(float(wrong.mean()))
@@ -191,9 +191,9 @@ def section(photos: Photos, work: Path, every: int) -> str:
     ways.append((f"and {REFINEMENT} steps" + (f", every {every}th" if every > 1 else ""), REFINEMENT, rows[::every]))
     for name, steps, taken in ways:
         codes, seconds = find_codes(photos, taken, work, steps)
-        for look_name, look, which in (("256 px look", networks.look, slice(None)),
-                                       ("full output", full_look(networks), some)):
-            found = compare(networks, look, photos, taken[which], codes[which])
+        for look_name, preview, which in (("256 px look", networks.preview, slice(None)),
+                                          ("full output", full_look(networks), some)):
+            found = compare(networks, preview, photos, taken[which], codes[which])
             known = judged_right(photos, taken[which])
             lines.append(_row(name, f"{look_name}, {len(found.error)}", found, known, seconds))
     wanted = ["0.06 alone, 0.03 refined", "", "", "4 %", "4 points alone, 2 refined", "99 %", ""]

@@ -32,7 +32,7 @@ from mien.models.features.base import ConvFeatures
 from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.models.generators.base import DIM
 from mien.models.generators.mobilestylegan import MobileStyleGAN
-from mien.models.generators.preview_head import SHAPES, ImageHead
+from mien.models.generators.preview_head import SHAPES, PreviewHead
 from mien.models.hub.fetch import ensure
 from mien.models.hub.shipped import SHIPPED, shipped_file
 from mien.util.memory import keep_freed_memory
@@ -58,7 +58,7 @@ def heads(work: Path, inverted: Path) -> None:
              "| head | mean (spread) | worst | below 26 | " + " | ".join(f"{kind}: mean, worst" for kind in KINDS)
              + " | wanted | MB |", "|---|---|---|---|" + "---|" * len(KINDS) + "---|---|"]
     for size in SHAPES:
-        head = ImageHead.from_file(shipped_file(f"image_head_{size}"), size)
+        head = PreviewHead.from_file(shipped_file(f"image_head_{size}"), size)
         values = psnr(head, pairs)
         kinds = [values[i :: len(KINDS)] for i in range(len(KINDS))]
         lines.append(f"| {size} px | {values.mean():.2f} ({values.std():.2f}) | {values.min():.2f} | "
@@ -70,25 +70,25 @@ def heads(work: Path, inverted: Path) -> None:
     full = ("whole picture, shrunk", lambda wp: torch.nn.functional.avg_pool2d(generator(wp), 4), "")
     looks = [(f"{size} px, {str(precision).removeprefix('torch.')}", _look(size, generator, precision), SECONDS[size])
              for size in SHAPES for precision in (torch.float32, torch.bfloat16)]
-    for name, look, wanted in [*looks, full]:
-        seconds = _timed(generator, look)
+    for name, preview, wanted in [*looks, full]:
+        seconds = _timed(generator, preview)
         lines.append(f"| {name} | {median(seconds):.3f} ({min(seconds):.3f}, {max(seconds):.3f}) | {wanted} |")
     put_section("Image heads", "\n".join(lines), OUT)
 
 
 def _look(size: int, generator: MobileStyleGAN, precision: torch.dtype) -> Look:
-    head = ImageHead.from_file(shipped_file(f"image_head_{size}"), size)
+    head = PreviewHead.from_file(shipped_file(f"image_head_{size}"), size)
     if precision is not torch.float32:
         generator, head = generator.reduced(precision), head.reduced(precision)
-    return lambda wp: head.look(generator, wp)
+    return lambda wp: head.preview(generator, wp)
 
 
-def _timed(generator: MobileStyleGAN, look: Look) -> list[float]:
+def _timed(generator: MobileStyleGAN, preview: Look) -> list[float]:
     wp = generator.map(torch.randn(4, DIM, generator=torch.Generator().manual_seed(0)))[:, None].repeat(1, 16, 1)
     seconds = []
     for _ in range(ROUNDS + 1):
         started = time.perf_counter()
-        look(wp.requires_grad_()).square().mean().backward()
+        preview(wp.requires_grad_()).square().mean().backward()
         seconds.append((time.perf_counter() - started) / len(wp))
     return seconds[1:]
 

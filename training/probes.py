@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mien.models.generators.base import DIM
 from mien.models.generators.mobilestylegan import MobileStyleGAN
-from mien.models.generators.preview_head import ImageHead
+from mien.models.generators.preview_head import PreviewHead
 from mien.models.hub.fetch import ensure
 from mien.models.hub.shipped import shipped_file
 from mien.util.image_tensors import to_pixels, to_tensor
@@ -22,11 +22,11 @@ TRUNCATION = 0.7  # of the pool's faces
 def generated_pictures(count: int, seed: int) -> Iterator[Tensor]:
     """Pictures of generated faces as the pool sees them, through the image head, 8 a batch."""
     generator = MobileStyleGAN.from_file(ensure(["mobilestylegan"])["mobilestylegan"])
-    head = ImageHead.from_file(shipped_file("image_head_256"), 256)
+    head = PreviewHead.from_file(shipped_file("image_head_256"), 256)
     z = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
     for part in torch.split(z, 8):
         w = generator.color(TRUNCATION * generator.whiten(generator.map(part)))
-        picture = head.look(generator, w[:, None].expand(-1, generator.n_layers, -1))
+        picture = head.preview(generator, w[:, None].expand(-1, generator.n_layers, -1))
         yield to_tensor(to_pixels(picture))  # rounded, as photographs are
 
 

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.anonymizer.detect import detect
-from mien.anonymizer.load import Ready, prepare
-from mien.anonymizer.pipeline import Pipeline, Work
+from mien.anonymizer.load import Loaded, prepare
+from mien.anonymizer.pipeline import Pipeline, WorkItem
 from mien.datasets.dataset import HELD
 from mien.datasets.registry import open_dataset
 from mien.datasets.storage.fsspec_url import is_url, open_remote
 from mien.errors import FaceError, UsageError
-from mien.jobs.executors.config import Crew
+from mien.jobs.executors.config import Workers
 from mien.jobs.owner_lists import list_people, list_regions
 from mien.jobs.request import Request, check_folders
-from mien.jobs.run import Event, Run, Summary
+from mien.jobs.run import Progress, Run, Summary
 from mien.jobs.state import known_files
 from mien.recipe import Recipe
-from mien.types import Encoding, Outcome, Photo, Pixels
+from mien.types import Encoding, FaceOutcome, Photo, Pixels
 
 if TYPE_CHECKING:
-    from mien.evaluation.evaluation import Result as Evaluation
+    from mien.evaluation.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Result:
     """
 
     image: Pixels
-    faces: list[Outcome]
+    faces: list[FaceOutcome]
 
 
 @lru_cache(maxsize=2)
-def _ready(recipe: Recipe, device: str) -> Ready:
+def _ready(recipe: Recipe, device: str) -> Loaded:
     return prepare(recipe, device=device)
 
 
@@ -79,7 +79,7 @@ def anonymize(image: Pixels, recipe: str | Recipe = "default", *, device: str = 
     return Result(_pixels(work), work.outcomes)
 
 
-def _pixels(work: Work) -> Pixels:
+def _pixels(work: WorkItem) -> Pixels:
     assert work.pixels is not None
     return work.pixels
 
@@ -88,8 +88,8 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
                       work: str | Path | None = None, key: bytes | None = None,
                       only: Path | None = None, exclude: Path | None = None, keep_person: Path | None = None,
                       labels: Path | None = None, layout: str = "auto", subset: str | None = None,
-                      crew: Crew | None = None,
-                      progress: Callable[[Event], None] = lambda event: None) -> Summary:
+                      crew: Workers | None = None,
+                      progress: Callable[[Progress], None] = lambda event: None) -> Summary:
     """Anonymize a folder of photographs; call it again to go on where it stopped.
 
     Args:
@@ -98,13 +98,13 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
             regions (file, x, y, width, height). keep_person: folder of reference photos of people who agreed. labels:
             CSV (file, person) or CelebA's identity file. layout: of `mien.datasets.registry.LAYOUTS`; auto looks for
             itself. subset: splits to anonymize, as in "train+val". crew: who does it, by default this process;
-            `Crew(workers=4)` for several, `Crew("ray")` for a cluster.
+            `Workers(workers=4)` for several, `Workers("ray")` for a cluster.
 
     Raises:
         UsageError, ModelError, OutputError, FaceError: see `mien.errors`.
     """
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
-    crew = crew or Crew()
+    crew = crew or Workers()
     crew.check()
     request = make_request(src, dst, chosen.settled(crew.here), Path(work) if work else None, key, only, exclude,
                            keep_person, labels, layout, subset)
@@ -136,12 +136,12 @@ def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None
             one name.
         ModelError: weights cannot be had. OutputError: work cannot be written, or another evaluation is at work in it.
     """
-    from mien.evaluation.evaluate import BOUNDS, Question
+    from mien.evaluation.evaluate import BOUNDS, EvaluationConfig
     from mien.evaluation.evaluate import evaluate as answer
 
     whole = Path(dst).resolve()
     chosen = tuple(one if isinstance(one, Recipe) else Recipe.load(one) for one in recipes)
-    return answer(Question(
+    return answer(EvaluationConfig(
         Path(src), Path(dst), Path(work) if work else whole.with_name(f"{whole.name}.evaluation.work"), layout, subset,
         tuple(judges), BOUNDS if bounds is None else tuple(bounds), recipes=chosen,
         attacks=tuple(attacks), sample=sample, least=least, seed=seed, processes=processes), progress)
@@ -184,7 +184,7 @@ def make_request(src: str | Path, dst: str | Path, recipe: Recipe, work: Path | 
                    list_people(labels, photos) if labels else None, key, src_url=src_url, dst_url=dst_url)
 
 
-def with_weights(request: Request, ready: Ready) -> Request:
+def with_weights(request: Request, ready: Loaded) -> Request:
     """The request, knowing which weights answer it."""
     from dataclasses import replace
 

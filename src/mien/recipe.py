@@ -20,7 +20,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Detect(_Table):
+class DetectSettings(_Table):
     """Faces smaller than `min_size` pixels (box side) are blurred: too little is there to rebuild.
 
     The `s3fd` network (with 2D-FAN's points) and the `published` alignment are the paper's.
@@ -32,7 +32,7 @@ class Detect(_Table):
     min_size: int = Field(16, ge=4)
 
 
-class Invert(_Table):
+class InvertSettings(_Table):
     """Inversion by optimization in whitened codes, from the encoder's guess."""
 
     steps: int = Field(24, ge=0, le=2000, description="0: the encoder's guess alone")
@@ -46,7 +46,7 @@ class Invert(_Table):
     outside_weight: float = Field(0.5, ge=0, le=1, description="of pixels outside the face")
 
 
-class Pool(_Table):
+class PoolSettings(_Table):
     """The generated faces to choose from."""
 
     size: int = Field(2000, ge=64)
@@ -56,7 +56,7 @@ class Pool(_Table):
     reference: bool = Field(False, description="embeddings as the reference code has them: full pictures, in -1..1")
 
 
-class Pair(_Table):
+class PairSettings(_Table):
     """Of the `k` nearest any, or the one least like the person; where `unique`, none that another has.
 
     Near in `attributes` (features within the face, and colors), or by the `euclidean` or `cosine` distance of
@@ -70,7 +70,7 @@ class Pair(_Table):
     unique: bool = True
 
 
-class Optimize(_Table):
+class OptimizeSettings(_Table):
     """Latent code optimization in W+ (FALCO, arXiv 2303.11296); the paper's on the middle layers alone.
 
     The `published` method is the paper's: see `mien.anonymizer.optimize_falco`. It has no color, seam, prior and
@@ -116,13 +116,13 @@ class Optimize(_Table):
         return layers
 
     @model_validator(mode="after")
-    def _published_at_256(self) -> Optimize:
+    def _published_at_256(self) -> OptimizeSettings:
         if self.method == "published" and self.size != 256:
             raise ValueError("the published method looks at 256 px (full_size: at all)")
         return self
 
 
-class Verify(_Table):
+class VerifySettings(_Table):
     """The judge's distance below which two faces are one person, and how often to try again."""
 
     threshold: float = Field(0.6, gt=0)
@@ -142,19 +142,19 @@ class Recipe(_Table):
     batch: int = Field(4, ge=1, le=256)
     identity: Literal["per-photo", "per-person"] = "per-photo"
     on_failure: Literal["blur", "drop", "error"] = "blur"
-    detect: Detect = Detect()
-    invert: Invert = Invert()
-    pool: Pool = Pool()
-    pair: Pair = Pair()
-    optimize: Optimize = Optimize()
-    verify: Verify = Verify()
+    detect: DetectSettings = DetectSettings()
+    invert: InvertSettings = InvertSettings()
+    pool: PoolSettings = PoolSettings()
+    pair: PairSettings = PairSettings()
+    optimize: OptimizeSettings = OptimizeSettings()
+    verify: VerifySettings = VerifySettings()
 
     @property
     def hash(self) -> str:
         """SHA-256 of the whole recipe, first 16 hex digits."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
-    def inversion(self, n_layers: int) -> Invert | None:
+    def inversion(self, n_layers: int) -> InvertSettings | None:
         """How to invert for a generator of so many layers, or None where nothing of it is asked for.
 
         Where all layers change it is only a place to begin, and the encoder's guess is enough.

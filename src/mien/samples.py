@@ -15,7 +15,7 @@ from PIL import Image
 
 from mien.models.generators.base import DIM
 from mien.models.generators.mobilestylegan import MobileStyleGAN
-from mien.models.hub.fetch import Progress, ensure
+from mien.models.hub.fetch import FetchProgress, ensure
 from mien.types import Pixels
 from mien.util.files import replace_file
 from mien.util.image_tensors import to_pixels
@@ -25,7 +25,7 @@ SEED = 1234  # not the pool's: the people in the samples are nobody's new face
 WALL = (214, 208, 198)
 
 
-def write_samples(folder: Path, progress: Progress | None = None) -> list[Path]:
+def write_samples(folder: Path, progress: FetchProgress | None = None) -> list[Path]:
     """Write the astronaut (PNG) and two group photos (JPEG, PNG) into a folder.
 
     Raises:

@@ -119,7 +119,7 @@ class Match:
 
 
 @dataclass
-class Outcome:
+class FaceOutcome:
     """What became of one face: one row of the manifest.
 
     `seconds` is its share of the time from whole photo to written file.
@@ -149,4 +149,4 @@ class Skipped:
     reason: str
 
 
-__all__ = ["Crop", "Encoding", "Face", "Floats", "Match", "Outcome", "Photo", "Pixels", "Skipped", "Status"]
+__all__ = ["Crop", "Encoding", "Face", "FaceOutcome", "Floats", "Match", "Photo", "Pixels", "Skipped", "Status"]

@@ -9,13 +9,13 @@ from torch import Tensor
 from helpers.fake_networks import ToyNetworks, toy_codes, toy_faces, toy_networks
 from helpers.generated_people import Generated
 from mien.anonymizer.invert import Inversion, invert
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.anonymizer.losses import Faces, face_weight, pixel_distance, shrunk
 from mien.models.bundle import Networks
-from mien.recipe import Invert, Recipe
+from mien.recipe import InvertSettings, Recipe
 
 
-class Setting:
+class AttackSplit:
     """Two toy faces of known codes."""
 
     def __init__(self) -> None:
@@ -28,74 +28,74 @@ class Setting:
     def invert(self, guess: Tensor | None = None, **changes: float) -> Inversion:
         """From this guess, or from the mean face."""
         self.toy.encoder = lambda image: torch.zeros(len(image), 16, 512) if guess is None else guess
-        settings = Invert().model_copy(update={"steps": 20, "shared_steps": 6, "size": 256, **changes})
+        settings = InvertSettings().model_copy(update={"steps": 20, "shared_steps": 6, "size": 256, **changes})
         return invert(self.networks, self.faces, settings)
 
-    def distance(self, codes: Tensor, outside: float = Invert().outside_weight) -> Tensor:
+    def distance(self, codes: Tensor, outside: float = InvertSettings().outside_weight) -> Tensor:
         with torch.no_grad():
-            image = self.networks.look(self.networks.generator.color(codes))
+            image = self.networks.preview(self.networks.generator.color(codes))
         return pixel_distance(image, self.faces.image, face_weight(self.faces, outside))
 
 
 @pytest.fixture
-def setting() -> Setting:
-    return Setting()
+def setting() -> AttackSplit:
+    return AttackSplit()
 
 
-def test_the_picture_comes_nearer_than_the_encoder_s_guess(setting: Setting) -> None:
+def test_the_picture_comes_nearer_than_the_encoder_s_guess(setting: AttackSplit) -> None:
     found = setting.invert()
     assert (setting.distance(found.codes) < 0.7 * setting.distance(torch.zeros(2, 16, 512))).all()
     assert found.steps == 20
 
 
-def test_the_error_is_that_of_the_codes(setting: Setting) -> None:
+def test_the_error_is_that_of_the_codes(setting: AttackSplit) -> None:
     found = setting.invert()
     assert torch.allclose(found.error, setting.distance(found.codes), atol=1e-5)
 
 
-def test_a_smaller_look_sees_smaller_faces(setting: Setting) -> None:
+def test_a_smaller_look_sees_smaller_faces(setting: AttackSplit) -> None:
     found = setting.invert(size=128)
     small = shrunk(setting.networks, setting.faces, 128)
     with torch.no_grad():
-        image = setting.networks.look(setting.networks.generator.color(found.codes), 128)
-    wanted = pixel_distance(image, small.image, face_weight(small, Invert().outside_weight))
+        image = setting.networks.preview(setting.networks.generator.color(found.codes), 128)
+    wanted = pixel_distance(image, small.image, face_weight(small, InvertSettings().outside_weight))
     assert torch.allclose(found.error, wanted, atol=1e-5)
     assert (setting.distance(found.codes) < 0.7 * setting.distance(torch.zeros(2, 16, 512))).all()
 
 
-def test_one_step_gives_the_encoder_s_guess_back(setting: Setting) -> None:
+def test_one_step_gives_the_encoder_s_guess_back(setting: AttackSplit) -> None:
     guess = toy_codes(2, seed=17)
     found = setting.invert(guess, steps=1)
     assert torch.allclose(found.codes, guess, atol=1e-6)
 
 
-def test_a_perfect_guess_is_not_spoiled(setting: Setting) -> None:
+def test_a_perfect_guess_is_not_spoiled(setting: AttackSplit) -> None:
     """The best step is kept: with a rate that throws the codes away, what comes out is still the guess."""
     found = setting.invert(setting.codes, rate=50.0, offset_rate=50.0, shared_steps=0)
     assert (setting.distance(found.codes) < 1e-4).all()
 
 
-def test_in_the_first_steps_all_layers_move_together(setting: Setting) -> None:
+def test_in_the_first_steps_all_layers_move_together(setting: AttackSplit) -> None:
     together = setting.invert(steps=6, shared_steps=6).codes
     assert (together - together.mean(dim=1, keepdim=True)).abs().max() < 1e-6
     apart = setting.invert(steps=12, shared_steps=6).codes
     assert (apart - apart.mean(dim=1, keepdim=True)).abs().max() > 1e-3
 
 
-def test_faces_do_not_disturb_one_another(setting: Setting) -> None:
+def test_faces_do_not_disturb_one_another(setting: AttackSplit) -> None:
     together = setting.invert().codes
     whole = setting.faces
     for i in range(2):
         setting.faces = whole.rows(slice(i, i + 1))
         # A small part of a step: Adam's short means carry the last bits of a batch's sums along.
-        assert (setting.invert().codes[0] - together[i]).abs().max() < 0.05 * Invert().rate
+        assert (setting.invert().codes[0] - together[i]).abs().max() < 0.05 * InvertSettings().rate
 
 
-def test_the_same_faces_give_the_same_bytes(setting: Setting) -> None:
+def test_the_same_faces_give_the_same_bytes(setting: AttackSplit) -> None:
     assert torch.equal(setting.invert().codes, setting.invert().codes)
 
 
-def test_a_heavy_prior_keeps_layers_together(setting: Setting) -> None:
+def test_a_heavy_prior_keeps_layers_together(setting: AttackSplit) -> None:
     def spread(weight: float) -> Tensor:
         codes = setting.invert(offset_weight=weight).codes
         return (codes - codes.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
@@ -103,33 +103,33 @@ def test_a_heavy_prior_keeps_layers_together(setting: Setting) -> None:
     assert (spread(20.0) < spread(0.0)).all()
 
 
-def test_the_result_holds_no_graph(setting: Setting) -> None:
+def test_the_result_holds_no_graph(setting: AttackSplit) -> None:
     found = setting.invert(steps=2)
     assert not found.codes.requires_grad and not found.error.requires_grad
 
 
-def test_real_networks_come_nearer_than_the_encoder(ready: Ready, generated: Generated) -> None:
+def test_real_networks_come_nearer_than_the_encoder(ready: Loaded, generated: Generated) -> None:
     networks, faces = ready.networks, generated.faces
-    one = invert(networks, faces, Invert(steps=1))
+    one = invert(networks, faces, InvertSettings(steps=1))
     found = invert(networks, faces, Recipe.load("fast").invert)
     assert (found.error < one.error).all()
     assert all(value.grad is None for value in networks.generator.state_dict(keep_vars=True).values())
 
 
-def test_without_steps_the_guess_is_the_result(setting: Setting) -> None:
+def test_without_steps_the_guess_is_the_result(setting: AttackSplit) -> None:
     guess = toy_codes(2, seed=17)
     setting.toy.batches.clear()
     found = setting.invert(guess, steps=0)
     assert torch.equal(found.codes, guess) and found.error.isinf().all() and not setting.toy.batches
 
 
-def test_the_real_encoder_knows_faces(ready: Ready, generated: Generated) -> None:
+def test_the_real_encoder_knows_faces(ready: Loaded, generated: Generated) -> None:
     """Its guess is nearer than the mean face, in the picture and in the wide directions of the codes."""
     networks, faces = ready.networks, generated.faces
     guess = networks.encoder(faces.image)
     assert guess.shape == (2, 16, 512)
-    weight = face_weight(faces, Invert().outside_weight)
-    near, far = (pixel_distance(networks.look(networks.generator.color(codes)), faces.image, weight)
+    weight = face_weight(faces, InvertSettings().outside_weight)
+    near, far = (pixel_distance(networks.preview(networks.generator.color(codes)), faces.image, weight)
                  for codes in (guess, torch.zeros_like(guess)))
     assert (near < 0.6 * far).all()
     spread = networks.generator.whiten_spread

@@ -12,7 +12,7 @@ from mien.errors import UsageError
 from mien.models.bundle import Networks
 from mien.models.generators.stylegan2 import StyleGAN2, expected_shapes, prepare_stylegan2
 from mien.models.recognition.arcface import face_view
-from mien.recipe import Optimize, Recipe
+from mien.recipe import OptimizeSettings, Recipe
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def faces(networks: Networks) -> Faces:
     return toy_faces(networks, toy_codes(3))
 
 
-def settings(**changes: object) -> Optimize:
+def settings(**changes: object) -> OptimizeSettings:
     return Recipe.load("falco").optimize.model_copy(update={"steps": 7, **changes})
 
 
@@ -37,7 +37,7 @@ def plain_loop(networks: Networks, faces: Faces, i: int, real: torch.Tensor, pai
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(0.75 * 7), int(0.9 * 7)], gamma=0.8)
     for _ in range(7):
         codes = torch.cat([real[:, :3], moving, real[:, 8:]], dim=1)
-        image = networks.look(codes)
+        image = networks.preview(codes)
         target = faces.image[i : i + 1]
         target = (target + 1) / 2 if reference else target
         cosine = (networks.recognizer.identify(face_view(image))

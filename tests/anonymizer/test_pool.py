@@ -17,7 +17,7 @@ import mien
 import mien.anonymizer.pool as module
 from helpers.fake_networks import ToyNetworks, toy_networks
 from helpers.generated_people import Generated
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.anonymizer.losses import targets
 from mien.anonymizer.pool import (
     Pool,
@@ -30,14 +30,14 @@ from mien.anonymizer.pool import (
 from mien.errors import OutputError
 from mien.models.bundle import Networks
 from mien.models.features.base import ConvFeatures
-from mien.recipe import Pool as Settings
+from mien.recipe import PoolSettings
 
 NAMES = list(Pool.__dataclass_fields__)
 
 
-def settings(size: int = 10, **changes: float | str) -> Settings:
+def settings(size: int = 10, **changes: float | str) -> PoolSettings:
     """Smaller than a recipe may ask for."""
-    return Settings().model_copy(update={"size": size, **changes})
+    return PoolSettings().model_copy(update={"size": size, **changes})
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     real = module._faces
 
-    def faces(networks: ToyNetworks, asked: Settings, z: Tensor) -> dict[str, Tensor]:
+    def faces(networks: ToyNetworks, asked: PoolSettings, z: Tensor) -> dict[str, Tensor]:
         sizes.append(len(z))
         return real(networks, asked, z)  # type: ignore[arg-type]
 
@@ -96,7 +96,7 @@ import os, signal
 from pathlib import Path
 import mien.anonymizer.pool as module
 from mien.models.bundle import Networks
-from mien.recipe import Pool as Settings
+from mien.recipe import PoolSettings
 from helpers.fake_networks import toy_networks
 module.PART, module.BATCH = 4, 2
 def progress(done, total):
@@ -174,7 +174,7 @@ def test_faces_that_the_detector_misses_have_no_identity(tmp_path: Path) -> None
 def test_the_feature_network_s_own_embeddings_are_kept(tmp_path: Path) -> None:
     networks, _ = toy_networks()
     pool = build(tmp_path)
-    pictures = networks.look(networks.generator.color(pool.codes[:, None].expand(-1, 16, -1)))
+    pictures = networks.preview(networks.generator.color(pool.codes[:, None].expand(-1, 16, -1)))
     assert torch.allclose(pool.embeddings, networks.features.observe(pictures)[1], atol=1e-6)
 
 
@@ -192,7 +192,7 @@ def test_the_reference_s_embeddings_are_of_the_full_picture_and_its_own_range(tm
             return Features(self._maps)
 
         def render(self, wp: Tensor) -> Tensor:
-            return torch.nn.functional.interpolate(self.look(wp), scale_factor=4)
+            return torch.nn.functional.interpolate(self.preview(wp), scale_factor=4)
 
     made = build_pool(Toy(), settings(reference=True), tmp_path, "key")  # type: ignore[arg-type]
     assert asked == [(1024, True)] * 2 and made.embeddings.shape == (10, 3)
@@ -200,8 +200,8 @@ def test_the_reference_s_embeddings_are_of_the_full_picture_and_its_own_range(tm
 
 def test_pictures_may_lie_channels_last(tmp_path: Path) -> None:
     class Toy(ToyNetworks):
-        def look(self, wp: Tensor, size: int = 256) -> Tensor:
-            return super().look(wp, size).contiguous(memory_format=torch.channels_last)
+        def preview(self, wp: Tensor, size: int = 256) -> Tensor:
+            return super().preview(wp, size).contiguous(memory_format=torch.channels_last)
 
     made = build_pool(Toy(), settings(), tmp_path / "last", "key")  # type: ignore[arg-type]
     assert torch.allclose(made.colors, build(tmp_path / "first").colors, atol=1e-3)
@@ -210,7 +210,7 @@ def test_pictures_may_lie_channels_last(tmp_path: Path) -> None:
 def test_a_pool_as_files(tmp_path: Path) -> None:
     class Toy(ToyNetworks):
         def render(self, wp: Tensor) -> Tensor:
-            return self.look(wp)
+            return self.preview(wp)
 
     networks, pool = Toy(), build(tmp_path)
     export_pool(networks, pool, settings(), tmp_path / "out", pictures=3)  # type: ignore[arg-type]
@@ -232,11 +232,11 @@ def test_a_pool_as_files(tmp_path: Path) -> None:
 
 
 def test_the_key_names_everything_that_the_pool_comes_from() -> None:
-    base = pool_key(Settings(), "weights")
-    assert pool_key(Settings(), "weights") == base
-    others = [pool_key(Settings(seed=1), "weights"), pool_key(Settings(size=64), "weights"),
-              pool_key(Settings(truncation=0.71), "weights"), pool_key(Settings(reference=True), "weights"),
-              pool_key(Settings(truncation_space="w"), "weights"), pool_key(Settings(), "other weights")]
+    base = pool_key(PoolSettings(), "weights")
+    assert pool_key(PoolSettings(), "weights") == base
+    others = [pool_key(PoolSettings(seed=1), "weights"), pool_key(PoolSettings(size=64), "weights"),
+              pool_key(PoolSettings(truncation=0.71), "weights"), pool_key(PoolSettings(reference=True), "weights"),
+              pool_key(PoolSettings(truncation_space="w"), "weights"), pool_key(PoolSettings(), "other weights")]
     assert len({base, *others}) == 7
 
 
@@ -257,7 +257,7 @@ def test_the_file_holds_no_pictures(tmp_path: Path) -> None:
     assert sorted(load_file(tmp_path / "key.safetensors")) == sorted(NAMES)
 
 
-def test_real_pool_is_truncated_to_0_7(ready: Ready) -> None:
+def test_real_pool_is_truncated_to_0_7(ready: Loaded) -> None:
     generator = ready.networks.generator
     with torch.inference_mode():
         z = torch.randn(64, 512, generator=torch.Generator().manual_seed(0))
@@ -265,7 +265,7 @@ def test_real_pool_is_truncated_to_0_7(ready: Ready) -> None:
     assert torch.allclose(ready.pool.codes, 0.7 * whole, atol=1e-3)
 
 
-def test_real_pool_can_be_truncated_in_w_as_the_paper_does(ready: Ready) -> None:
+def test_real_pool_can_be_truncated_in_w_as_the_paper_does(ready: Loaded) -> None:
     networks = ready.networks
     z = torch.randn(4, 512, generator=torch.Generator().manual_seed(3))
     codes = module._faces(networks, settings(truncation_space="w"), z)["codes"]
@@ -276,7 +276,7 @@ def test_real_pool_can_be_truncated_in_w_as_the_paper_does(ready: Ready) -> None
     assert not torch.allclose(codes, 0.7 * networks.generator.whiten(networks.generator.map(z)), atol=0.05)
 
 
-def test_real_identities_are_unit_vectors_or_nothing(ready: Ready) -> None:
+def test_real_identities_are_unit_vectors_or_nothing(ready: Loaded) -> None:
     norms = ready.pool.identities.norm(dim=1)
     assert (((norms - 1).abs() < 1e-4) | (norms == 0)).all()
     assert (norms > 0).sum() >= 60  # at this truncation faces are faces
@@ -284,11 +284,11 @@ def test_real_identities_are_unit_vectors_or_nothing(ready: Ready) -> None:
     assert (cosines - torch.eye(64)).triu(1).mean() < 0.3  # and they are different people
 
 
-def test_real_pool_is_used_as_it_was_built(ready: Ready) -> None:
+def test_real_pool_is_used_as_it_was_built(ready: Loaded) -> None:
     """Vectors and colors of a face looked at now are those kept at building."""
     networks, pool = ready.networks, ready.pool
     with torch.inference_mode():
-        image = networks.look(networks.generator.color(pool.codes[:2, None].expand(-1, 16, -1)))
+        image = networks.preview(networks.generator.color(pool.codes[:2, None].expand(-1, 16, -1)))
         seen = targets(networks, image, torch.ones(2, 1, 256, 256), torch.eye(2, 3).repeat(2, 1, 1))
     traits = pool.traits(seen)
     for now, kept in ((traits.vectors, pool.vectors), (traits.colors, pool.colors)):
@@ -315,10 +315,10 @@ def test_later_faces_are_projected_as_the_first_that_fit(tmp_path: Path, monkeyp
     assert same(build(tmp_path / "cut", size=20), many)
 
 
-def test_colors_of_the_real_pool_say_how_far_pictures_are_apart(ready: Ready) -> None:
+def test_colors_of_the_real_pool_say_how_far_pictures_are_apart(ready: Loaded) -> None:
     networks, pool = ready.networks, ready.pool
     with torch.inference_mode():
-        small = color_picture(networks.look(networks.generator.color(pool.codes[:16, None].expand(-1, 16, -1))))
+        small = color_picture(networks.preview(networks.generator.color(pool.codes[:16, None].expand(-1, 16, -1))))
     exact, kept = torch.cdist(small.flatten(1), small.flatten(1)), torch.cdist(pool.colors[:16], pool.colors[:16])
     assert (exact - kept).abs().max() < 0.02 * exact.max()
 

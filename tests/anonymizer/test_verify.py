@@ -119,7 +119,7 @@ def test_lying_faces_are_looked_for_where_one_lay(quarters: int) -> None:
 
 @pytest.mark.parametrize("quarters", range(4))
 def test_a_real_face_is_found_again_whichever_way_it_lies(networks: Networks, generated: Generated,
-                                                         quarters: int) -> None:
+                                                          quarters: int) -> None:
     photo = np.ascontiguousarray(np.rot90(generated.photos[0], quarters))
     faces = networks.detector.detect(photo)
     again = find_again(networks.detector, photo, faces)
@@ -139,7 +139,7 @@ def test_no_faces_are_no_trouble() -> None:
 
 
 def test_the_real_judge_knows_a_photo_from_itself_and_people_from_one_another(networks: Networks,
-                                                                            generated: Generated) -> None:
+                                                                              generated: Generated) -> None:
     photo, there = generated.photos[0], [generated.found[0]]
     found = find_again(networks.detector, photo, there)
     assert found[0] is not None

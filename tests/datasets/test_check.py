@@ -20,13 +20,13 @@ def check(root: Path, *options: str) -> Result:
 @pytest.mark.parametrize(("draw", "words"), [
     (drawn_datasets.celebahq, ["CelebA-HQ (layout celebahq)", "photographs 5", "people 2",
                                "splits train 2, val 2, test 1",
-                      "attributes 40", "files jpg 5", "can look up who it was"]),
+                               "attributes 40", "files jpg 5", "can look up who it was"]),
     (drawn_datasets.celeba, ["CelebA (layout celeba)", "photographs 6", "people 3", "splits train 2, val 2, test 2"]),
     (drawn_datasets.lfw, ["LFW (layout lfw)", "photographs 8", "people 4", "splits train 5, test 3",
                           "still say who it was"]),
     (drawn_datasets.image_folder, ["ImageFolder (layout imagefolder)", "photographs 12", "classes 2", "files png 12"]),
     (lambda root: fake_run.album(root, 4), ["a folder of photographs (layout folder)", "photographs 4",
-                                       "3 folders of photographs: if they are classes, say --layout imagefolder"]),
+                                            "3 folders of photographs: if they are classes, say --layout imagefolder"]),
 ])
 def test_a_usable_dataset_is_counted(tmp_path: Path, draw: object, words: list[str]) -> None:
     draw(tmp_path)  # type: ignore[operator]
@@ -115,7 +115,7 @@ def test_no_folder_and_no_layout(tmp_path: Path) -> None:
 def test_the_layouts_are_listed() -> None:
     lines = CliRunner().invoke(datasets_app, ["list"]).stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["folder", "celebahq", "celeba", "lfw", "imagefolder",
-                                                 "webdataset", "huggingface"]
+                                                   "webdataset", "huggingface"]
 
 
 @pytest.mark.parametrize(("place", "words"), [("", "in the top folder to data"), ("pics", "in pics to data")])

@@ -16,10 +16,10 @@ from mien.evaluation.attacks import parrot, reversal
 from mien.evaluation.attacks.layers import fingerprints, layers_changed
 from mien.evaluation.attacks.run_attack import carry_out
 from mien.evaluation.attacks.scoring import ATTACK_METRICS, score
-from mien.evaluation.attacks.split import Setting, gather, known_half
+from mien.evaluation.attacks.split import AttackSplit, gather, known_half
 from mien.evaluation.crops import Crops
 from mien.evaluation.evaluators import open_detector
-from mien.evaluation.pairs import Counterparts, find_counterparts
+from mien.evaluation.pairs import PhotoPairs, find_counterparts
 from mien.models.generators.mobilestylegan import MobileStyleGAN
 from mien.models.recognition.sface import SFace
 from mien.recipe import Recipe
@@ -41,11 +41,11 @@ def portraits(weights: Callable[[str], Path]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def negatives(portraits: np.ndarray) -> Setting:
+def negatives(portraits: np.ndarray) -> AttackSplit:
     """Two photographs of each, the second darker; the new ones are negatives, which no recognizer was trained on."""
     old = np.concatenate([portraits, portraits // 4 * 3 + 20])
     people = np.tile(np.arange(PEOPLE), 2)
-    return Setting(crops(old), crops(255 - old), people, known_half(people, 0), Path())
+    return AttackSplit(crops(old), crops(255 - old), people, known_half(people, 0), Path())
 
 
 def test_half_of_the_people_are_known() -> None:
@@ -90,7 +90,7 @@ def test_layers_left_alone_are_a_fingerprint(left_alone: bool) -> None:
         codes[:, layer, :3] = image[:, :, 0, 0] * 3
         return codes
 
-    setting = Setting(crops(pixels), crops(pixels), people, known_half(people, 0), Path())
+    setting = AttackSplit(crops(pixels), crops(pixels), people, known_half(people, 0), Path())
     found = score(*fingerprints(setting, encode, CHANGED), people[~setting.known])
     if left_alone:
         assert found["auc_other_photo_cross"].value > 0.8 and found["rank5_other_photo_victims"].value > 0.5
@@ -111,7 +111,7 @@ def test_which_layers_were_changed_a_run_tells_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_parrot_learns_a_change_that_strangers_share(negatives: Setting, weights: Callable[[str], Path],
+def test_the_parrot_learns_a_change_that_strangers_share(negatives: AttackSplit, weights: Callable[[str], Path],
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parrot, "STEPS", 40)
     adapted, before = (SFace.from_file(weights("sface")) for _ in range(2))
@@ -127,7 +127,7 @@ def test_the_parrot_learns_a_change_that_strangers_share(negatives: Setting, wei
 
 
 @pytest.mark.slow
-def test_what_can_be_undone_is_undone_for_strangers_too(negatives: Setting, weights: Callable[[str], Path],
+def test_what_can_be_undone_is_undone_for_strangers_too(negatives: AttackSplit, weights: Callable[[str], Path],
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reversal, "STEPS", 60)
     network = reversal.learn(negatives, SFace.from_file(weights("sface")), seed=0)
@@ -181,7 +181,7 @@ def test_an_attack_is_carried_out_once(portraits: np.ndarray, tmp_path: Path, mo
     """On photographs that were not changed at all, the layers tell everybody, and so does everything else."""
     for i, pixels in enumerate(portraits):
         save(tmp_path / "src" / f"P{i}" / f"P{i}_0001.png", pixels)
-    pairs: Counterparts = find_counterparts(tmp_path / "src", tmp_path / "src", "lfw")
+    pairs: PhotoPairs = find_counterparts(tmp_path / "src", tmp_path / "src", "lfw")
     (found,) = carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None).values()
     assert (found.known, found.people, found.faces) == (4, 4, 4)
     for figures in found.attackers.values():

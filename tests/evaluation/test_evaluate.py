@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 import mien
 from helpers import fake_run
 from helpers.fake_run import save
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.errors import UsageError
 from mien.evaluation.baselines import generated_set, simple_set
-from mien.evaluation.evaluate import Question, evaluate
-from mien.evaluation.evaluation import Result
+from mien.evaluation.evaluate import EvaluationConfig, evaluate
+from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.evaluators import open_detector, open_instruments
 from mien.evaluation.measure import by_size, observe
 from mien.evaluation.measurements import observe_sets
@@ -38,7 +38,7 @@ def copied(source: Path, target: Path) -> Path:
 def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
     """Originals verify as themselves, a black patch is no face; the result is read again as it was written."""
     dst = copied(source, tmp_path / "same")
-    result = evaluate(Question(source, dst, tmp_path / "work", layout="lfw", bounds=("blackout",)))
+    result = evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=("blackout",)))
     assert (result.faces, result.people) == (PEOPLE * PHOTOS, PEOPLE)
     for name in ("originals", "same"):
         privacy = result.sets[name].figures["privacy/dlib"]
@@ -55,7 +55,7 @@ def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
     assert result.judges["sface"].in_loss and not result.judges["dlib"].in_loss
     assert sum(part.faces for part in result.sets["same"].slices.values() if part.small) > 0
     result.write(tmp_path / "same.json")
-    assert Result.read(tmp_path / "same.json") == result
+    assert Evaluation.read(tmp_path / "same.json") == result
     assert [str(table.title) for table in tables(result)] == [
         "privacy, judged by dlib", "privacy, judged by sface (in the loss: no fair judge)", "utility", "quality"]
 
@@ -65,7 +65,7 @@ def test_fid_where_its_weights_are_there(source: Path, tmp_path: Path, monkeypat
     dst = tmp_path / "dst"
     for path in sorted(source.rglob("*.png")):
         save(dst / path.relative_to(source), 255 - fake_run.pixels_of(path))
-    question = Question(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",))
+    question = EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",))
     without = evaluate(question)
     assert not any("fid_inception" in one.figures["quality"] for one in without.sets.values())
     torch.manual_seed(0)
@@ -90,13 +90,14 @@ def test_what_cannot_be_compared_is_said(source: Path, tmp_path: Path) -> None:
     (dst / "Person_0" / "Person_0_0001.png").unlink()
     save(dst / "Person_1" / "Person_1_0001.png", np.zeros((40, 60, 3), np.uint8))
     (dst / "Person_2" / "Person_2_0001.png").write_bytes(b"no picture")
-    result = evaluate(Question(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",)))
+    result = evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",)))
     assert result.missing == 1 and result.faces == PEOPLE * PHOTOS - 3
     assert any("60x40 for 256x256" in reason for reason in result.skipped) and len(result.skipped) == 2
 
 
 def test_without_people_nothing_is_said_about_privacy(source: Path, tmp_path: Path) -> None:
-    result = evaluate(Question(source / "Person_0", source / "Person_0", tmp_path / "work", layout="folder", bounds=()))
+    one = source / "Person_0"
+    result = evaluate(EvaluationConfig(one, one, tmp_path / "work", layout="folder", bounds=()))
     assert set(result.sets["Person_0"].figures) == {"utility", "quality"}
     assert any("Nobody is named" in note for note in result.notes)
 
@@ -104,13 +105,14 @@ def test_without_people_nothing_is_said_about_privacy(source: Path, tmp_path: Pa
 def test_the_library_answers_the_same(source: Path, tmp_path: Path) -> None:
     asked = {"layout": "lfw", "bounds": (), "judges": ("dlib",), "sample": 2000}
     result = mien.evaluate(source, source, work=tmp_path / "work", **asked)
-    assert result == evaluate(Question(source, source, tmp_path / "work", **asked))
+    assert result == evaluate(EvaluationConfig(source, source, tmp_path / "work", **asked))
     assert result.sets[result.set].figures["privacy/dlib"]["distance_own_original"].worst_tenth == 0
 
 
 def test_a_folder_called_as_a_bound_is_no_bound(source: Path, tmp_path: Path) -> None:
     dst = copied(source, tmp_path / "blur")
-    result = evaluate(Question(source, dst, tmp_path / "work", layout="lfw", bounds=("blur",), judges=("dlib",)))
+    asked = EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=("blur",), judges=("dlib",))
+    result = evaluate(asked)
     assert result.set == "blur (asked)" and set(result.sets) == {"originals", "blur (asked)", "blur"}
     assert result.sets["blur (asked)"].figures != result.sets["blur"].figures
 
@@ -121,7 +123,8 @@ def test_who_is_not_named_is_no_stranger(source: Path, tmp_path: Path) -> None:
     for i in range(3):
         save(src / "More" / f"{i}.png", fake_run.pixels_of(src / f"Person_{i}" / f"Person_{i}_0001.png"))
     asked = {"layout": "lfw", "bounds": (), "judges": ("dlib",)}
-    with_names, all_ = (evaluate(Question(one, one, tmp_path / f"{one.name}.work", **asked)) for one in (source, src))
+    with_names, all_ = (evaluate(EvaluationConfig(one, one, tmp_path / f"{one.name}.work", **asked))
+                        for one in (source, src))
     assert (all_.faces, all_.unnamed, all_.people, with_names.unnamed) == (PEOPLE * PHOTOS + 3, 3, PEOPLE, 0)
     assert all_.judges == with_names.judges
     for name in ("originals", all_.set):
@@ -134,26 +137,26 @@ def test_who_is_not_named_is_no_stranger(source: Path, tmp_path: Path) -> None:
 def test_one_person_alone_has_no_threshold(source: Path, tmp_path: Path) -> None:
     one = tmp_path / "one"
     copied(source / "Person_0", one / "Person_0")
-    result = evaluate(Question(one, one, tmp_path / "work", layout="lfw", bounds=()))
+    result = evaluate(EvaluationConfig(one, one, tmp_path / "work", layout="lfw", bounds=()))
     assert "privacy/dlib" not in result.sets["one"].figures and any("Only one person" in note for note in result.notes)
 
 
 def test_wrong_questions_are_refused(source: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="none of the 8 photographs"):
-        evaluate(Question(source, tmp_path / "empty", tmp_path / "work", layout="lfw"))
+        evaluate(EvaluationConfig(source, tmp_path / "empty", tmp_path / "work", layout="lfw"))
     with pytest.raises(UsageError, match="nowhere is no folder"):
-        evaluate(Question(source, tmp_path / "nowhere", tmp_path / "work", layout="lfw"))
+        evaluate(EvaluationConfig(source, tmp_path / "nowhere", tmp_path / "work", layout="lfw"))
     with pytest.raises(UsageError, match="no bound 'dreams'"):
-        evaluate(Question(source, source, tmp_path / "work", bounds=("dreams",)))
+        evaluate(EvaluationConfig(source, source, tmp_path / "work", bounds=("dreams",)))
     with pytest.raises(UsageError, match="different recipes are called 'mine'"):
         mien.evaluate(source, source, work=tmp_path / "work", recipes=[Recipe(name="mine"),
                                                                        Recipe(name="mine", seed=1)])
     with pytest.raises(UsageError, match="no judge 'nobody:sees'"):
-        evaluate(Question(source, source, tmp_path / "work", judges=("nobody:sees",)))
+        evaluate(EvaluationConfig(source, source, tmp_path / "work", judges=("nobody:sees",)))
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(UsageError, match="holds no evaluation"):
-        Result.read(tmp_path / "result.json")
+        Evaluation.read(tmp_path / "result.json")
 
 
 def test_a_sample_has_whole_people(source: Path) -> None:
@@ -216,7 +219,7 @@ def test_a_set_follows_originals_that_change(source: Path, tmp_path: Path) -> No
     assert made[0].read_bytes() != before[0] and made[1].read_bytes() == before[1]
 
 
-def test_generated_bounds_put_other_faces_in_place(source: Path, tmp_path: Path, ready: Ready) -> None:
+def test_generated_bounds_put_other_faces_in_place(source: Path, tmp_path: Path, ready: Loaded) -> None:
     names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*_0001.png"))[:2]]
     originals = [source / name for name in names]
     recipe = Recipe.load("fast")
@@ -233,7 +236,7 @@ def test_generated_bounds_put_other_faces_in_place(source: Path, tmp_path: Path,
     assert (first.read_bytes(), second.read_bytes()) == (one.read_bytes(), other.read_bytes())
 
 
-def test_a_set_goes_by_one_name_whoever_makes_it(source: Path, tmp_path: Path, ready: Ready) -> None:
+def test_a_set_goes_by_one_name_whoever_makes_it(source: Path, tmp_path: Path, ready: Loaded) -> None:
     """Also of a recipe that leaves its precision to the machine."""
     src = copied(source / "Person_0", tmp_path / "src")
     recipe, names = Recipe.load("fast"), sorted(path.name for path in src.iterdir())
@@ -241,17 +244,17 @@ def test_a_set_goes_by_one_name_whoever_makes_it(source: Path, tmp_path: Path, r
     (tmp_path / "work").mkdir(mode=0o700)
     made = generated_set("random", src, names, tmp_path / "work" / "sets", ready, recipe.settled())
     before = [path.stat().st_mtime_ns for path in made]
-    asked = Question(src, copied(src, tmp_path / "dst"), tmp_path / "work", bounds=("random",), recipe=recipe)
+    asked = EvaluationConfig(src, copied(src, tmp_path / "dst"), tmp_path / "work", bounds=("random",), recipe=recipe)
     assert evaluate(asked, ready=lambda _: ready).sets["random"].figures
     assert [path.stat().st_mtime_ns for path in made] == before
     assert [path.parent for path in made] == 2 * [path for path in (tmp_path / "work" / "sets").iterdir()
                                                   if path.is_dir()]
 
 
-def test_another_question_about_the_same_files_looks_at_nothing(source: Path, tmp_path: Path, ready: Ready,
+def test_another_question_about_the_same_files_looks_at_nothing(source: Path, tmp_path: Path, ready: Loaded,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     src = copied(source / "Person_0", tmp_path / "src")
-    asked = Question(src, copied(src, tmp_path / "dst"), tmp_path / "work", bounds=("blackout",))
+    asked = EvaluationConfig(src, copied(src, tmp_path / "dst"), tmp_path / "work", bounds=("blackout",))
     first = evaluate(asked, ready=lambda _: ready)
     again = replace(asked, work=tmp_path / "other", known=asked.work)
     again.work.mkdir(mode=0o700)
@@ -281,7 +284,8 @@ def test_an_attack_on_too_few_is_refused_before_anything_is_made(source: Path, t
     three = tmp_path / "three"
     for folder in sorted(source.iterdir())[:3]:
         shutil.copytree(folder, three / folder.name)
-    asked = Question(three, copied(three, tmp_path / "dst"), tmp_path / "work", layout="lfw", attacks=("layers",))
+    dst = copied(three, tmp_path / "dst")
+    asked = EvaluationConfig(three, dst, tmp_path / "work", layout="lfw", attacks=("layers",))
     with pytest.raises(UsageError, match="at least 4 people"):
         evaluate(asked)
     with pytest.raises(UsageError, match="nobody is named"):
@@ -294,7 +298,7 @@ def test_sizes_that_differ_are_said_before_bounds_are_made(source: Path, tmp_pat
     for path in sorted(source.rglob("*.png"))[:2]:
         save(dst / path.relative_to(source), np.zeros((20, 20, 3), np.uint8))
     with pytest.raises(UsageError, match=r"no face of .* can be compared"):
-        evaluate(Question(source, dst, tmp_path / "work", layout="lfw", bounds=("blackout",)))
+        evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=("blackout",)))
     assert not (tmp_path / "work" / "sets").exists()
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from helpers.made_up_runs import Page, assert_self_contained
 from mien.errors import UsageError
-from mien.evaluation.evaluation import AttackResult, Figure, Group, Groups, JudgeRecord, Result, SetResult, Slice
+from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Group, Groups, JudgeRecord, SetResult, Slice
 from mien.evaluation.evaluation_page import write_page
-from mien.evaluation.findings import kept, verdict
+from mien.evaluation.findings import findings, kept
 from mien.evaluation.worst_cases import Case
 from mien.report.charts import SPAN_LEFT, SPAN_RIGHT, comparison
 
@@ -34,7 +34,7 @@ def groups(verified: float, auc: float = 0.52, attributes: float = 0.85) -> Grou
             "quality": {"fd_effnet_lite0": figure(11.0, None)}}
 
 
-def result_of(verified: float = 0.0, auc: float = 0.52, name: str = "dst", **more: object) -> Result:
+def result_of(verified: float = 0.0, auc: float = 0.52, name: str = "dst", **more: object) -> Evaluation:
     sets = {
         "originals": SetResult(title="originals", figures=groups(1.0, 0.99, 0.9)),
         name: SetResult(title=name, figures=groups(verified, auc),
@@ -47,10 +47,10 @@ def result_of(verified: float = 0.0, auc: float = 0.52, name: str = "dst", **mor
         "truth": "labels", "sample": 2000, "seed": 0, "sets": sets, "missing": 3, "notes": [],
         "skipped": {"too small": 2},
         "judges": {"dlib": JudgeRecord(in_loss=False, thresholds={"1e-2": 0.68, "1e-3": 0.62})}}
-    return Result.model_validate(values | more)
+    return Evaluation.model_validate(values | more)
 
 
-def rendered(result: Result, tmp_path: Path) -> Page:
+def rendered(result: Evaluation, tmp_path: Path) -> Page:
     write_page(tmp_path / "dst.html", result, tmp_path / "dst")
     html = (tmp_path / "dst.html").read_text("utf-8")
     page = Page(html)
@@ -70,7 +70,7 @@ def test_the_verdict_comes_first_and_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("verified", "auc", "level"),
                          [(0.0, 0.5, "good"), (0.02, 0.5, "mixed"), (0.0, 0.8, "mixed"), (0.3, 0.5, "bad")])
 def test_the_verdict_s_levels(verified: float, auc: float, level: str) -> None:
-    assert verdict(result_of(verified, auc)).level == level
+    assert findings(result_of(verified, auc)).level == level
 
 
 def test_what_chance_finds_among_few_people_is_not_held_against_a_set() -> None:
@@ -79,8 +79,9 @@ def test_what_chance_finds_among_few_people_is_not_held_against_a_set() -> None:
     found = groups(0.0)
     found["privacy/dlib"]["rank1_own_original_all_originals"] = figure(0.25)
     few = result.model_copy(update={"people": 4, "faces": 4, "sets": {"dst": SetResult(title="dst", figures=found)}})
-    assert verdict(few).level == "good" and verdict(few.model_copy(update={"people": 60, "faces": 200})).level == "bad"
-    assert verdict(few.model_copy(update={"faces": 200, "unnamed": 196})).level == "good"
+    assert findings(few).level == "good"
+    assert findings(few.model_copy(update={"people": 60, "faces": 200})).level == "bad"
+    assert findings(few.model_copy(update={"faces": 200, "unnamed": 196})).level == "good"
 
 
 def test_one_face_is_one(tmp_path: Path) -> None:
@@ -91,20 +92,20 @@ def test_without_people_the_verdict_does_not_calm() -> None:
     result = result_of()
     bare = result.model_copy(update={"sets": {"dst": SetResult(title="dst", figures={
         "utility": {"attributes_accuracy": figure(0.8)}})}})
-    found = verdict(bare)
+    found = findings(bare)
     assert found.level == "mixed" and "not known" in found.headline
     assert kept(bare, "utility", "attributes_accuracy") is None
 
 
 def test_a_judge_from_the_loss_is_called_one() -> None:
     result = result_of(judges={"dlib": JudgeRecord(in_loss=True, thresholds={})})
-    assert any("no fair judgment" in note for note in verdict(result).notes)
+    assert any("no fair judgment" in note for note in findings(result).notes)
 
 
 def test_attacks_are_told(tmp_path: Path) -> None:
     attack = AttackResult(title="fingerprint of the layers", budget="one pass", seed=0, seconds=2.0, known=30,
                           people=30, faces=100, attackers={"the layers": {"rank1_other_photo_victims": figure(0.33)},
-                                                "dlib, knowing nothing": {}})
+                                                           "dlib, knowing nothing": {}})
     text = rendered(result_of(attacks={"layers": attack}), tmp_path).text
     assert "knows the method (layers) finds 33.0 %" in text
     assert "Fingerprint of the layers" in text and "33.0 % (31.0 to 35.0)" in text
@@ -152,8 +153,8 @@ def test_every_dot_lies_in_the_drawing(drawn: list[tuple[float, float, float]]) 
 
 def test_people_who_were_to_be_linked_are_no_fault(tmp_path: Path) -> None:
     apart, linked = result_of(auc=0.98), result_of(auc=0.98, linked=True)
-    assert verdict(apart).level == "mixed" and verdict(linked).level == "good"
-    assert any("was to be the same new person" in note for note in verdict(linked).notes)
+    assert findings(apart).level == "mixed" and findings(linked).level == "good"
+    assert any("was to be the same new person" in note for note in findings(linked).notes)
 
 
 def test_parts_of_the_data_stand_beside_their_bounds(tmp_path: Path) -> None:

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from mien.evaluation import observed
-from mien.evaluation.measurements import Observed, observe_sets
+from mien.evaluation.measurements import Measurements, observe_sets
 
 
 def observe(originals: Sequence[Path], new: Sequence[Path], judges: Sequence[str], folder: Path,
-            processes: int = 1) -> Observed:
+            processes: int = 1) -> Measurements:
     """One set alone."""
     return observe_sets(originals, {folder.name: new}, judges, folder.parent, processes)[folder.name]
 
 
-def same(one: Observed, other: Observed) -> bool:
+def same(one: Measurements, other: Measurements) -> bool:
     return one.rows.tolist() == other.rows.tolist() and one.columns.keys() == other.columns.keys() and all(
         np.array_equal(x, other.columns[name], equal_nan=True) for name, x in one.columns.items())
 
@@ -82,7 +82,7 @@ def test_what_another_question_has_seen_is_not_looked_at(source: Path, copies: l
     looked, real = list[Path](), observed._look
     monkeypatch.setattr(observed, "_look", lambda *asked: (looked.append(asked[2]), real(*asked))[1])
 
-    def again(folder: str) -> Observed:
+    def again(folder: str) -> Measurements:
         return observe_sets(originals, {"set": new}, ("dlib",), tmp_path / folder, known=earlier)["set"]
 
     assert same(again("second"), wanted) and looked == []
@@ -113,7 +113,7 @@ def test_large_columns_stay_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("mien.evaluation.measurements.ROWS", 3)
     whole = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (20, 5))
     whole[:] = np.arange(100).reshape(20, 5)
-    seen = Observed(np.arange(20), {"x": whole}, [])
+    seen = Measurements(np.arange(20), {"x": whole}, [])
     some = seen.only([3, 1, 19, 7])
     assert isinstance(some.columns["x"], np.memmap) and np.array_equal(some.columns["x"], whole[[3, 1, 19, 7]])
     fewer = some.at(np.array([2, 0]))

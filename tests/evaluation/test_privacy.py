@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.distance_histogram import BINS, Spread, strangers
+from mien.evaluation.distance_histogram import BINS, DistanceHistogram, strangers
 from mien.evaluation.privacy import (
-    Gallery,
+    OriginalsGallery,
     equal_error,
     finding,
     linking,
@@ -29,7 +29,7 @@ def table(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=200), st.floats(0, 1), st.floats(0, 2))
 def test_counted_shares_are_exact_to_a_bin(distances: list[float], share: float, at: float) -> None:
-    spread = Spread(2.0)
+    spread = DistanceHistogram(2.0)
     spread.add(torch.tensor(distances))
     x, width = np.float32(distances), 2.0 / BINS
     assert (x < at - 2 * width).mean() - 1e-9 <= spread.share_below(at) <= (x < at + 2 * width).mean() + 1e-9
@@ -65,7 +65,7 @@ def test_pairs_of_one_person_are_each_met_once(drawn: list[int]) -> None:
 def test_ranks_are_those_of_a_sorted_gallery(drawn: list[int]) -> None:
     people = np.array(drawn)
     originals, new = vectors(len(people)), vectors(len(people), 1)
-    found = finding(new, Gallery(originals, people), np.arange(len(people)), {0.01: 5.0})
+    found = finding(new, OriginalsGallery(originals, people), np.arange(len(people)), {0.01: 5.0})
     between = table(new, originals)
     for k in (1, 5):
         own, others = [], []
@@ -87,7 +87,7 @@ def test_a_part_of_the_data_is_searched_in_the_whole_gallery(drawn: list[int], d
     people = np.array(drawn)
     places = np.array(data.draw(st.lists(st.integers(0, len(people) - 1), min_size=1, max_size=6, unique=True)))
     originals, new = vectors(len(people)), vectors(len(people), 1)
-    part = finding(new[places], Gallery(originals, people), places, {0.01: 5.0})
+    part = finding(new[places], OriginalsGallery(originals, people), places, {0.01: 5.0})
     ranks = [(row[people != people[i]] < row[i]).sum()
              for i, row in zip(places, table(new[places], originals), strict=True)]
     assert part.ranked[1].value == pytest.approx(np.mean([rank == 0 for rank in ranks]))
@@ -102,7 +102,7 @@ def test_originals_are_always_found_and_random_faces_as_often_as_strangers() -> 
     assert impostors.total == 900 * 897
     for rate, limit in limits.items():
         assert impostors.share_below(limit) == pytest.approx(rate, rel=0.05)
-    gallery, places = Gallery(originals, people), np.arange(900)
+    gallery, places = OriginalsGallery(originals, people), np.arange(900)
     same = finding(originals, gallery, places, limits)
     assert same.verified[1e-3].value == 1 and same.ranked[1].value == 1 and same.ranked_others[1].value > 0.95
     random = 4 * vectors(900, 4) + vectors(900, 5)
@@ -137,6 +137,6 @@ def test_likeness_of_a_kind_is_not_held_against_a_person_s_faces() -> None:
 def test_questions_without_pairs_have_no_answer() -> None:
     one = linking(vectors(3), np.zeros(3, np.int64), 1.0)
     assert one.auc.count == 0 and np.isnan(one.collisions)
-    alone = finding(vectors(2), Gallery(vectors(2, 1), np.arange(2)), np.arange(2), {0.01: float("nan")})
+    alone = finding(vectors(2), OriginalsGallery(vectors(2, 1), np.arange(2)), np.arange(2), {0.01: float("nan")})
     assert alone.ranked_others[1].count == 0 and alone.verified[0.01].count == 0
-    assert np.isnan(equal_error(np.zeros(0), Spread(1.0)))
+    assert np.isnan(equal_error(np.zeros(0), DistanceHistogram(1.0)))

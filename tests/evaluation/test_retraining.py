@@ -10,14 +10,14 @@ from helpers.drawn_faces import drawn_face
 from helpers.fake_run import save
 from mien.errors import UsageError
 from mien.evaluation import retraining
-from mien.evaluation.pairs import Counterparts, find_counterparts
+from mien.evaluation.pairs import PhotoPairs, find_counterparts
 from mien.evaluation.retraining import compare_training
 
 COUNT = 36
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> Counterparts:
+def pairs(tmp_path: Path) -> PhotoPairs:
     """Faces that are light or dark, which is all 40 attributes; the new ones are all alike."""
     rng = np.random.default_rng(0)
     light = np.arange(COUNT) % 2
@@ -30,7 +30,7 @@ def pairs(tmp_path: Path) -> Counterparts:
 
 
 @pytest.mark.slow
-def test_who_learns_from_faces_that_are_all_alike_knows_nothing(pairs: Counterparts,
+def test_who_learns_from_faces_that_are_all_alike_knows_nothing(pairs: PhotoPairs,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retraining, "EPOCHS", 30)
     found = compare_training(pairs, replace(pairs, new=[pairs.root / name for name in pairs.names]))
@@ -40,12 +40,12 @@ def test_who_learns_from_faces_that_are_all_alike_knows_nothing(pairs: Counterpa
     assert found.constant.value == pytest.approx(0.5) and found.balanced[0] > 0.95
 
 
-def test_people_on_both_sides_are_said(pairs: Counterparts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_on_both_sides_are_said(pairs: PhotoPairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retraining, "EPOCHS", 0)
     whose = [f"person {i // 4}" for i in range(COUNT)]
     test = replace(pairs.at(np.arange(COUNT - 8, COUNT)), whose=["", *["person 8"] * 4, *["person 99"] * 3])
 
-    def notes(trained: list[str], tested: Counterparts) -> list[str]:
+    def notes(trained: list[str], tested: PhotoPairs) -> list[str]:
         return compare_training(replace(pairs, whose=trained), tested).notes
 
     (note,) = notes(whose, test)
@@ -55,7 +55,7 @@ def test_people_on_both_sides_are_said(pairs: Counterparts, monkeypatch: pytest.
     assert "not known who" in unknown
 
 
-def test_what_cannot_be_learned_from_is_said(pairs: Counterparts) -> None:
+def test_what_cannot_be_learned_from_is_said(pairs: PhotoPairs) -> None:
     with pytest.raises(UsageError, match="40 attributes"):
         compare_training(replace(pairs, labels=None), pairs)
     few = replace(pairs, names=pairs.names[:3], new=pairs.new[:3])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.measurements import Observed
+from mien.evaluation.measurements import Measurements
 from mien.evaluation.utility import INNER, MODEL, balanced, pose, utility
 from mien.models.features.attribute_network import ATTRIBUTES
 
@@ -38,13 +38,13 @@ def test_balanced_accuracy_does_not_reward_the_common_answer() -> None:
     assert np.isnan(balanced(truth[:5], truth[:5]))  # all have both: nothing can be told
 
 
-def observed(count: int, seed: int = 0) -> Observed:
+def observed(count: int, seed: int = 0) -> Measurements:
     rng = np.random.default_rng(seed)
     columns = {"attributes": rng.normal(size=(count, 40)), "age": rng.uniform(20, 60, count),
                "man": rng.uniform(size=count), "points": MODEL[None, :, :2] / 64 + rng.normal(0, 0.01, (count, 5, 2)),
                "points68": rng.normal(0, 1, (count, 68, 2)),
                "found": np.ones(count), "found_second": np.ones(count)}
-    return Observed(np.arange(count), {name: x.astype(np.float32) for name, x in columns.items()}, [])
+    return Measurements(np.arange(count), {name: x.astype(np.float32) for name, x in columns.items()}, [])
 
 
 def test_the_same_faces_lose_nothing_and_others_do() -> None:

@@ -11,7 +11,7 @@ import pytest
 from helpers.drawn_faces import drawn_photo
 from helpers.fake_run import call, environment, save
 from mien.errors import OutputError
-from mien.evaluation.evaluate import Question, evaluate, originals_and_new
+from mien.evaluation.evaluate import EvaluationConfig, evaluate, originals_and_new
 from mien.evaluation.work_folder import opened
 
 HOLD = """
@@ -26,7 +26,7 @@ with opened(Path(sys.argv[1])):
 
 def test_two_evaluations_do_not_share_a_folder(tmp_path: Path) -> None:
     save(tmp_path / "src" / "a.png", drawn_photo())
-    question = Question(tmp_path / "src", tmp_path / "src", tmp_path / "work", bounds=(), judges=("dlib",))
+    question = EvaluationConfig(tmp_path / "src", tmp_path / "src", tmp_path / "work", bounds=(), judges=("dlib",))
     refused: list[str] = []
 
     def try_too(*_: object) -> None:

@@ -105,7 +105,7 @@ def lfw(root: Path, photos: str = "data", tables: str = "annotations", lists: bo
     write(folder / "peopleDevTrain.txt", f"2\n{rows[anna]}{rows[bo]}")
     write(folder / "peopleDevTest.txt", f"2\n{rows[cleo]}{rows[dan]}")
     write(folder / "pairs.txt", f"2\t2\n{anna}\t1\t2\n{anna}\t2\t3\n{anna}\t1\t{bo}\t1\n{anna}\t3\t{bo}\t2\n"
-                                f"{dan}\t1\t2\n{dan}\t2\t1\n{cleo}\t1\t{dan}\t1\n{cleo}\t1\t{dan}\t2\n")
+          f"{dan}\t1\t2\n{dan}\t2\t1\n{cleo}\t1\t{dan}\t1\n{cleo}\t1\t{dan}\t2\n")
     write(folder / "pairsDevTrain.txt", f"1\n{anna}\t1\t3\n{anna}\t2\t{bo}\t2\n")
     write(folder / "pairsDevTest.txt", f"1\n{dan}\t1\t2\n{cleo}\t1\t{dan}\t1\n")
     scores = [f"{person.replace('_', ' ')}\t{number}\t1.5\t-0.{number}\n" for person, count in CROWD.items()

@@ -18,8 +18,8 @@ from mien.errors import UsageError
 from mien.images.decode import read_photo
 from mien.recipe import Recipe
 from mien.steps.align import align_photo
-from mien.steps.context import Kit
-from mien.steps.face_folder import RESULT_PICTURE, Tray, write_picture
+from mien.steps.context import StepContext
+from mien.steps.face_folder import RESULT_PICTURE, FaceFolder, write_picture
 from mien.types import Face, Pixels
 
 app = typer.Typer()
@@ -78,22 +78,22 @@ class Networks:
         return np.pad(np.array(colors, np.float32).reshape(-1, 3), ((0, 0), (0, 125)))
 
 
-def kit(networks: Networks, quiet: bool = True, recipe: Recipe | None = None) -> Kit:
-    made = Kit(recipe or Recipe(), quiet)
+def kit(networks: Networks, quiet: bool = True, recipe: Recipe | None = None) -> StepContext:
+    made = StepContext(recipe or Recipe(), quiet)
     made.__dict__["networks"] = networks
     made.__dict__["weights"] = {"fake": "0" * 64}
     return made
 
 
-def aligned(tmp_path: Path, faces: list[Face], name: str = "photo.png") -> tuple[Path, Tray]:
+def aligned(tmp_path: Path, faces: list[Face], name: str = "photo.png") -> tuple[Path, FaceFolder]:
     """A photo and the tray of its faces."""
     photo = tmp_path / name
     write_picture(photo, waves(200, 300))
     align_photo(photo, tmp_path / "tray", kit(Networks(faces)), again=False)
-    return photo, Tray(tmp_path / "tray")
+    return photo, FaceFolder(tmp_path / "tray")
 
 
-def draw(tray: Tray, name: str, value: int) -> None:
+def draw(tray: FaceFolder, name: str, value: int) -> None:
     write_picture(tray.path(name, RESULT_PICTURE), np.full((256, 256, 3), value, np.uint8))
 
 

@@ -72,7 +72,7 @@ class ToyNetworks:
     def color(self, v: Tensor) -> Tensor:
         return v + self.w_mean
 
-    def look(self, wp: Tensor, size: int = 256) -> Tensor:
+    def preview(self, wp: Tensor, size: int = 256) -> Tensor:
         self.batches.append(len(wp))
         grid = torch.tanh(wp.flatten(1) @ self.paint).reshape(-1, 3, GRID, GRID)
         return F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)
@@ -108,7 +108,7 @@ def toy_codes(count: int, seed: int = 5) -> Tensor:
 def toy_faces(networks: Networks, codes: Tensor) -> Faces:
     """The toy pictures of whitened codes as aligned real faces."""
     with torch.no_grad():
-        image = networks.look(networks.generator.color(codes))
+        image = networks.preview(networks.generator.color(codes))
         matrix = torch.tensor([[[0.6, 0.05, -20.0], [-0.05, 0.6, -25.0]]]).repeat(len(codes), 1, 1)
         return targets(networks, image, torch.ones(len(codes), 1, 256, 256), matrix)
 

@@ -29,7 +29,7 @@ from PIL import Image
 
 import mien
 from mien.anonymizer.blend import Patch
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.anonymizer.pipeline import Pipeline, Subject
 from mien.anonymizer.pool import Pool, Traits
 from mien.api import make_request
@@ -218,8 +218,8 @@ def square_faces(networks: SquareNetworks, faces: list[Face], crops: list[Crop])
         torch.tensor(np.array(middles), dtype=torch.float32).reshape(-1, 3) @ torch.eye(3, 128)))
 
 
-def square_ready() -> Ready:
-    return Ready(SquareNetworks(), square_pool(), {"squares": "0"})  # type: ignore[arg-type]
+def square_ready() -> Loaded:
+    return Loaded(SquareNetworks(), square_pool(), {"squares": "0"})  # type: ignore[arg-type]
 
 
 def open_square_worker(request: Request, threads: int, device: str) -> Worker:
@@ -242,7 +242,7 @@ def use_brush(setattr_: Callable[[str, Any], Any]) -> None:
     setattr_("mien.api._ready", lambda *_: square_ready())
 
 
-def run(src: str | Path, dst: str | Path, recipe: Recipe = TINY, ready: Ready | None = None, **asked: Any) -> Summary:
+def run(src: str | Path, dst: str | Path, recipe: Recipe = TINY, ready: Loaded | None = None, **asked: Any) -> Summary:
     """A run through the library, quick where the brush is in use and no networks are given."""
     names = ("work", "key", "only", "exclude", "keep_person", "labels", "layout", "subset")
     asked.setdefault("layout", "auto")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mien.jobs.run import Summary
 from mien.jobs.shard import ShardResult
-from mien.types import Outcome, Skipped, Status
+from mien.types import FaceOutcome, Skipped, Status
 
 
 def face(
@@ -24,10 +24,10 @@ def face(
     distance: float | None = 0.8,
     reason: str = "",
     **more: Any,
-) -> Outcome:
+) -> FaceOutcome:
     if status in ("blurred", "kept", "excluded"):
         distance = None
-    return Outcome(
+    return FaceOutcome(
         file,
         number,
         (10.0, 12.0, 30.0, 36.0),
@@ -45,7 +45,7 @@ def face(
 
 
 def run_of(
-    outcomes: list[Outcome], skipped: list[Skipped] | None = None, photos: int | None = None
+    outcomes: list[FaceOutcome], skipped: list[Skipped] | None = None, photos: int | None = None
 ) -> Summary:
     files = sorted({row.file for row in outcomes if row.status != "dropped"})
     outputs = {file: file for file in files}

@@ -20,7 +20,7 @@ from PIL import Image
 
 from helpers import fake_run
 from helpers.fake_run import ANNA, BERT, album, call, changed, photos_in, pixels_of, rows_in, save, squares
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.errors import MienError, OutputError, UsageError
 from mien.recipe import Recipe
 from mien.types import Pixels
@@ -75,7 +75,8 @@ def test_a_link_that_leads_round_in_a_circle_is_refused(brush: None, tmp_path: P
         fake_run.run(folders["src"], folders["dst"], work=folders["work"])
 
 
-def test_layers_that_the_generator_does_not_have_are_said_before_anything_is_made(ready: Ready, tmp_path: Path) -> None:
+def test_layers_that_the_generator_does_not_have_are_said_before_anything_is_made(ready: Loaded,
+                                                                                  tmp_path: Path) -> None:
     save(tmp_path / "src" / "a.png", squares(ANNA))
     before = tree(tmp_path)
     with pytest.raises(UsageError, match="the generator has no layer 16"):
@@ -204,7 +205,7 @@ def odd_photos(folder: Path) -> dict[str, str]:
             "bilevel.png": "1", "gray.jpg": "L"}
 
 
-def test_bad_photos_stop_nothing(ready: Ready, portraits: list[Pixels], tmp_path: Path) -> None:
+def test_bad_photos_stop_nothing(ready: Loaded, portraits: list[Pixels], tmp_path: Path) -> None:
     """With the real networks: each is written or listed with its reason, and the good one is done."""
     src, dst = tmp_path / "src", tmp_path / "dst"
     src.mkdir()
@@ -231,7 +232,7 @@ def _transparent(photo: Image.Image) -> Image.Image:
 
 
 @pytest.mark.slow
-def test_real_faces_are_found_in_photos_of_every_kind(ready: Ready, portraits: list[Pixels],
+def test_real_faces_are_found_in_photos_of_every_kind(ready: Loaded, portraits: list[Pixels],
                                                       tmp_path: Path) -> None:
     src, dst = tmp_path / "src", tmp_path / "dst"
     src.mkdir()

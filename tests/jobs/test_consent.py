@@ -17,11 +17,11 @@ from helpers import fake_run
 from helpers.fake_run import TINY, changed, photos_in, pixels_of, save
 from mien.anonymizer.detect import overlap
 from mien.anonymizer.invert import Inversion
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.anonymizer.optimize import Optimized
 from mien.errors import UsageError
 from mien.jobs.consent import load_consent
-from mien.jobs.identities import Gallery, read_labels, read_regions
+from mien.jobs.identities import PersonGallery, read_labels, read_regions
 from mien.models.detection.s3fd_fan import LandmarkDetector
 from mien.models.recognition.sface import SFace
 from mien.recipe import Recipe
@@ -79,7 +79,7 @@ def test_labels_that_are_none_are_refused(tmp_path: Path, data: bytes) -> None:
 def test_faces_join_the_nearest_person() -> None:
     rng = np.random.RandomState(0)
     anna, bert = (vector / np.linalg.norm(vector) for vector in rng.randn(2, 128).astype(np.float32))
-    gallery = Gallery(SFace.same_person)
+    gallery = PersonGallery(SFace.same_person)
     assert [gallery.assign(v) for v in (anna, bert, anna)] == ["person-1", "person-2", "person-1"]
     near = anna + 0.1 * bert
     assert gallery.assign((near / np.linalg.norm(near)).astype(np.float32)) == "person-1"
@@ -96,7 +96,7 @@ def friends(portraits: list[Pixels], tmp_path: Path) -> Path:
     return save(tmp_path / "friends" / "Grandma Rosa.png", brighter(portraits[0])).parent
 
 
-def test_people_who_agreed_stay_and_are_not_named(ready: Ready, portraits: list[Pixels], friends: Path,
+def test_people_who_agreed_stay_and_are_not_named(ready: Loaded, portraits: list[Pixels], friends: Path,
                                                   tmp_path: Path) -> None:
     photo = np.concatenate(portraits[:2], axis=1)
     save(tmp_path / "src" / "a.png", photo)
@@ -113,7 +113,7 @@ def test_people_who_agreed_stay_and_are_not_named(ready: Ready, portraits: list[
     assert row["reason"].startswith("agreed") and "person" not in row
 
 
-def test_nobody_else_stays(hasty: None, ready: Ready, portraits: list[Pixels], friends: Path,
+def test_nobody_else_stays(hasty: None, ready: Loaded, portraits: list[Pixels], friends: Path,
                            tmp_path: Path) -> None:
     for i, portrait in enumerate(portraits[1:]):
         save(tmp_path / "src" / f"{i}.png", portrait)
@@ -121,7 +121,7 @@ def test_nobody_else_stays(hasty: None, ready: Ready, portraits: list[Pixels], f
     assert summary.statuses["kept"] == 0 and summary.faces == len(portraits) - 1
 
 
-def test_other_friends_are_another_question(hasty: None, ready: Ready, portraits: list[Pixels], friends: Path,
+def test_other_friends_are_another_question(hasty: None, ready: Loaded, portraits: list[Pixels], friends: Path,
                                             tmp_path: Path) -> None:
     save(tmp_path / "src" / "a.png", portraits[0])
     fake_run.run(tmp_path / "src", tmp_path / "dst", ready=ready, keep_person=friends)
@@ -130,7 +130,7 @@ def test_other_friends_are_another_question(hasty: None, ready: Ready, portraits
         fake_run.run(tmp_path / "src", tmp_path / "dst", ready=ready, keep_person=friends)
 
 
-def test_a_reference_without_a_face_is_an_error(ready: Ready, tmp_path: Path) -> None:
+def test_a_reference_without_a_face_is_an_error(ready: Loaded, tmp_path: Path) -> None:
     """Silence would anonymize a friend, or worse, leave the owner believing that it works."""
     folder = tmp_path / "friends"
     with pytest.raises(UsageError, match="is no folder"):
@@ -174,7 +174,7 @@ def two_people(portraits: list[Pixels], tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
-def new_faces(src: Path, dst: Path, ready: Ready, recipe: Recipe = PER_PERSON,
+def new_faces(src: Path, dst: Path, ready: Loaded, recipe: Recipe = PER_PERSON,
               **asked: Any) -> dict[str, int]:
     """Photo -> the pool face that it was given."""
     fake_run.run(src, dst, recipe, ready, **asked)
@@ -184,13 +184,13 @@ def new_faces(src: Path, dst: Path, ready: Ready, recipe: Recipe = PER_PERSON,
     return {name: int(pairs[f"{i}.0.pair"]) for i, name in enumerate(names)}
 
 
-def test_by_default_nobody_can_be_followed_through_the_photos(hasty: None, ready: Ready, two_people: Path,
+def test_by_default_nobody_can_be_followed_through_the_photos(hasty: None, ready: Loaded, two_people: Path,
                                                               tmp_path: Path) -> None:
     faces = new_faces(two_people, tmp_path / "dst", ready, PER_PHOTO)
     assert len(set(faces.values())) == 3
 
 
-def test_a_person_keeps_one_new_face_by_a_key(hasty: None, ready: Ready, two_people: Path,
+def test_a_person_keeps_one_new_face_by_a_key(hasty: None, ready: Loaded, two_people: Path,
                                               tmp_path: Path) -> None:
     first = new_faces(two_people, tmp_path / "first", ready, key=KEY)
     assert first["a1.png"] == first["a2.png"] != first["b.png"]
@@ -206,7 +206,7 @@ def test_a_person_keeps_one_new_face_by_a_key(hasty: None, ready: Ready, two_peo
     assert not any(KEY in data or KEY.hex().encode() in data for data in everything)
 
 
-def test_labels_say_who_is_who(hasty: None, ready: Ready, two_people: Path, tmp_path: Path) -> None:
+def test_labels_say_who_is_who(hasty: None, ready: Loaded, two_people: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("file,person\na1.png,Rosa\na2.png,Marie\nb.png,Rosa\n")
     faces = new_faces(two_people, tmp_path / "dst", ready, key=KEY, labels=labels)
@@ -215,7 +215,7 @@ def test_labels_say_who_is_who(hasty: None, ready: Ready, two_people: Path, tmp_
         assert b"Rosa" not in path.read_bytes() and b"person-" not in path.read_bytes()
 
 
-def test_who_is_who_survives_an_interruption(hasty: None, ready: Ready, two_people: Path, tmp_path: Path,
+def test_who_is_who_survives_an_interruption(hasty: None, ready: Loaded, two_people: Path, tmp_path: Path,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.jobs.run.SHARD", 1)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -227,7 +227,7 @@ def test_who_is_who_survives_an_interruption(hasty: None, ready: Ready, two_peop
 
 
 def test_a_photo_with_two_faces_and_a_label_names_the_larger(
-    hasty: None, ready: Ready, portraits: list[Pixels], tmp_path: Path
+    hasty: None, ready: Loaded, portraits: list[Pixels], tmp_path: Path
 ) -> None:
     small = np.asarray(Image.fromarray(portraits[1]).resize((160, 160)))
     pair = np.full((256, 416, 3), 128, np.uint8)
@@ -267,7 +267,7 @@ class YuNetInTwo:
 
 
 def test_people_and_friends_are_known_with_the_published_detector_and_alignment_too(
-    hasty: None, ready: Ready, two_people: Path, portraits: list[Pixels], friends: Path, tmp_path: Path
+    hasty: None, ready: Loaded, two_people: Path, portraits: list[Pixels], friends: Path, tmp_path: Path
 ) -> None:
     """All these faces are of less than 512 px, which the published alignment turns away: mien changes them."""
     parts: Any = YuNetInTwo(ready.networks.detector)

@@ -25,11 +25,11 @@ from helpers.killed_runs import in_a_process, run_and_die, run_in_shards_of_two
 from mien.anonymizer.pipeline import Pipeline
 from mien.datasets.registry import open_dataset
 from mien.datasets.storage.base import photo_of
-from mien.datasets.storage.parquet import RowSink
-from mien.datasets.storage.tar import TarSink
+from mien.datasets.storage.parquet import RowWriter
+from mien.datasets.storage.tar import TarWriter
 from mien.errors import OutputError, UsageError
 from mien.evaluation.pairs import find_counterparts
-from mien.jobs.executors.config import Crew
+from mien.jobs.executors.config import Workers
 from mien.report.run_page import report_from_folder
 
 DROP = TINY.with_changes({"on_failure": "drop"})
@@ -70,12 +70,12 @@ def test_several_processes_and_a_second_call_leave_the_same(brush: None, tmp_pat
     monkeypatch.setattr("mien.jobs.run.SHARD", 2)
     src = DRAW[layout](tmp_path / "src")
     fake_run.run(src, tmp_path / "one")
-    fake_run.run(src, tmp_path / "two", crew=Crew(workers=2))
+    fake_run.run(src, tmp_path / "two", crew=Workers(workers=2))
     assert photos_in(tmp_path / "one") == photos_in(tmp_path / "two")
     assert rows_in(tmp_path / "one") == rows_in(tmp_path / "two")
     monkeypatch.setattr(Pipeline, "run", lambda *_: pytest.fail("nothing is missing"))
-    monkeypatch.setattr("mien.datasets.storage.tar.TarSink.join", lambda *_: pytest.fail("nothing is to be joined"))
-    monkeypatch.setattr("mien.datasets.storage.parquet.RowSink.join", lambda *_: pytest.fail("nothing is to be joined"))
+    for writer in ("tar.TarWriter", "parquet.RowWriter"):
+        monkeypatch.setattr(f"mien.datasets.storage.{writer}.join", lambda *_: pytest.fail("nothing is to be joined"))
     fake_run.run(src, tmp_path / "one")
     assert photos_in(tmp_path / "one") == photos_in(tmp_path / "two")
 
@@ -131,15 +131,15 @@ def test_the_joining_may_die_at_any_moment(brush: None, tmp_path: Path, layout: 
 def test_a_table_that_is_written_anew_during_the_run_is_not_joined(brush: None, tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Its columns were looked into before: what came since might show the originals."""
-    src, dst, really = DRAW["huggingface"](tmp_path / "src"), tmp_path / "dst", RowSink.join
+    src, dst, really = DRAW["huggingface"](tmp_path / "src"), tmp_path / "dst", RowWriter.join
     files = sorted(src.rglob("*.parquet"))
 
-    def join(self: RowSink, container: str, *args: Any) -> Any:
+    def join(self: RowWriter, container: str, *args: Any) -> Any:
         table = pq.read_table(src / container)
         pq.write_table(table.append_column("thumbnail", pa.array([b"\xff\xd8\xff"] * len(table))), src / container)
         return really(self, container, *args)
 
-    monkeypatch.setattr(RowSink, "join", join)
+    monkeypatch.setattr(RowWriter, "join", join)
     with pytest.raises(OutputError, match="was changed during the run"):
         fake_run.run(src, dst)
     assert files and not list(dst.rglob("*.parquet"))
@@ -147,12 +147,12 @@ def test_a_table_that_is_written_anew_during_the_run_is_not_joined(brush: None, 
 
 def test_a_tar_that_gives_less_than_before_is_not_joined(brush: None, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    src, dst, really = DRAW["webdataset"](tmp_path / "src"), tmp_path / "dst", TarSink.join
+    src, dst, really = DRAW["webdataset"](tmp_path / "src"), tmp_path / "dst", TarWriter.join
 
-    def join(self: TarSink, container: str, where: Any, path: Path) -> Any:
+    def join(self: TarWriter, container: str, where: Any, path: Path) -> Any:
         return really(self, container, where | {f"{container}/other.png": (path, 0, 0)}, path)
 
-    monkeypatch.setattr(TarSink, "join", join)
+    monkeypatch.setattr(TarWriter, "join", join)
     with pytest.raises(OutputError, match="is no longer the tar"):
         fake_run.run(src, dst)
     assert not list(dst.rglob("*.tar"))

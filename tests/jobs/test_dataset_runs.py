@@ -20,7 +20,7 @@ from mien.datasets.registry import open_dataset
 from mien.errors import UsageError
 
 DRAW: dict[str, Callable[..., Path]] = {"celebahq": drawn_datasets.celebahq, "celeba": drawn_datasets.celeba,
-                                         "lfw": drawn_datasets.lfw,
+                                        "lfw": drawn_datasets.lfw,
                                         "imagefolder": drawn_datasets.image_folder}
 HQ_TABLES = ("CelebA-HQ-to-CelebA-mapping.txt", "CelebAMask-HQ-attribute-anno.txt", "list_eval_partition.txt",
              "identity_CelebA.txt")
@@ -184,7 +184,7 @@ def test_the_command_takes_layout_and_subset(tmp_path: Path) -> None:
     ([], "annotations/list_eval_partition.txt, line 1: expected"),
 ])
 def test_a_dataset_that_is_wrong_ends_with_2_before_anything_is_loaded(tmp_path: Path, options: list[str],
-                                                                      words: str) -> None:
+                                                                       words: str) -> None:
     src = drawn_datasets.celebahq(tmp_path / "src")
     if not options:
         (src / "annotations" / "list_eval_partition.txt").write_text("train\n")

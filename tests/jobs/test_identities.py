@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import UsageError
-from mien.jobs.identities import Gallery, read_labels, read_regions
+from mien.jobs.identities import PersonGallery, read_labels, read_regions
 from mien.models.recognition.sface import SFace
 from mien.types import Floats
 
@@ -120,7 +120,7 @@ def test_regions_may_be_none(tmp_path: Path, text: str) -> None:
 @given(people=st.integers(1, 12), photos=st.integers(1, 6), seed=st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
 def test_a_gallery_joins_one_person_s_photos_and_keeps_people_apart(people: int, photos: int, seed: int) -> None:
-    gallery = Gallery(SFace.same_person)
+    gallery = PersonGallery(SFace.same_person)
     rng = np.random.RandomState(seed)
     order = rng.permutation(np.repeat(np.arange(people), photos))
     names: dict[int, set[str]] = {}
@@ -134,25 +134,25 @@ def test_a_gallery_joins_one_person_s_photos_and_keeps_people_apart(people: int,
 
 def test_the_threshold_decides() -> None:
     for cosine, same in ((SFace.same_person + 0.01, True), (SFace.same_person - 0.01, False)):
-        gallery = Gallery(SFace.same_person)
+        gallery = PersonGallery(SFace.same_person)
         first = gallery.assign(unit(1))
         assert (gallery.assign(near(unit(1), cosine, 2)) == first) is same
 
 
 def test_the_nearest_person_is_joined_not_the_first() -> None:
-    gallery = Gallery(SFace.same_person)
+    gallery = PersonGallery(SFace.same_person)
     gallery.assign(unit(1))
     second = gallery.assign(near(unit(1), 0.3, 2))
     assert gallery.assign(near(near(unit(1), 0.3, 2), 0.9, 3)) == second
 
 
 def test_names_say_nothing_but_the_order() -> None:
-    gallery = Gallery(SFace.same_person)
+    gallery = PersonGallery(SFace.same_person)
     assert [gallery.assign(unit(i)) for i in range(3)] == ["person-1", "person-2", "person-3"]
 
 
 def test_a_gallery_does_not_keep_the_caller_s_array() -> None:
-    gallery = Gallery(SFace.same_person)
+    gallery = PersonGallery(SFace.same_person)
     vector = unit(1)
     gallery.assign(vector)
     vector[:] = 0
@@ -162,7 +162,7 @@ def test_a_gallery_does_not_keep_the_caller_s_array() -> None:
 def test_thousands_of_people_are_told_apart_in_seconds() -> None:
     vectors = np.random.default_rng(0).standard_normal((5000, 128)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    gallery, begun = Gallery(SFace.same_person), time.process_time()
+    gallery, begun = PersonGallery(SFace.same_person), time.process_time()
     first = [gallery.assign(vector) for vector in vectors]
     for name, vector in zip(first, vectors, strict=True):
         gallery.join(name, vector)
@@ -171,7 +171,7 @@ def test_thousands_of_people_are_told_apart_in_seconds() -> None:
 
 
 def test_people_known_by_name_come_before_new_ones() -> None:
-    gallery = Gallery(SFace.same_person)
+    gallery = PersonGallery(SFace.same_person)
     gallery.join("person-7", unit(1))
     gallery.join("person-7", near(unit(1), 0.9, 2))
     assert gallery.assign(unit(1)) == "person-7" and gallery.assign(unit(3)) == "person-8"

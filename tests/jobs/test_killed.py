@@ -15,7 +15,7 @@ import pytest
 from helpers import fake_run
 from helpers.fake_run import TINY_TOML, album, call, photos_in, rows_in, save, start
 from helpers.killed_runs import in_a_process, run_and_die, run_in_shards_of_two
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.types import Pixels
 
 
@@ -100,7 +100,7 @@ def test_one_work_takes_one_run_until_that_dies(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_program_goes_on_after_it_was_killed(ready: Ready, portraits: list[Pixels],
+def test_the_real_program_goes_on_after_it_was_killed(ready: Loaded, portraits: list[Pixels],
                                                       tmp_path: Path) -> None:
     src, recipe = tmp_path / "src", tmp_path / "tiny.toml"
     recipe.write_text(TINY_TOML)

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from mien.jobs.manifest import MANIFEST, ROWS, write_manifest
-from mien.types import Outcome
+from mien.types import FaceOutcome
 
 
-def outcome(file: str, **more: Any) -> Outcome:
-    return Outcome(file, 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymized", **more)
+def outcome(file: str, **more: Any) -> FaceOutcome:
+    return FaceOutcome(file, 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymized", **more)
 
 
 def test_the_manifest_says_nothing_of_who_people_are(tmp_path: Path) -> None:

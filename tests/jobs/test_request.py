@@ -27,7 +27,7 @@ def test_workers_get_what_they_need_and_neither_names_nor_key(tmp_path: Path, dr
     worker: object = pickle.loads(sent)
     source = worker.dataset.source  # type: ignore[attr-defined]
     assert source.stamp(name) == request.dataset.source.stamp(name) is not None
-    assert type(worker.sink) is type(request.sink)  # type: ignore[attr-defined]
+    assert type(worker.writer) is type(request.writer)  # type: ignore[attr-defined]
 
 
 def test_workers_keep_the_owner_s_regions(tmp_path: Path) -> None:

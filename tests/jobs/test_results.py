@@ -4,13 +4,13 @@ import pytest
 
 from mien.jobs.results import Outcomes
 from mien.jobs.shard import ShardResult
-from mien.types import Outcome
+from mien.types import FaceOutcome
 
 SHARDS = [["a", "b"], [], ["c"]]
 
 
-def outcome(file: str) -> Outcome:
-    return Outcome(file, 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymized")
+def outcome(file: str) -> FaceOutcome:
+    return FaceOutcome(file, 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymized")
 
 
 @pytest.fixture

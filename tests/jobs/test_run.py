@@ -36,12 +36,12 @@ from mien.anonymizer.align import align as align_mirrored
 from mien.anonymizer.align_ffhq import align_as_published
 from mien.anonymizer.blend import Patch, blend
 from mien.anonymizer.detect import detect
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.anonymizer.pipeline import Pipeline, _harder
 from mien.errors import FaceError, OutputError, UsageError
 from mien.jobs.run import Summary
 from mien.jobs.worker import Task, Worker
-from mien.recipe import Optimize, Recipe
+from mien.recipe import OptimizeSettings, Recipe
 from mien.report.run_sheets import write_sheets
 from mien.types import Encoding, Face, Photo, Pixels
 
@@ -76,8 +76,8 @@ def test_faces_are_aligned_as_the_recipe_says() -> None:
         assert np.array_equal(subject.crop.pixels, align(photo.pixels, subject.face).pixels)
 
 
-def test_a_retry_that_changes_the_pool_face_takes_the_one_least_like_the_person(ready: Ready,
-                                                                               generated: Generated) -> None:
+def test_a_retry_that_changes_the_pool_face_takes_the_one_least_like_the_person(ready: Loaded,
+                                                                                generated: Generated) -> None:
     recipe = Recipe().with_changes({"pair.k": len(ready.pool)})
     pipeline = Pipeline(ready.networks, ready.pool, recipe)
     photo = Photo("a.png", generated.photos[0], Encoding("PNG", "RGB"))
@@ -154,7 +154,7 @@ def test_what_a_killed_run_left_of_a_photo_that_is_no_longer_the_same_leaves_too
     src, dst = album(tmp_path / "src", 3), tmp_path / "dst"
     icon = save(src / "icon.ico", squares(ANNA)[:96, :96], format="ICO", sizes=[(96, 96)])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("mien.jobs.state.Store.finish_shard", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr("mien.jobs.state.JobState.finish_shard", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         fake_run.run(src, dst)
     assert set(photos_in(dst)) == {"0/000.png", "1/001.png", "2/002.png", "icon.ico.png"}
     for mine in ("mine.png", "0/mine.ico.png", "notes.txt"):
@@ -410,7 +410,7 @@ def _jpeg_with_everything(path: Path, pixels: Pixels) -> None:
 
 
 @pytest.fixture(scope="module")
-def real(ready: Ready, portraits: list[Pixels], tmp_path_factory: pytest.TempPathFactory) -> RealRun:
+def real(ready: Loaded, portraits: list[Pixels], tmp_path_factory: pytest.TempPathFactory) -> RealRun:
     """A JPEG full of metadata, a group, a small face in a nested folder, an empty room."""
     root = tmp_path_factory.mktemp("real")
     src, dst = root / "src", root / "dst"
@@ -439,7 +439,7 @@ def test_real_faces_are_all_changed(real: RealRun) -> None:
         assert changed(before, after, box) and difference.mean() > 4
 
 
-def test_the_real_judge_takes_no_new_face_for_its_original(real: RealRun, ready: Ready) -> None:
+def test_the_real_judge_takes_no_new_face_for_its_original(real: RealRun, ready: Loaded) -> None:
     """Independently of what the run says: every original against every face of the finished photo."""
     for name in {row["file"] for row in rows_in(real.dst)}:
         before, after = pixels_of(real.src / name), pixels_of(real.dst / name)
@@ -498,7 +498,7 @@ def test_work_is_private_and_holds_what_research_needs(real: RealRun) -> None:
     assert list((real.work / "latents").glob("*.safetensors"))
 
 
-def test_sheets_show_every_face_from_its_original_to_its_photo(real: RealRun, ready: Ready, tmp_path: Path) -> None:
+def test_sheets_show_every_face_from_its_original_to_its_photo(real: RealRun, ready: Loaded, tmp_path: Path) -> None:
     """With an inversion, though the run had no need of one."""
     (page,) = write_sheets(real.src, real.dst, real.dst.with_name("dst.work"), tmp_path / "sheets", ready,
                            TINY)
@@ -518,7 +518,7 @@ def test_the_record_says_what_decided_the_result(real: RealRun) -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_give_the_same_bytes(real: RealRun, ready: Ready, tmp_path: Path) -> None:
+def test_two_runs_give_the_same_bytes(real: RealRun, ready: Loaded, tmp_path: Path) -> None:
     fake_run.run(real.src, tmp_path / "dst", ready=ready)
     assert photos_in(tmp_path / "dst") == photos_in(real.dst)
     assert rows_in(tmp_path / "dst") == rows_in(real.dst)
@@ -552,8 +552,8 @@ def test_a_pool_that_is_too_small_is_said(brush: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_run_does_only_what_is_missing(real: RealRun, ready: Ready, tmp_path: Path,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_run_does_only_what_is_missing(real: RealRun, ready: Loaded, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.jobs.run.SHARD", 2)
     dst = tmp_path / "dst"
     fake_run.run(real.src, dst, ready=ready)
@@ -580,7 +580,7 @@ def _nothing(photo: Pixels, patches: list[Patch], original: Pixels) -> tuple[Pix
 
 @pytest.mark.parametrize("paint", [_with_original_faces, _nothing])
 def test_a_pipeline_that_gives_the_face_back_ends_blurred(
-    ready: Ready, portraits: list[Pixels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paint: Paint
+    ready: Loaded, portraits: list[Pixels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paint: Paint
 ) -> None:
     monkeypatch.setattr("mien.anonymizer.pipeline.blend", paint)
     save(tmp_path / "src" / "a.png", portraits[0])
@@ -593,7 +593,7 @@ def test_a_pipeline_that_gives_the_face_back_ends_blurred(
 
 
 def test_a_real_face_that_only_the_second_search_finds_is_concealed(
-    ready: Ready, portraits: list[Pixels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ready: Loaded, portraits: list[Pixels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forgetful(networks: Any, photo: Photo) -> list[Face]:
         return [face for face in detect(networks, photo) if face.box[0] + face.box[2] / 2 < 256]
@@ -608,7 +608,7 @@ def test_a_real_face_that_only_the_second_search_finds_is_concealed(
 
 
 def test_every_retry_is_harder_than_the_one_before() -> None:
-    everything, middle = Optimize(), Optimize(layers=(3, 4, 5))
+    everything, middle = OptimizeSettings(), OptimizeSettings(layers=(3, 4, 5))
     margins = [_harder(everything, attempt, 16).margin for attempt in range(4)]
     assert margins == sorted(margins, reverse=True) and len(set(margins)) == 4
     wider = [_harder(middle, attempt, 16) for attempt in range(3)]

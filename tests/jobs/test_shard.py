@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from mien.jobs.shard import ShardResult, shard_size
-from mien.types import Outcome, Skipped
+from mien.types import FaceOutcome, Skipped
 
 
 @pytest.fixture
 def result() -> ShardResult:
-    face = Outcome("a.png", 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymized", similarity=0.1)
+    face = FaceOutcome("a.png", 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymized", similarity=0.1)
     return ShardResult([face], [Skipped("b", "why")], {"a.png": "a.png"}, [5], {"a.png": "0f"}, "here:1",
                        {"read": 0.5}, 1.5)
 

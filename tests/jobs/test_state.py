@@ -9,31 +9,31 @@ from typing import Any
 
 import pytest
 
-from mien.datasets.storage.base import FolderSource
-from mien.datasets.storage.content_check import Touched
+from mien.datasets.storage.base import FolderReader
+from mien.datasets.storage.content_check import ContentCheck
 from mien.errors import OutputError, UsageError
 from mien.jobs.shard import ShardResult
-from mien.jobs.state import Sources, Store
-from mien.types import Outcome, Skipped
+from mien.jobs.state import FileStates, JobState
+from mien.types import FaceOutcome, Skipped
 
-NOTHING = Touched(FolderSource(Path("nowhere")))  # knows no photo again
+NOTHING = ContentCheck(FolderReader(Path("nowhere")))  # knows no photo again
 QUESTION = {"source": "/photos", "recipe": {"seed": 0}}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "dst", tmp_path / "dst.work")
+def store(tmp_path: Path) -> JobState:
+    return JobState(tmp_path / "dst", tmp_path / "dst.work")
 
 
-def outcome(file: str = "a.png", **more: Any) -> Outcome:
-    return Outcome(file, 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymized", **more)
+def outcome(file: str = "a.png", **more: Any) -> FaceOutcome:
+    return FaceOutcome(file, 0, (1.0, 2.0, 3.0, 4.0), [[1.0, 2.0]] * 5, 0.9, "anonymized", **more)
 
 
-def sources(*names: str) -> Sources:
+def sources(*names: str) -> FileStates:
     return {name: [5, 1_700_000_000_123_456_789] for name in names}
 
 
-def finished(store: Store, *names: str) -> ShardResult:
+def finished(store: JobState, *names: str) -> ShardResult:
     """A finished shard whose photos are in DST."""
     for name in names:
         (store.dst / os.fsdecode(name)).write_bytes(b"photo")
@@ -44,7 +44,7 @@ def finished(store: Store, *names: str) -> ShardResult:
     return result
 
 
-def test_both_folders_are_made_and_work_is_private(store: Store) -> None:
+def test_both_folders_are_made_and_work_is_private(store: JobState) -> None:
     before = os.umask(0)
     try:
         with store.opened(QUESTION):
@@ -55,19 +55,19 @@ def test_both_folders_are_made_and_work_is_private(store: Store) -> None:
     assert stat.S_IMODE(store.work.stat().st_mode) == 0o700
 
 
-def test_work_is_made_private_again(store: Store) -> None:
+def test_work_is_made_private_again(store: JobState) -> None:
     store.work.mkdir(mode=0o755)
     with store.opened(QUESTION):
         assert stat.S_IMODE(store.work.stat().st_mode) == 0o700
 
 
 def test_folders_may_lie_deep_in_missing_ones(tmp_path: Path) -> None:
-    with Store(tmp_path / "a" / "b", tmp_path / "c" / "d").opened(QUESTION):
+    with JobState(tmp_path / "a" / "b", tmp_path / "c" / "d").opened(QUESTION):
         pass
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_files_that_no_run_put_there_are_never_touched(store: Store) -> None:
+def test_files_that_no_run_put_there_are_never_touched(store: JobState) -> None:
     store.dst.mkdir()
     (store.dst / "holiday.jpg").write_bytes(b"mine")
     with pytest.raises(OutputError, match="not empty") as caught, store.opened(QUESTION):
@@ -81,13 +81,13 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"mine")
     folders = ((file, tmp_path / "work"), (tmp_path / "dst", file), (file / "x", tmp_path / "w"))
-    for one in [Store(dst, work) for dst, work in folders]:
+    for one in [JobState(dst, work) for dst, work in folders]:
         with pytest.raises(OutputError), one.opened(QUESTION):
             pytest.fail("must not open")
     assert file.read_bytes() == b"mine"
 
 
-def test_a_work_answers_one_question(store: Store) -> None:
+def test_a_work_answers_one_question(store: JobState) -> None:
     with store.opened(QUESTION):
         pass
     (store.dst / "a.png").write_bytes(b"photo")
@@ -102,7 +102,7 @@ def test_a_work_answers_one_question(store: Store) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff\xfe"])
-def test_a_work_whose_question_cannot_be_read_is_not_guessed(store: Store, damage: bytes) -> None:
+def test_a_work_whose_question_cannot_be_read_is_not_guessed(store: JobState, damage: bytes) -> None:
     with store.opened(QUESTION):
         pass
     (store.work / "run.json").write_bytes(damage)
@@ -110,7 +110,7 @@ def test_a_work_whose_question_cannot_be_read_is_not_guessed(store: Store, damag
         pytest.fail("must not open")
 
 
-def test_one_run_at_a_time(store: Store) -> None:
+def test_one_run_at_a_time(store: JobState) -> None:
     with store.opened(QUESTION):
         with pytest.raises(OutputError, match="another run is at work"), store.opened(QUESTION):
             pytest.fail("must not open")
@@ -121,11 +121,11 @@ def test_one_run_at_a_time(store: Store) -> None:
         pass
 
 
-def shared(store: Store, rank: int, size: int = 2) -> Any:
-    return Store(store.dst, store.work).opened(QUESTION, rank, size)
+def shared(store: JobState, rank: int, size: int = 2) -> Any:
+    return JobState(store.dst, store.work).opened(QUESTION, rank, size)
 
 
-def test_ranks_share_a_run_and_nobody_else(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_a_run_and_nobody_else(store: JobState, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.util.locks.PATIENCE", 0.05)
     with shared(store, 0), shared(store, 1):
         for other in (store.opened(QUESTION), shared(store, 1)):
@@ -135,7 +135,7 @@ def test_ranks_share_a_run_and_nobody_else(store: Store, monkeypatch: pytest.Mon
         pytest.fail("must not open")
 
 
-def test_ranks_that_differ_in_how_many_they_are_are_refused(store: Store) -> None:
+def test_ranks_that_differ_in_how_many_they_are_are_refused(store: JobState) -> None:
     with shared(store, 0, 3):
         with pytest.raises(UsageError, match="rank 0 of this run was started with --world-size 3, rank 1 with 2"):
             shared(store, 1, 2).__enter__()
@@ -145,17 +145,17 @@ def test_ranks_that_differ_in_how_many_they_are_are_refused(store: Store) -> Non
         pass
 
 
-def test_ranks_that_start_together_must_be_asked_the_same(store: Store) -> None:
+def test_ranks_that_start_together_must_be_asked_the_same(store: JobState) -> None:
     """As where the machines of a cluster are not alike: each would write its own question over the others'."""
     with shared(store, 0):
-        other = Store(store.dst, store.work).opened(QUESTION | {"recipe": {"precision": "bfloat16"}}, 1, 2)
+        other = JobState(store.dst, store.work).opened(QUESTION | {"recipe": {"precision": "bfloat16"}}, 1, 2)
         (store.work / "run.json").unlink()  # not there yet
         with pytest.raises(UsageError, match="rank 0 of this run has another recipe than rank 1") as caught, other:
             pytest.fail("must not open")
         assert "--set precision=float32" in str(caught.value.hint)
 
 
-def test_a_machine_that_would_choose_another_precision_hears_how_to_go_on(store: Store) -> None:
+def test_a_machine_that_would_choose_another_precision_hears_how_to_go_on(store: JobState) -> None:
     asked = {"recipe": {"precision": "float32", "seed": 0}}
     with store.opened(asked):
         pass
@@ -166,7 +166,7 @@ def test_a_machine_that_would_choose_another_precision_hears_how_to_go_on(store:
         store.opened({"recipe": {"precision": "bfloat16", "seed": 1}}).__enter__()
 
 
-def test_a_rank_hears_what_others_say_while_they_are_at_work(store: Store) -> None:
+def test_a_rank_hears_what_others_say_while_they_are_at_work(store: JobState) -> None:
     with shared(store, 0) as first, shared(store, 1) as second:
         heard = second.hear(0)
         assert heard is not None and heard["size"] == 2 and second.hear(2) is None
@@ -175,7 +175,7 @@ def test_a_rank_hears_what_others_say_while_they_are_at_work(store: Store) -> No
     assert store.hear(0) is None
 
 
-def test_a_rank_that_is_not_the_last_keeps_its_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_that_is_not_the_last_keeps_its_lock(store: JobState, monkeypatch: pytest.MonkeyPatch) -> None:
     """To ask the kernel for more than it gives costs what one has."""
     monkeypatch.setattr("mien.util.locks.PATIENCE", 0.05)
     left = store.dst / ".mien-123-0a1b2c3d"
@@ -192,14 +192,14 @@ def test_a_rank_that_is_not_the_last_keeps_its_lock(store: Store, monkeypatch: p
             pytest.fail("must not open")
 
 
-def test_the_lock_is_free_after_a_failure(store: Store) -> None:
+def test_the_lock_is_free_after_a_failure(store: JobState) -> None:
     with pytest.raises(ZeroDivisionError), store.opened(QUESTION):
         raise ZeroDivisionError
     with store.opened(QUESTION):
         pass
 
 
-def test_photos_keep_their_places_and_new_ones_come_last(store: Store) -> None:
+def test_photos_keep_their_places_and_new_ones_come_last(store: JobState) -> None:
     with store.opened(QUESTION):
         assert store.files(["b.png", "d.png"]) == ["b.png", "d.png"]
         assert store.files(["a.png", "b.png", "d.png"]) == ["b.png", "d.png", "a.png"]
@@ -207,12 +207,12 @@ def test_photos_keep_their_places_and_new_ones_come_last(store: Store) -> None:
 
 
 @pytest.fixture
-def opened(store: Store) -> Iterator[Store]:
+def opened(store: JobState) -> Iterator[JobState]:
     with store.opened(QUESTION):
         yield store
 
 
-def test_a_finished_shard_comes_back_as_it_was(opened: Store) -> None:
+def test_a_finished_shard_comes_back_as_it_was(opened: JobState) -> None:
     names = ["a.png", "ä\n.png", os.fsdecode(b"\xff.png")]
     assert opened.shard(0, sources(*names)) is None
     result = finished(opened, *names)
@@ -223,7 +223,7 @@ def test_a_finished_shard_comes_back_as_it_was(opened: Store) -> None:
     assert opened.finished(0) == back
 
 
-def test_a_shard_of_other_photos_is_done_again(opened: Store) -> None:
+def test_a_shard_of_other_photos_is_done_again(opened: JobState) -> None:
     finished(opened, "a.png")
     assert opened.shard(0, sources("a.png")) is not None
     assert opened.shard(1, sources("a.png")) is None
@@ -232,7 +232,7 @@ def test_a_shard_of_other_photos_is_done_again(opened: Store) -> None:
 
 @pytest.mark.parametrize("stamp", [[6, 1_700_000_000_123_456_789], [5, 1_700_000_000_123_456_790], None])
 def test_what_was_made_of_a_photo_that_is_no_longer_the_same_leaves_dst(
-    opened: Store, stamp: list[int] | None
+    opened: JobState, stamp: list[int] | None
 ) -> None:
     finished(opened, "a.png", "b.png")
     assert opened.shard(0, sources("a.png") | {"b.png": stamp}) is None
@@ -241,7 +241,7 @@ def test_what_was_made_of_a_photo_that_is_no_longer_the_same_leaves_dst(
     assert not (opened.dst / "b.png").exists()
 
 
-def test_a_damaged_marker_reaches_nothing_outside_dst(opened: Store, tmp_path: Path) -> None:
+def test_a_damaged_marker_reaches_nothing_outside_dst(opened: JobState, tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(b"mine")
     finished(opened, "a.png")
     file = opened.work / "shards" / "000000.json"
@@ -251,7 +251,7 @@ def test_a_damaged_marker_reaches_nothing_outside_dst(opened: Store, tmp_path: P
     assert (tmp_path / "mine.png").read_bytes() == b"mine"
 
 
-def test_a_shard_whose_photo_is_gone_is_done_again(opened: Store) -> None:
+def test_a_shard_whose_photo_is_gone_is_done_again(opened: JobState) -> None:
     finished(opened, "a.png", "b.png")
     (opened.dst / "b.png").unlink()
     assert opened.shard(0, sources("a.png", "b.png")) is None
@@ -259,13 +259,13 @@ def test_a_shard_whose_photo_is_gone_is_done_again(opened: Store) -> None:
     assert opened.shard(0, sources("a.png", "b.png")) is None
 
 
-def test_a_shard_whose_photo_was_cut_short_is_done_again(opened: Store) -> None:
+def test_a_shard_whose_photo_was_cut_short_is_done_again(opened: JobState) -> None:
     finished(opened, "a.png", "b.png")
     (opened.dst / "b.png").write_bytes(b"phot")
     assert opened.shard(0, sources("a.png", "b.png")) is None
 
 
-def test_a_marker_without_sizes_is_one_of_an_earlier_version(opened: Store) -> None:
+def test_a_marker_without_sizes_is_one_of_an_earlier_version(opened: JobState) -> None:
     finished(opened, "a.png")
     file = opened.work / "shards" / "000000.json"
     file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items()
@@ -277,7 +277,7 @@ def test_a_marker_without_sizes_is_one_of_an_earlier_version(opened: Store) -> N
     {"sizes": [5, 5]}, {"sizes": ["x"]},
     {"outcomes": None}, {"outcomes": [{"file": "a.png"}]}, {"outcomes": [1]}, {"skipped": [{"x": 1}]},
     {"outputs": None}, {"outputs": [1]}, {"wall": "absent"}])
-def test_a_damaged_shard_is_done_again(opened: Store, change: dict[str, Any]) -> None:
+def test_a_damaged_shard_is_done_again(opened: JobState, change: dict[str, Any]) -> None:
     finished(opened, "a.png")
     file = opened.work / "shards" / "000000.json"
     data = json.loads(file.read_text()) | change
@@ -285,7 +285,7 @@ def test_a_damaged_shard_is_done_again(opened: Store, change: dict[str, Any]) ->
     assert opened.shard(0, sources("a.png")) is None
 
 
-def test_no_part_of_a_shard_file_passes_for_the_whole(opened: Store) -> None:
+def test_no_part_of_a_shard_file_passes_for_the_whole(opened: JobState) -> None:
     finished(opened, "a.png")
     file = opened.work / "shards" / "000000.json"
     whole = file.read_bytes()
@@ -294,7 +294,7 @@ def test_no_part_of_a_shard_file_passes_for_the_whole(opened: Store) -> None:
         assert opened.shard(0, sources("a.png")) is None
 
 
-def test_what_a_killed_run_was_just_writing_is_cleared_away(store: Store) -> None:
+def test_what_a_killed_run_was_just_writing_is_cleared_away(store: JobState) -> None:
     with store.opened(QUESTION):
         (store.dst / "deep").mkdir()
         (store.dst / "deep" / "a.png").write_bytes(b"photo")
@@ -310,14 +310,14 @@ def test_what_a_killed_run_was_just_writing_is_cleared_away(store: Store) -> Non
     assert (store.dst / "deep" / "a.png").read_bytes() == b"photo"
 
 
-def test_manifest_and_record_go_into_dst_and_name_nobody(opened: Store) -> None:
+def test_manifest_and_record_go_into_dst_and_name_nobody(opened: JobState) -> None:
     opened.write_manifest([outcome(person="Anna")], {"mien": "1"}, "hash")
     assert {path.name for path in opened.dst.iterdir()} == {"mien.parquet", "mien.json"}
     assert b"Anna" not in b"".join(path.read_bytes() for path in opened.dst.iterdir())
     assert json.loads((opened.dst / "mien.json").read_text()) == {"mien": "1"}
 
 
-def test_forgetting_deletes_work_alone(store: Store) -> None:
+def test_forgetting_deletes_work_alone(store: JobState) -> None:
     with store.opened(QUESTION):
         finished(store, "a.png")
     store.forget()

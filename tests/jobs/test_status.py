@@ -15,8 +15,8 @@ import pytest
 from helpers import fake_run
 from helpers.fake_run import TINY, album, call, start
 from mien.errors import OutputError, UsageError
-from mien.jobs.executors.config import Crew
-from mien.jobs.state import Store, is_held
+from mien.jobs.executors.config import Workers
+from mien.jobs.state import JobState, is_held
 from mien.jobs.status import read_status
 from mien.jobs.worker import Task, Worker
 from mien.util.files import read_object
@@ -58,10 +58,10 @@ def test_shards_that_no_event_tells_of_count_too(brush: None, tmp_path: Path) ->
 
 
 def test_the_share_of_a_rank_counts_while_the_first_is_not_there(brush: None, tmp_path: Path,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.jobs.run.SHARD", 2)
     recipe = TINY.with_changes({"pair.unique": False})  # or it would wait for the first
-    fake_run.run(album(tmp_path / "src", 8), tmp_path / "dst", recipe, crew=Crew(rank=1, size=2))
+    fake_run.run(album(tmp_path / "src", 8), tmp_path / "dst", recipe, crew=Workers(rank=1, size=2))
     assert read_status(tmp_path / "dst.work").done == 4
 
 
@@ -82,7 +82,7 @@ def test_to_ask_never_stops_a_run_that_starts(tmp_path: Path) -> None:
     lock = tmp_path / "work" / "lock"
     lock.parent.mkdir()
     lock.touch()
-    store = Store(tmp_path / "dst", lock.parent)
+    store = JobState(tmp_path / "dst", lock.parent)
     with lock.open() as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
         assert not is_held(lock.parent)

@@ -11,10 +11,10 @@ import pytest
 
 from helpers import fake_run
 from helpers.fake_run import ANNA, BERT, TINY, album, photos_in, rows_in, save, squares
-from mien.datasets.storage.base import FolderSource
+from mien.datasets.storage.base import FolderReader
 from mien.errors import OutputError, PhotoError
 from mien.images.decode import read_photo_bytes
-from mien.jobs.assignment.assign import Matching
+from mien.jobs.assignment.assign import Assignment
 from mien.jobs.worker import Task, Worker
 from mien.types import Photo
 
@@ -42,15 +42,15 @@ def test_a_photo_that_changes_all_the_time_is_skipped(brush: None, tmp_path: Pat
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     src, dst = album(tmp_path / "src", 10), tmp_path / "dst"
     fake_run.run(src, tmp_path / "whole", **asked)
-    really, looks = FolderSource.stamp, 0
+    really, looks = FolderReader.stamp, 0
 
-    def stamp(self: FolderSource, name: str) -> list[int] | None:
+    def stamp(self: FolderReader, name: str) -> list[int] | None:
         nonlocal looks
         looks += name == NAME
         return [looks, 0] if name == NAME else really(self, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "stamp", stamp)
+        patch.setattr(FolderReader, "stamp", stamp)
         for _ in range(2):
             summary = fake_run.run(src, dst, **asked)
             assert [(one.file, one.reason) for one in summary.skipped] == [(NAME, "it changes while it is read")]
@@ -79,10 +79,10 @@ def test_a_photo_that_was_changed_while_it_was_looked_at_is_looked_at_again(
 def test_pixels_that_nobody_looked_at_never_leave(brush: None, tmp_path: Path, asked: dict[str, Any],
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """Faces of the photo as it was would be looked for in the photo as it is."""
-    src, dst, really = album(tmp_path / "src", 10), tmp_path / "dst", FolderSource.data
+    src, dst, really = album(tmp_path / "src", 10), tmp_path / "dst", FolderReader.data
     reads = 0
 
-    def data(self: FolderSource, name: str) -> bytes:
+    def data(self: FolderReader, name: str) -> bytes:
         nonlocal reads
         if name == NAME:
             reads += 1
@@ -91,7 +91,7 @@ def test_pixels_that_nobody_looked_at_never_leave(brush: None, tmp_path: Path, a
         return really(self, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "data", data)
+        patch.setattr(FolderReader, "data", data)
         summary = fake_run.run(src, dst, **asked)
     assert [one.file for one in summary.skipped] == [NAME] and NAME not in photos_in(dst)
     again = fake_run.run(src, dst, **asked)
@@ -105,14 +105,14 @@ def test_a_photo_that_could_not_be_read_at_first_is_left_for_the_next_call(
     """Of one that could not be decoded the file was read all the same, and its digest is known."""
     src, dst, reads = album(tmp_path / "src", 10), tmp_path / "dst", list[str]()
     fake_run.run(src, tmp_path / "whole")
-    data, decode = FolderSource.data, read_photo_bytes
+    data, decode = FolderReader.data, read_photo_bytes
 
     def fail(name: str, here: str) -> None:
         reads.extend([name] * (here == what))
         if name == NAME and here == what and reads.count(NAME) == 1:
             raise PhotoError(f"{NAME}: {what}")
 
-    def failing_data(self: FolderSource, name: str) -> bytes:
+    def failing_data(self: FolderReader, name: str) -> bytes:
         fail(name, "the disk does not answer")
         return data(self, name)
 
@@ -121,7 +121,7 @@ def test_a_photo_that_could_not_be_read_at_first_is_left_for_the_next_call(
         return decode(file, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "data", failing_data)
+        patch.setattr(FolderReader, "data", failing_data)
         patch.setattr("mien.datasets.storage.prefetch.read_photo_bytes", failing_decode)
         summary = fake_run.run(src, dst)
     assert [(one.file, one.reason) for one in summary.skipped] == [
@@ -145,7 +145,7 @@ def test_faces_that_nobody_matched_are_not_paired_by_themselves(
 
     with monkeypatch.context() as patch:
         before(patch, lose)
-        patch.setattr(Worker, "matching", property(lambda self: Matching.from_file(self.store.matching)))
+        patch.setattr(Worker, "matching", property(lambda self: Assignment.from_file(self.store.matching)))
         with pytest.raises(OutputError, match="shard 1 have no pool faces") as caught:
             fake_run.run(src, dst, **asked)
     assert "same command" in caught.value.hint and len(photos_in(dst)) == 8

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from helpers.generated_people import Generated
 from mien.errors import ModelError
 from mien.models.bundle import Networks
-from mien.models.generators.preview_head import ImageHead
+from mien.models.generators.preview_head import PreviewHead
 from mien.models.hub.shipped import SHIPPED, shipped_file
 from mien.models.model_sets import MOBILE, model_set
 
@@ -26,25 +26,25 @@ def test_a_look_is_the_head_s_on_the_generator_s_middle(networks: Networks, gene
                                                         blocks: int) -> None:
     with torch.inference_mode():
         wp = networks.generator.color(generated.codes[:1, None].expand(-1, 16, -1))
-        look = networks.look(wp, size)
+        preview = networks.preview(wp, size)
         features = networks.generator.modulated(wp, blocks)
-        assert look.shape == (1, 3, size, size)
-        assert torch.equal(look, ImageHead.from_file(shipped_file(f"image_head_{size}"), size)(features, wp))
+        assert preview.shape == (1, 3, size, size)
+        assert torch.equal(preview, PreviewHead.from_file(shipped_file(f"image_head_{size}"), size)(features, wp))
 
 
 @pytest.mark.parametrize("size", [256, 128])
 def test_a_look_resembles_the_full_output(networks: Networks, generated: Generated, size: int) -> None:
     """On codes that were in nobody's training. The real bar lies where the head is trained."""
     with torch.inference_mode():
-        look = networks.look(networks.generator.color(generated.codes[:, None].expand(-1, 16, -1)), size)
+        preview = networks.preview(networks.generator.color(generated.codes[:, None].expand(-1, 16, -1)), size)
         full = F.interpolate(generated.full, size=(size, size), mode="area")
-    error = (look.clamp(-1, 1) - full.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
+    error = (preview.clamp(-1, 1) - full.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
     assert (10 * torch.log10(4 / error)).min() > 20
 
 
 def test_a_look_has_gradients_for_the_layers_that_move(networks: Networks, generated: Generated) -> None:
     wp = networks.generator.color(generated.codes[:1, None].repeat(1, 16, 1)).requires_grad_()
-    networks.look(wp).square().mean().backward()
+    networks.preview(wp).square().mean().backward()
     assert wp.grad is not None
     assert (wp.grad[0].abs().sum(dim=1) > 0).all()
 

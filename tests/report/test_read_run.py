@@ -13,7 +13,7 @@ import pytest
 from helpers.made_up_runs import Page, assert_self_contained, face, folders, pictures, run_of
 from mien.errors import OutputError, UsageError
 from mien.jobs.run import Summary
-from mien.jobs.state import Store
+from mien.jobs.state import JobState
 from mien.recipe import Recipe
 from mien.report.run_page import report_from_folder
 from mien.types import Skipped
@@ -46,7 +46,7 @@ def finished(tmp_path: Path) -> Path:
     ]
     summary = run_of(rows, [Skipped("b.heic", "b.heic: HEIC is not supported")])
     folders(tmp_path, ["a.png", "bytes-\udcff.png"])
-    store = Store(tmp_path / "dst", tmp_path / "work")
+    store = JobState(tmp_path / "dst", tmp_path / "work")
     store.write_manifest(summary.outcomes, record(summary, recipe), recipe.hash)
     return tmp_path / "dst"
 

@@ -14,9 +14,9 @@ from mien.jobs.run import Summary
 from mien.recipe import Recipe
 from mien.report.before_after import choose
 from mien.report.charts import LEFT, RIGHT, histogram
-from mien.report.run_findings import verdict
+from mien.report.run_findings import findings
 from mien.report.run_page import write_report
-from mien.types import Outcome, Skipped
+from mien.types import FaceOutcome, Skipped
 
 HOSTILE = [
     "<script>alert(1)</script>.jpg", "a\"b'c&amp;.jpg", "two\nlines\r.jpg", "bytes-\udcff.jpg",
@@ -116,8 +116,8 @@ def test_the_limit_is_the_recipes(tmp_path: Path) -> None:
         ([face(distance=0.4), face(number=1, status="kept")], "bad", "1 of 1 new face is still taken"),
     ],
 )
-def test_verdicts_between_good_and_bad(rows: list[Outcome], level: str, words: str) -> None:
-    result = verdict(rows, [], 3, 0.6)
+def test_verdicts_between_good_and_bad(rows: list[FaceOutcome], level: str, words: str) -> None:
+    result = findings(rows, [], 3, 0.6)
     assert (result.level, words in result.headline) == (level, True), result.headline
 
 

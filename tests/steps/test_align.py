@@ -16,7 +16,7 @@ from mien.errors import PhotoError, UsageError
 from mien.models.hub.cache import sha256_of
 from mien.recipe import Recipe
 from mien.steps.align import align_photo, detect_photos
-from mien.steps.face_folder import CROP, RECORD, RESULT_PICTURE, Pairing, Tray, write_picture
+from mien.steps.face_folder import CROP, RECORD, RESULT_PICTURE, FaceFolder, Pairing, write_picture
 
 
 def test_read_turns_a_photo_upright_and_drops_its_metadata(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_align_takes_the_recipe_s_alignment(tmp_path: Path) -> None:
     face = face_at(-20, 30)
     recipe = Recipe().with_changes({"detect.alignment": "published"})
     align_photo(tmp_path / "photo.png", tmp_path / "tray", kit(Networks([face]), recipe=recipe), again=False)
-    tray = Tray(tmp_path / "tray")
+    tray = FaceFolder(tmp_path / "tray")
     crop, expected = tray.crop("photo.0", tray.record("photo.0")), align_as_published(waves(200, 300), face)
     assert np.array_equal(crop.pixels, expected.pixels) and np.array_equal(crop.quad, expected.quad)
     assert not np.array_equal(crop.pixels, align(waves(200, 300), face).pixels)

@@ -19,7 +19,7 @@ from mien.images.decode import read_photo
 from mien.models.generators.mobilestylegan import MobileStyleGAN
 from mien.recipe import Recipe
 from mien.steps.codes_file import read_codes
-from mien.steps.face_folder import INVERSION, RESULT, RESULT_PICTURE, Pairing, Tray
+from mien.steps.face_folder import INVERSION, RESULT, RESULT_PICTURE, FaceFolder, Pairing
 
 SMALL = """
 batch = 2
@@ -79,7 +79,7 @@ def test_the_commands_one_after_another_are_the_pipeline(
     for command in ("invert", "pair", "optimize"):
         succeed(command, folder, *small)
     succeed("render", folder)
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     assert tray.names() == ["two people.0", "two people.1"]
 
     recipe = Recipe.load(str(small[1]))
@@ -116,7 +116,7 @@ def test_stop_look_swap_and_go_on(portrait: Path, small: tuple[str | Path, ...],
     folder = tmp_path / "tray"
     small = (*small, "--set", "optimize.layers=[3, 4, 5, 6, 7]")  # as the paper: the others stay the inversion's
     succeed("align", portrait, folder, *small)
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     first, second = tray.names()
     net = MobileStyleGAN.from_file(weights("mobilestylegan"))
     own = codes(11) * 0.5

@@ -20,7 +20,7 @@ from mien.recipe import Recipe
 from mien.steps.align import align_dataset
 from mien.steps.collect import collect_dataset
 from mien.steps.compare import compare_tray
-from mien.steps.face_folder import CROP, RESULT, RESULT_PICTURE, Tray, write_picture
+from mien.steps.face_folder import CROP, RESULT, RESULT_PICTURE, FaceFolder, write_picture
 from mien.types import Face, Pixels
 
 
@@ -47,7 +47,7 @@ def _made(path: Path) -> Path:
     return path
 
 
-def draw(tray: Tray, name: str, value: int | Pixels) -> None:
+def draw(tray: FaceFolder, name: str, value: int | Pixels) -> None:
     """What `mien render` leaves of a result."""
     pixels = np.full((256, 256, 3), value, np.uint8) if isinstance(value, int) else value
     tray.path(name, RESULT).write_bytes(b"codes")
@@ -56,12 +56,12 @@ def draw(tray: Tray, name: str, value: int | Pixels) -> None:
     tray.keep(name, tray.record(name).model_copy(update={"drawn": hashes}))
 
 
-def align(src: Path, tray: Tray, faces: list[Face], largest: bool = False, again: bool = False) -> None:
+def align(src: Path, tray: FaceFolder, faces: list[Face], largest: bool = False, again: bool = False) -> None:
     align_dataset(src, tray.folder, kit(Looking(faces), quiet=False), again, largest, "auto", None)
 
 
 def test_faces_lie_where_their_photos_do(src: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tray = Tray(tmp_path / "tray")
+    tray = FaceFolder(tmp_path / "tray")
     align(src, tray, [face_at(20, 20), face_at(150, 60)])
     assert tray.names() == ["a/one.0", "a/one.1", "a/two.0", "a/two.1", "b/one.0", "b/one.1"]
     for folder in (tray.folder, tray.folder / "a"):
@@ -77,19 +77,20 @@ def test_faces_lie_where_their_photos_do(src: Path, tmp_path: Path, capsys: pyte
 
 
 def test_the_largest_face_alone(src: Path, tmp_path: Path) -> None:
-    tray = Tray(tmp_path / "tray")
+    tray = FaceFolder(tmp_path / "tray")
     align(src, tray, [face_at(20, 20), face_at(150, 60, 100)], largest=True)
     assert tray.names() == ["a/one.1", "a/two.1", "b/one.1"]
     align(src, tray, [face_at(20, 20)], largest=True, again=True)
     assert tray.names() == ["a/one.0", "a/two.0", "b/one.0"]
 
 
-def collect(src: Path, tray: Tray, dst: Path, recipe: Recipe | None = None, later: list[Face] | None = None) -> None:
+def collect(src: Path, tray: FaceFolder, dst: Path, recipe: Recipe | None = None,
+            later: list[Face] | None = None) -> None:
     collect_dataset(src, tray.folder, dst, kit(Looking([], later or []), recipe=recipe), "auto", None)
 
 
 def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
-    tray, dst = Tray(tmp_path / "tray"), tmp_path / "dst"
+    tray, dst = FaceFolder(tmp_path / "tray"), tmp_path / "dst"
     align(src, tray, [face_at(20, 20), face_at(150, 60, 100)])
     with pytest.raises(UsageError, match="no rendered results"):
         collect(src, tray, dst)
@@ -115,7 +116,7 @@ def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
         "a/one.png": other, "broken.jpg": nothing, "b/one.png": undrawn, "empty.png": nothing}
     assert str(tray.folder) not in (dst / "mien.json").read_text()
     collect(src, tray, dst)  # its own again
-    stranger = Tray(tmp_path / "other")
+    stranger = FaceFolder(tmp_path / "other")
     align(src, stranger, [face_at(20, 20)])
     draw(stranger, "a/one.0", 255)
     with pytest.raises(OutputError, match="is not empty"):
@@ -125,7 +126,7 @@ def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
 
 
 def test_what_changed_or_broke_since_is_taken_back_out(src: Path, tmp_path: Path) -> None:
-    tray, dst = Tray(tmp_path / "tray"), tmp_path / "dst"
+    tray, dst = FaceFolder(tmp_path / "tray"), tmp_path / "dst"
     align(src, tray, [face_at(20, 20)])
     for name in tray.names():
         draw(tray, name, 255)
@@ -145,7 +146,7 @@ def test_what_changed_or_broke_since_is_taken_back_out(src: Path, tmp_path: Path
 
 def test_a_photograph_in_a_picture_s_place_stays_out(src: Path, tmp_path: Path) -> None:
     """Somebody's crop copied over a result, a result optimized anew but not drawn, a crop exchanged for another."""
-    tray, dst = Tray(tmp_path / "tray"), tmp_path / "dst"
+    tray, dst = FaceFolder(tmp_path / "tray"), tmp_path / "dst"
     align(src, tray, [face_at(20, 20)])
     for name in tray.names():
         draw(tray, name, 255)
@@ -163,7 +164,7 @@ def test_a_photograph_in_a_picture_s_place_stays_out(src: Path, tmp_path: Path) 
 
 
 def test_two_photos_never_become_one(src: Path, tmp_path: Path) -> None:
-    tray, dst = Tray(tmp_path / "tray"), tmp_path / "dst"
+    tray, dst = FaceFolder(tmp_path / "tray"), tmp_path / "dst"
     Image.fromarray(waves(200, 300)).save(src / "x.webp", lossless=True)
     write_picture(src / "x.webp.png", waves(200, 300))
     align(src, tray, [face_at(20, 20)])
@@ -175,7 +176,7 @@ def test_two_photos_never_become_one(src: Path, tmp_path: Path) -> None:
 
 
 def test_a_moved_dataset_is_known_by_its_photos(src: Path, tmp_path: Path) -> None:
-    tray = Tray(tmp_path / "tray")
+    tray = FaceFolder(tmp_path / "tray")
     align(src, tray, [face_at(20, 20)])
     draw(tray, "b/one.0", 255)
     src.rename(tmp_path / "moved")
@@ -184,7 +185,7 @@ def test_a_moved_dataset_is_known_by_its_photos(src: Path, tmp_path: Path) -> No
 
 
 def test_a_changed_photo_is_cut_out_again(src: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tray = Tray(tmp_path / "tray")
+    tray = FaceFolder(tmp_path / "tray")
     align(src, tray, [face_at(20, 20)])
     before = tray.record("b/one.0").sha256
     write_picture(src / "b" / "one.png", waves(200, 300)[:, ::-1].copy())
@@ -197,11 +198,11 @@ def test_a_changed_photo_is_cut_out_again(src: Path, tmp_path: Path, capsys: pyt
 def test_crops_do_not_go_into_the_dataset(src: Path) -> None:
     for folder in (src, src / "faces"):
         with pytest.raises(UsageError, match="would be taken for photographs"):
-            align(src, Tray(folder), [face_at(20, 20)])
+            align(src, FaceFolder(folder), [face_at(20, 20)])
 
 
 def test_the_reference_s_jpeg_is_smaller(src: Path, tmp_path: Path) -> None:
-    tray, sizes = Tray(tmp_path / "tray"), []
+    tray, sizes = FaceFolder(tmp_path / "tray"), []
     align(src, tray, [face_at(20, 20)])
     draw(tray, "a/one.0", waves(256, 256)[::-1].copy() // 2 + 120)
     for name in ("default", "falco-reference"):
@@ -213,7 +214,7 @@ def test_the_reference_s_jpeg_is_smaller(src: Path, tmp_path: Path) -> None:
 
 
 def test_labels_and_splits_come_along(tmp_path: Path) -> None:
-    src, tray, dst = drawn_datasets.celebahq(tmp_path / "src"), Tray(tmp_path / "tray"), tmp_path / "dst"
+    src, tray, dst = drawn_datasets.celebahq(tmp_path / "src"), FaceFolder(tmp_path / "tray"), tmp_path / "dst"
     for path in (src / "data").iterdir():
         write_picture(path, waves(200, 300))
     align(src, tray, [face_at(20, 20)])
@@ -227,7 +228,7 @@ def test_labels_and_splits_come_along(tmp_path: Path) -> None:
 
 
 def test_sheets_show_what_is_there(src: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tray = Tray(tmp_path / "tray")
+    tray = FaceFolder(tmp_path / "tray")
     align(src, tray, [face_at(20, 20)])
     with pytest.raises(UsageError, match="nothing in"):
         compare_tray(tray.folder, tmp_path / "sheets", 1)

@@ -15,7 +15,7 @@ from helpers.face_folders import Networks, aligned, face_at, kit
 from mien.errors import UsageError
 from mien.recipe import Recipe
 from mien.steps.embeddings import embed_tray, read_embeddings
-from mien.steps.face_folder import CROP, EMBEDDINGS, Tray, write_picture
+from mien.steps.face_folder import CROP, EMBEDDINGS, FaceFolder, write_picture
 
 
 class Embedding(Networks):
@@ -33,17 +33,17 @@ class Embedding(Networks):
 
 
 @pytest.fixture
-def tray(tmp_path: Path) -> Tray:
+def tray(tmp_path: Path) -> FaceFolder:
     return aligned(tmp_path, [face_at(20, 20), face_at(150, 60), face_at(90, 90)])[1]
 
 
-def made(tray: Tray, again: bool = False) -> int:
+def made(tray: FaceFolder, again: bool = False) -> int:
     network = Embedding([])
     embed_tray(tray.folder, kit(network, recipe=Recipe(batch=2)), again)
     return network.asked
 
 
-def test_each_face_has_a_row_of_its_own(tray: Tray) -> None:
+def test_each_face_has_a_row_of_its_own(tray: FaceFolder) -> None:
     assert made(tray) == 3
     rows = read_embeddings(tray.folder / EMBEDDINGS, tray.names())
     for name, row in zip(tray.names(), rows, strict=True):
@@ -53,7 +53,7 @@ def test_each_face_has_a_row_of_its_own(tray: Tray) -> None:
     assert torch.equal(turned, rows.flip(0))
 
 
-def test_what_is_there_is_kept(tray: Tray) -> None:
+def test_what_is_there_is_kept(tray: FaceFolder) -> None:
     assert (made(tray), made(tray), made(tray, again=True)) == (3, 0, 3)
     write_picture(tray.path("photo.1", CROP), np.full((256, 256, 3), 255, np.uint8))  # somebody else
     assert made(tray) == 1
@@ -62,7 +62,7 @@ def test_what_is_there_is_kept(tray: Tray) -> None:
     assert made(tray) == 0 and len(read_embeddings(tray.folder / EMBEDDINGS, 2)) == 2
 
 
-def test_another_network_s_are_made_anew(tray: Tray) -> None:
+def test_another_network_s_are_made_anew(tray: FaceFolder) -> None:
     assert made(tray) == 3
     network = Embedding([])
     other = kit(network)
@@ -74,7 +74,7 @@ def test_another_network_s_are_made_anew(tray: Tray) -> None:
     assert made(tray) == 3
 
 
-def test_a_lost_crop_is_named(tray: Tray) -> None:
+def test_a_lost_crop_is_named(tray: FaceFolder) -> None:
     tray.path("photo.1", CROP).unlink()
     with pytest.raises(UsageError, match=r"photo\.1 in .*: no crop"):
         made(tray)
@@ -102,7 +102,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, tensors: dict[str, 
         read_embeddings(tmp_path / "bad.safetensors", 3)
 
 
-def test_a_missing_file_and_a_missing_face_are_named(tmp_path: Path, tray: Tray) -> None:
+def test_a_missing_file_and_a_missing_face_are_named(tmp_path: Path, tray: FaceFolder) -> None:
     with pytest.raises(UsageError, match=r"none\.safetensors holds no embeddings"):
         read_embeddings(tmp_path / "none.safetensors", 3)
     made(tray)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.face_folders import lines, run
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.errors import PhotoError
 from mien.types import Pixels
 
@@ -18,7 +18,7 @@ def save(path: Path, pixels: Pixels) -> Path:
     return path
 
 
-def test_the_same_photo_verifies_and_another_person_does_not(ready: Ready, portraits: list[Pixels],
+def test_the_same_photo_verifies_and_another_person_does_not(ready: Loaded, portraits: list[Pixels],
                                                              tmp_path: Path) -> None:
     del ready
     one, two = (save(tmp_path / f"{i}.png", portraits[i]) for i in (0, 1))
@@ -28,7 +28,7 @@ def test_the_same_photo_verifies_and_another_person_does_not(ready: Ready, portr
     assert not other["same"] and other["distance"] > 0.6
 
 
-def test_nobody_verifies_in_a_photo_without_a_face(ready: Ready, portraits: list[Pixels], tmp_path: Path) -> None:
+def test_nobody_verifies_in_a_photo_without_a_face(ready: Loaded, portraits: list[Pixels], tmp_path: Path) -> None:
     del ready
     one = save(tmp_path / "one.png", portraits[0])
     empty = save(tmp_path / "empty.png", np.full((64, 64, 3), 90, np.uint8))

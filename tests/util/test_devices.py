@@ -16,13 +16,13 @@ from helpers.fake_run import TINY, album, call
 from helpers.generated_people import Generated
 from mien.anonymizer.detect import detect
 from mien.anonymizer.invert import invert
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.anonymizer.losses import faces_of
 from mien.anonymizer.pipeline import Pipeline, Work
 from mien.anonymizer.pool import build_pool
 from mien.anonymizer.render import render_styles
 from mien.errors import UsageError
-from mien.jobs.executors.config import Crew
+from mien.jobs.executors.config import Workers
 from mien.models.bundle import Networks
 from mien.models.detection.fan import FAN
 from mien.models.detection.s3fd import S3FD, ChannelNorm
@@ -42,7 +42,7 @@ RECIPES = {"default": Recipe().with_changes(FEW), "fast": Recipe.load("fast").wi
 
 
 @pytest.fixture(scope="module")
-def far(ready: Ready) -> Networks:
+def far(ready: Loaded) -> Networks:
     """The real networks, elsewhere."""
     del ready  # their files are there
     chosen = model_set("mobile")
@@ -56,7 +56,7 @@ def photo(generated: Generated) -> Photo:
     return Photo("two.png", np.hstack(generated.photos), Encoding("PNG", "RGB"))
 
 
-def anonymized(networks: Networks, ready: Ready, recipe: Recipe, photo: Photo) -> Work:
+def anonymized(networks: Networks, ready: Loaded, recipe: Recipe, photo: Photo) -> Work:
     pipeline = Pipeline(networks, ready.pool, recipe)
     work = pipeline.prepare(photo, detect(networks, photo))
     pipeline.run([work])
@@ -80,7 +80,7 @@ def test_what_is_here_and_what_is_elsewhere_do_not_mix(far: Networks) -> None:
 
 @pytest.mark.parametrize("name", ["default", *(pytest.param(name, marks=pytest.mark.slow) for name in RECIPES
                                                if name != "default")])
-def test_a_photo_becomes_the_same_elsewhere(ready: Ready, far: Networks, photo: Photo, name: str) -> None:
+def test_a_photo_becomes_the_same_elsewhere(ready: Loaded, far: Networks, photo: Photo, name: str) -> None:
     with Elsewhere():
         there = anonymized(far, ready, RECIPES[name], photo)
     here = anonymized(ready.networks, ready, RECIPES[name], photo)
@@ -94,7 +94,7 @@ def test_a_photo_becomes_the_same_elsewhere(ready: Ready, far: Networks, photo: 
 
 
 @pytest.mark.slow
-def test_inversion_and_pool_elsewhere(ready: Ready, far: Networks, generated: Generated, tmp_path: Path) -> None:
+def test_inversion_and_pool_elsewhere(ready: Loaded, far: Networks, generated: Generated, tmp_path: Path) -> None:
     settings = Recipe().invert.model_copy(update={"steps": 2, "shared_steps": 1})
     few = TINY.pool.model_copy(update={"size": 8})
     with Elsewhere():
@@ -165,8 +165,8 @@ def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_device("auto") == CPU
     for device in ("cuda:0", "cpu,cpu"):
         with pytest.raises(UsageError, match="with --engine ray"):
-            Crew("ray", device=device).check()
-    assert Crew("ray", device="cuda").here == "auto" and Crew("ray", device="cpu").here == "cpu"
+            Workers("ray", device=device).check()
+    assert Workers("ray", device="cuda").here == "auto" and Workers("ray", device="cpu").here == "cpu"
 
 
 def test_each_device_has_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_each_device_has_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ranks_and_workers_take_devices_in_turn(tmp_path: Path) -> None:
-    assert [Crew(rank=rank, size=4, device="cuda:0,cuda:1").here for rank in range(4)] == ["cuda:0", "cuda:1"] * 2
+    assert [Workers(rank=rank, size=4, device="cuda:0,cuda:1").here for rank in range(4)] == ["cuda:0", "cuda:1"] * 2
     result = call("anonymize", album(tmp_path / "src", 4), tmp_path / "dst", "--device", "cpu,cpu")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "dst" / "mien.json").read_text())
@@ -197,7 +197,7 @@ def test_a_device_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "dst").exists()
 
 
-def test_too_little_memory_is_said_with_a_way_out(ready: Ready, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_said_with_a_way_out(ready: Loaded, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
@@ -209,7 +209,7 @@ def test_too_little_memory_is_said_with_a_way_out(ready: Ready, photo: Photo, mo
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_photo_is_anonymized_on_a_gpu(ready: Ready, photo: Photo, precision: str) -> None:
+def test_a_photo_is_anonymized_on_a_gpu(ready: Loaded, photo: Photo, precision: str) -> None:
     chosen = model_set("mobile")
     networks = chosen.load(chosen.gather(), precision=precision, device=torch.device("cuda"))
     here = anonymized(ready.networks, ready, RECIPES["default"], photo)

@@ -92,7 +92,7 @@ def test_the_mobile_set_looks_in_bfloat16_and_renders_in_float32(weights: Callab
     chosen = model_set("mobile")
     exact, rough = (chosen.load(chosen.gather(), precision=precision) for precision in ("float32", "bfloat16"))
     wp = exact.generator.color(torch.randn(1, 1, 512, generator=torch.Generator().manual_seed(3)).repeat(1, 16, 1))
-    a, b = exact.look(wp), rough.look(wp)
+    a, b = exact.preview(wp), rough.preview(wp)
     assert b.dtype == torch.float32
     assert 0 < (a - b).square().mean() < 4e-3 * a.square().mean()
     assert torch.equal(exact.render(wp), rough.render(wp))

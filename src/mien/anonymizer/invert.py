@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mien.anonymizer.losses import Faces, face_weight, feature_distance, identity_of, pixel_distance, shrunk
 from mien.models.bundle import Networks
-from mien.recipe import Invert as Settings
+from mien.recipe import InvertSettings
 
 BETAS = (0.6, 0.9)  # Adam's: of so few steps none may be spent on waiting for its means
 
@@ -32,7 +32,7 @@ class Inversion:
     steps: int
 
 
-def invert(networks: Networks, faces: Faces, settings: Settings) -> Inversion:
+def invert(networks: Networks, faces: Faces, settings: InvertSettings) -> Inversion:
     """Find the codes of a batch of real faces, starting from the encoder's guess; the best step is kept.
 
     Args:
@@ -60,7 +60,7 @@ def invert(networks: Networks, faces: Faces, settings: Settings) -> Inversion:
         optimizer.param_groups[1]["lr"] = 0.0 if step < settings.shared_steps else (
             settings.offset_rate * (1.0 if late < 0.85 else 0.5))
         codes = shared + offsets
-        image = networks.look(networks.generator.color(codes), settings.size)
+        image = networks.preview(networks.generator.color(codes), settings.size)
         pixels = pixel_distance(image, faces.image, weight)
         features = feature_distance(networks.features.weights, networks.features(image), faces.features)
         loss = pixels + settings.feature_weight * features

@@ -11,17 +11,16 @@ from mien.anonymizer.pool import Pool, build_pool, load_pool, pool_key
 from mien.errors import OutputError
 from mien.models.bundle import Networks
 from mien.models.hub.cache import cache_folder, locked
-from mien.models.hub.fetch import Progress as FetchProgress
+from mien.models.hub.fetch import FetchProgress as FetchProgress
 from mien.models.model_sets import model_set
-from mien.recipe import Pool as PoolSettings
-from mien.recipe import Recipe
+from mien.recipe import PoolSettings, Recipe
 from mien.util.devices import CPU, open_device
 
 PoolProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Ready:
+class Loaded:
     """Loaded networks, the pool, and the SHA-256 of every weights file that decides the result."""
 
     networks: Networks
@@ -36,7 +35,7 @@ def pool_name(recipe: Recipe, weights: dict[str, str]) -> str:
 
 
 def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
-            building: PoolProgress = lambda done, total: None, device: str = "auto") -> Ready:
+            building: PoolProgress = lambda done, total: None, device: str = "auto") -> Loaded:
     """Fetch what is missing, load the networks, load or build the pool.
 
     Args:
@@ -58,7 +57,7 @@ def prepare(recipe: Recipe, fetching: FetchProgress | None = None,
     if pool is None:
         usual = model_set(recipe.models, recipe.features).load(paths, device=place)
         pool = _build(usual, recipe.pool, folder, key, building)
-    return Ready(networks, pool, weights)
+    return Loaded(networks, pool, weights)
 
 
 def _build(networks: Networks, settings: PoolSettings, folder: Path, key: str, building: PoolProgress) -> Pool:

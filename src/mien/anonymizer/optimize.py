@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from mien.anonymizer.losses import VIEW, Faces, color_distance, feature_distance, identity_of, shrunk
 from mien.models.bundle import Networks
-from mien.recipe import Optimize as Settings
+from mien.recipe import OptimizeSettings
 from mien.util.image_tensors import ellipse, jitter
 
 BETAS = (0.8, 0.99)  # Adam's: of so few steps none may be spent on waiting for its means
@@ -41,7 +41,7 @@ class Optimized:
     styles: list[Tensor] | None = None
 
 
-def optimize(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Settings,
+def optimize(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: OptimizeSettings,
              seed: int, target: Tensor | None = None) -> Optimized:
     """Optimize a batch; every face keeps its best step and leaves the batch when both its goals are met.
 
@@ -90,10 +90,10 @@ def optimize(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
     return Optimized(best.cpu(), similarity.cpu(), distance.cpu(), steps.cpu())
 
 
-def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: list[int], settings: Settings,
+def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: list[int], settings: OptimizeSettings,
             rng: torch.Generator, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, cosine to the original and attribute distance, each [B]."""
-    image = networks.look(networks.generator.color(codes), settings.size)
+    image = networks.preview(networks.generator.color(codes), settings.size)
     side, here = image.shape[-1], image.device
     face = ellipse(side, device=here) * faces.inside
     vectors = identity_of(networks, image, jitter(faces.view, JITTER, VIEW, rng))

@@ -21,7 +21,7 @@ from mien.anonymizer.optimize import Optimized
 from mien.models.bundle import Networks
 from mien.models.generators.stylegan2 import StyleGAN2
 from mien.models.recognition.arcface import face_view
-from mien.recipe import Optimize as Settings
+from mien.recipe import OptimizeSettings
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class WPlus:
 
     def picture(self, size: int | None) -> Tensor:
         codes = self.w_plus()
-        return self.networks.generator(codes) if size is None else self.networks.look(codes)
+        return self.networks.generator(codes) if size is None else self.networks.preview(codes)
 
 
 class StyleSpace:
@@ -95,7 +95,7 @@ class StyleSpace:
 
 
 def optimize_as_published(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
-                          settings: Settings) -> Optimized:
+                          settings: OptimizeSettings) -> Optimized:
     """Optimize a batch of faces.
 
     Args:
@@ -135,7 +135,7 @@ def targets_of(networks: Networks, image: Tensor, raw: bool) -> Targets:
     return Targets(networks.recognizer.identify(face_view(image)), networks.features.tokens(image, raw))
 
 
-def descend(networks: Networks, goal: Targets, codes: Codes, settings: Settings) -> tuple[Tensor, Tensor]:
+def descend(networks: Networks, goal: Targets, codes: Codes, settings: OptimizeSettings) -> tuple[Tensor, Tensor]:
     """Take all steps; `codes` end as the last one leaves them.
 
     Returns:
@@ -163,6 +163,6 @@ def measure(networks: Networks, goal: Targets, image: Tensor, raw: bool) -> tupl
     return cosine, attribute
 
 
-def loss_of(cosine: Tensor, attribute: Tensor, settings: Settings) -> Tensor:
+def loss_of(cosine: Tensor, attribute: Tensor, settings: OptimizeSettings) -> Tensor:
     """What the steps make small, for each face [B]."""
     return settings.identity_weight * (cosine - settings.margin).abs() + settings.attribute_weight * attribute

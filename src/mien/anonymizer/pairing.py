@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.anonymizer.pool import Pool, Traits
-from mien.recipe import Pair as Settings
+from mien.recipe import PairSettings
 from mien.types import Match
 
 TILE = 4096  # pool faces whose distances are computed at once
 SHORT = 64  # nearest pool faces that are looked at first
 
 
-class Free:
+class AvailableFaces:
     """The pool faces that may still be given; where all have been, all may be given again."""
 
     def __init__(self, size: int, taken: Iterable[int] = ()) -> None:
@@ -30,9 +30,9 @@ class Free:
         """Give one."""
         self.taken[index] = True
 
-    def copy(self) -> Free:
+    def copy(self) -> AvailableFaces:
         """Another that starts from here."""
-        other = Free(0)
+        other = AvailableFaces(0)
         other.taken = self.taken.clone()
         return other
 
@@ -57,7 +57,7 @@ class Free:
         return torch.tensor([index for _, index in chosen[:k]])
 
 
-def distances(pool: Pool, traits: Traits, settings: Settings) -> Tensor:
+def distances(pool: Pool, traits: Traits, settings: PairSettings) -> Tensor:
     """[B, N] distance of real faces to pool faces, of the kind that the settings ask for."""
     if settings.distance == "attributes":
         return attribute_distances(pool, traits, settings)
@@ -71,7 +71,7 @@ def embedding_distances(a: Tensor, b: Tensor, kind: str) -> Tensor:
     return torch.cdist(a, b)
 
 
-def attribute_distances(pool: Pool, traits: Traits, settings: Settings) -> Tensor:
+def attribute_distances(pool: Pool, traits: Traits, settings: PairSettings) -> Tensor:
     """[B, N]: features within the face plus colors.
 
     Pool pictures in which no face was found are infinitely far: nobody knows whom they look like.
@@ -91,7 +91,7 @@ def _squared(a: Tensor, b: Tensor, squares: Tensor) -> Tensor:
     return table.add_(a.square().sum(dim=1, keepdim=True)).clamp_(min=0)
 
 
-def pair(pool: Pool, traits: Traits, settings: Settings, free: Free, seeds: Sequence[int],
+def pair(pool: Pool, traits: Traits, settings: PairSettings, free: AvailableFaces, seeds: Sequence[int],
          table: Tensor | None = None, but: Collection[int] = ()) -> list[Match]:
     """For each face: of the k nearest free pool faces the one least like the person (of equals the first), or any.
 
@@ -116,7 +116,7 @@ def pair(pool: Pool, traits: Traits, settings: Settings, free: Free, seeds: Sequ
     return matches
 
 
-def pair_person(row: Tensor, settings: Settings, key: bytes, free: Free) -> Match:
+def pair_person(row: Tensor, settings: PairSettings, key: bytes, free: AvailableFaces) -> Match:
     """One pool face for all photos of one person, chosen by a secret key, and given to nobody else.
 
     The key gives every pool face a secret rank; of the person's nearest faces the one ranked first is taken.

@@ -19,7 +19,7 @@ from mien.anonymizer.invert import Inversion, invert
 from mien.anonymizer.losses import Faces, faces_of, identities_of
 from mien.anonymizer.optimize import Optimized, optimize
 from mien.anonymizer.optimize_falco import optimize_as_published
-from mien.anonymizer.pairing import Free, pair
+from mien.anonymizer.pairing import AvailableFaces, pair
 from mien.anonymizer.pool import Pool
 from mien.anonymizer.render import render, render_styles
 from mien.anonymizer.seeds import seed_of
@@ -27,9 +27,8 @@ from mien.anonymizer.verify import distances, embed, find_again, nothing, same_p
 from mien.errors import FaceError
 from mien.models.bundle import Networks
 from mien.models.generators.stylegan2 import StyleGAN2
-from mien.recipe import Invert as InvertSettings
-from mien.recipe import Optimize, Pair, Recipe
-from mien.types import Crop, Face, Floats, Match, Outcome, Photo, Pixels
+from mien.recipe import InvertSettings, OptimizeSettings, PairSettings, Recipe
+from mien.types import Crop, Face, FaceOutcome, Floats, Match, Photo, Pixels
 from mien.util.devices import enough_memory
 
 SEARCHES = 3  # of a finished photo that may conceal more, before the last
@@ -48,7 +47,7 @@ class Subject:
 
     face: Face
     crop: Crop
-    outcome: Outcome
+    outcome: FaceOutcome
     fixed: Match | None = None
     judged: Floats = field(default_factory=lambda: np.zeros(128, np.float32))
     identity: Tensor | None = None
@@ -61,19 +60,19 @@ class Subject:
 
 
 @dataclass
-class Work:
+class WorkItem:
     """One photo with the faces found in it: those to anonymize, those to conceal at once, those to leave."""
 
     photo: Photo
     found: list[Face] = field(default_factory=list)
     subjects: list[Subject] = field(default_factory=list)
-    concealed: list[tuple[Face, Outcome]] = field(default_factory=list)
-    left: list[tuple[Face, Outcome]] = field(default_factory=list)
+    concealed: list[tuple[Face, FaceOutcome]] = field(default_factory=list)
+    left: list[tuple[Face, FaceOutcome]] = field(default_factory=list)
     pixels: Pixels | None = None
     changed: npt.NDArray[np.bool_] | None = None
 
     @property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[FaceOutcome]:
         rows = [s.outcome for s in self.subjects] + [o for _, o in self.concealed] + [o for _, o in self.left]
         return sorted(rows, key=lambda row: row.face)
 
@@ -95,15 +94,15 @@ class Pipeline:
         self.recipe = recipe
         self.align = ALIGNERS[recipe.detect.alignment]
         self.nothing = nothing(networks)
-        self.free = Free(len(pool))
+        self.free = AvailableFaces(len(pool))
         self.seconds: dict[str, float] = {}
 
-    def prepare(self, photo: Photo, faces: list[Face]) -> Work:
+    def prepare(self, photo: Photo, faces: list[Face]) -> WorkItem:
         """Cut the faces of a photo out; those too small for a generator are concealed."""
-        work = Work(photo, faces)
+        work = WorkItem(photo, faces)
         for i, face in enumerate(faces):
-            outcome = Outcome(file=photo.name, face=i, box=face.box, points=face.points.tolist(), score=face.score,
-                              status="anonymized")
+            outcome = FaceOutcome(file=photo.name, face=i, box=face.box, points=face.points.tolist(), score=face.score,
+                                  status="anonymized")
             if min(face.box[2:]) < self.recipe.detect.min_size:
                 outcome.status, outcome.reason = "blurred", f"smaller than {self.recipe.detect.min_size} pixels"
                 work.concealed.append((face, outcome))
@@ -112,7 +111,7 @@ class Pipeline:
                 work.subjects.append(Subject(face, self.align(photo.pixels, face), outcome))
         return work
 
-    def run(self, works: list[Work]) -> None:
+    def run(self, works: list[WorkItem]) -> None:
         """Anonymize all subjects of some photos, in batches across photos; fills `pixels` and `changed` of each."""
         for work in works:
             with self.timed("verify"):
@@ -195,7 +194,7 @@ class Pipeline:
                                         but=subject.tried)
                 subject.tried.add(subject.match.index)
 
-    def _judge(self, work: Work, last: bool) -> None:
+    def _judge(self, work: WorkItem, last: bool) -> None:
         """Blend, and let the judge decide about each new face where the photo will show it."""
         with self.timed("blend"):
             self._compose(work)
@@ -213,7 +212,7 @@ class Pipeline:
             # A result that no detector sees is a poor face: tried again, taken only if nothing better comes.
             subject.passed = bool(stranger and (again is not None or last or subject.passed))
 
-    def _measure_similarity(self, work: Work, pixels: Pixels) -> None:
+    def _measure_similarity(self, work: WorkItem, pixels: Pixels) -> None:
         """The loss's own recognizer on the new photo: what the optimization saw, confirmed at full size."""
         if not work.subjects:
             return
@@ -223,7 +222,7 @@ class Pipeline:
             if subject.identity is not None:
                 subject.outcome.similarity = float(vector @ subject.identity)
 
-    def _compose(self, work: Work) -> None:
+    def _compose(self, work: WorkItem) -> None:
         hidden = [face for face, _ in work.concealed]
         pixels, changed = conceal(work.photo.pixels, hidden)
         # New faces go in after: a concealed neighbor must not cover them.
@@ -231,7 +230,7 @@ class Pipeline:
         pixels, blended = blend(pixels, patches, work.photo.pixels)
         work.pixels, work.changed = pixels, changed | blended
 
-    def _fail(self, work: Work, reason: str = "still verifies as the original after every attempt") -> None:
+    def _fail(self, work: WorkItem, reason: str = "still verifies as the original after every attempt") -> None:
         """Conceal what could not be anonymized, and say so."""
         failed = [s for s in work.subjects if not s.passed]
         for subject in failed:
@@ -244,7 +243,7 @@ class Pipeline:
         if failed:
             self._mind(work, failed[0].outcome)
 
-    def _mind(self, work: Work, outcome: Outcome) -> None:
+    def _mind(self, work: WorkItem, outcome: FaceOutcome) -> None:
         if self.recipe.on_failure == "error":
             raise FaceError(f"{outcome.file}: face {outcome.face} could not be anonymized: {outcome.reason}",
                             "run with --on-failure blur to have such faces blurred")
@@ -252,7 +251,7 @@ class Pipeline:
             for row in work.outcomes:
                 row.status, row.reason = "dropped", row.reason or f"face {outcome.face} of this photo failed"
 
-    def finish(self, work: Work, shown: Callable[[Work], Pixels]) -> bool:
+    def finish(self, work: WorkItem, shown: Callable[[WorkItem], Pixels]) -> bool:
         """Search the finished photo, and conceal what is found, until a search finds nothing.
 
         Args:
@@ -263,7 +262,7 @@ class Pipeline:
         """
         return any(not self.search_again(work, shown(work)) for _ in range(SEARCHES + 1))
 
-    def search_again(self, work: Work, decoded: Pixels) -> bool:
+    def search_again(self, work: WorkItem, decoded: Pixels) -> bool:
         """Search the finished, decoded photo once more; conceal what still verifies or was missed before.
 
         Returns:
@@ -293,8 +292,8 @@ class Pipeline:
             work.subjects[i].passed = False
         self._fail(work, "verifies as the original in the finished photo")
         for face in missed:
-            outcome = Outcome(work.photo.name, len(work.outcomes), face.box, face.points.tolist(), face.score,
-                              "blurred", "found only in the finished photo")
+            outcome = FaceOutcome(work.photo.name, len(work.outcomes), face.box, face.points.tolist(), face.score,
+                                  "blurred", "found only in the finished photo")
             work.concealed.append((face, outcome))
             self._mind(work, outcome)
         if missed:
@@ -310,22 +309,22 @@ class Pipeline:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
-def optimize_faces(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: Optimize, seed: int,
-                   target: Tensor | None = None) -> Optimized:
+def optimize_faces(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: OptimizeSettings,
+                   seed: int, target: Tensor | None = None) -> Optimized:
     """Optimize a batch by the method that the settings ask for, see `optimize` and `optimize_as_published`."""
     if settings.method == "published":
         return optimize_as_published(networks, faces, inverted, paired, settings)
     return optimize(networks, faces, inverted, paired, settings, seed, target)
 
 
-def render_faces(networks: Networks, done: Optimized, settings: Optimize) -> list[Pixels]:
+def render_faces(networks: Networks, done: Optimized, settings: OptimizeSettings) -> list[Pixels]:
     """Draw new faces [1024, 1024, 3] from their codes, or from their styles where they have left W+."""
     if done.styles is not None and isinstance(networks.generator, StyleGAN2):
         return render_styles(networks.generator, done.styles, settings.reference)
     return render(networks, done.codes, settings.reference)
 
 
-def _harder(settings: Optimize, attempt: int, n_layers: int) -> Optimize:
+def _harder(settings: OptimizeSettings, attempt: int, n_layers: int) -> OptimizeSettings:
     """More layers where there are more, then a larger margin; another pool face comes with the second retry.
 
     Nothing of the inversion is begun with any more, which takes more steps.
@@ -341,12 +340,12 @@ def _harder(settings: Optimize, attempt: int, n_layers: int) -> Optimize:
         "share": 0.0, "steps": settings.steps if settings.method == "published" else 2 * settings.steps})
 
 
-def _farther(settings: Pair) -> Pair:
+def _farther(settings: PairSettings) -> PairSettings:
     """Those nearest in attributes may all be like the person: of ten times as many the one who is least."""
     return settings.model_copy(update={"k": 10 * settings.k, "choice": "unlike"})
 
 
-def _note(outcome: Outcome, done: Optimized, i: int, seconds: float) -> None:
+def _note(outcome: FaceOutcome, done: Optimized, i: int, seconds: float) -> None:
     outcome.attempts += 1
     outcome.steps += int(done.steps[i])
     outcome.seconds += seconds

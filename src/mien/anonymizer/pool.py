@@ -25,7 +25,7 @@ from mien.anonymizer.losses import Faces, identity_of, view_matrix
 from mien.errors import OutputError
 from mien.models.bundle import Networks
 from mien.models.generators.base import DIM
-from mien.recipe import Pool as Settings
+from mien.recipe import PoolSettings
 from mien.types import Pixels
 from mien.util.files import replace_file
 from mien.util.image_tensors import ellipse, to_pixels
@@ -37,7 +37,7 @@ FIT = 2048  # at most so many faces fit the projections
 PAIR_DIM, COLOR_DIM = 256, 64
 COLOR_SIZE = 24
 
-Progress = Callable[[int, int], None]
+PoolProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def color_picture(image: Tensor) -> Tensor:
     return F.interpolate(image, size=(COLOR_SIZE, COLOR_SIZE), mode="area") * weight
 
 
-def pool_key(settings: Settings, weights_hash: str) -> str:
+def pool_key(settings: PoolSettings, weights_hash: str) -> str:
     """Name of the pool of these settings by this generator (hash of the weights it was made with)."""
     text = f"{FORMAT}:{weights_hash}:{settings.model_dump_json()}"
     return f"pool-{settings.size}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -131,8 +131,8 @@ def load_pool(folder: Path, key: str) -> Pool | None:
         return None
 
 
-def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
-               progress: Progress = lambda done, total: None) -> Pool:
+def build_pool(networks: Networks, settings: PoolSettings, folder: Path, key: str,
+               progress: PoolProgress = lambda done, total: None) -> Pool:
     """Generate the faces, fit the projection, save all under `folder`; goes on where a killed build stopped.
 
     Args:
@@ -155,7 +155,7 @@ def build_pool(networks: Networks, settings: Settings, folder: Path, key: str,
     return Pool.from_file(folder / f"{key}.safetensors")
 
 
-def _generated(networks: Networks, settings: Settings, parts: Path, progress: Progress) -> dict[str, Tensor]:
+def _generated(networks: Networks, settings: PoolSettings, parts: Path, progress: PoolProgress) -> dict[str, Tensor]:
     """All faces, as the pool keeps them; the first fit the projections for the others."""
     z = drawn(settings)
 
@@ -171,7 +171,7 @@ def _generated(networks: Networks, settings: Settings, parts: Path, progress: Pr
 
 
 @torch.inference_mode()
-def export_pool(networks: Networks, pool: Pool, settings: Settings, folder: Path, pictures: int = 0) -> None:
+def export_pool(networks: Networks, pool: Pool, settings: PoolSettings, folder: Path, pictures: int = 0) -> None:
     """Write a pool's codes and embeddings as files, and the first pictures in full; pictures that are there stay.
 
     codes.safetensors: z [N, 512], w [N, 512] (one vector for all layers of W+), codes [N, 512] whitened.
@@ -210,12 +210,12 @@ def _save_picture(pixels: Pixels, path: Path) -> None:
     Image.fromarray(pixels).save(path, "JPEG", quality=95, subsampling=0, progressive=True)
 
 
-def drawn(settings: Settings) -> Tensor:
+def drawn(settings: PoolSettings) -> Tensor:
     """z [N, 512] ~ N(0, I) of a pool's faces."""
     return torch.randn(settings.size, DIM, generator=torch.Generator().manual_seed(settings.seed))
 
 
-def _report(progress: Progress, first: int, total: int, done: int) -> None:
+def _report(progress: PoolProgress, first: int, total: int, done: int) -> None:
     progress(first + done, total)
 
 
@@ -223,7 +223,7 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     path.write_bytes(save(tensors))  # safetensors' own writer hides that the disk is full from `except OSError`
 
 
-def _part(networks: Networks, settings: Settings, z: Tensor, path: Path, fit: Fit | None,
+def _part(networks: Networks, settings: PoolSettings, z: Tensor, path: Path, fit: Fit | None,
           progress: Callable[[int], None]) -> dict[str, Tensor]:
     """Faces of a part, as they were before when they are there; projected at once where a fit is at hand."""
     try:
@@ -244,7 +244,7 @@ def _part(networks: Networks, settings: Settings, z: Tensor, path: Path, fit: Fi
 
 
 @torch.inference_mode()
-def _faces(networks: Networks, settings: Settings, z: Tensor) -> dict[str, Tensor]:
+def _faces(networks: Networks, settings: PoolSettings, z: Tensor) -> dict[str, Tensor]:
     generator = networks.generator
     w = generator.map(z)
     if settings.truncation_space == "whitened":
@@ -254,7 +254,7 @@ def _faces(networks: Networks, settings: Settings, z: Tensor) -> dict[str, Tenso
         w = generator.truncate(w, settings.truncation)
         codes = generator.whiten(w)
     wp = w[:, None].expand(-1, generator.n_layers, -1)
-    image = networks.look(wp)
+    image = networks.preview(wp)
     features, embedding = networks.features.observe(image)
     if settings.reference:
         embedding = networks.features.embed(networks.render(wp), unscaled=True)

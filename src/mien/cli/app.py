@@ -83,9 +83,9 @@ def anonymize(
         "seed": seed, "pool.seed": None, "identity": identity, "on_failure": on_failure}).with_settings(settings or ())
     key = _read_key(key_file)
     from mien.api import make_request, with_weights
-    from mien.jobs.executors.config import Crew
+    from mien.jobs.executors.config import Workers
 
-    crew = Crew(engine, workers, threads, rank, world_size, device)
+    crew = Workers(engine, workers, threads, rank, world_size, device)
     crew.check()
     chosen = chosen.settled(crew.here)
     request = make_request(src, dst, chosen, work, key, only, exclude, keep_person, labels, layout, subset)
@@ -95,7 +95,7 @@ def anonymize(
     reporter = Reporter(quiet)
     ready = _prepare(chosen, reporter, crew.here)
     from mien.jobs.run import Run
-    from mien.jobs.state import Store
+    from mien.jobs.state import JobState
     from mien.report.run_page import write_report
 
     with reporter.run() as progress:
@@ -107,7 +107,7 @@ def anonymize(
         write_report(request.work / "report.html", summary, chosen, originals=request.src, results=request.dst)
     request.publish()
     if forget:
-        Store(request.dst, request.work).forget()
+        JobState(request.dst, request.work).forget()
     reporter.close(summary, dst, request.work if with_originals and not forget else None)
     if not summary.photos and not summary.faces and summary.skipped:
         raise MienError("no photograph could be read", "the reasons are listed above and in mien.json")

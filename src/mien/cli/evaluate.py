@@ -13,16 +13,16 @@ from mien.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-Source = Annotated[Path, typer.Argument(help="The originals: a folder, or a dataset in its layout.")]
-Result = Annotated[Path, typer.Argument(help="The same photographs, anonymized by whatever tool.")]
+Originals = Annotated[Path, typer.Argument(help="The originals: a folder, or a dataset in its layout.")]
+Anonymized = Annotated[Path, typer.Argument(help="The same photographs, anonymized by whatever tool.")]
 Sample = Annotated[int, typer.Option(min=0, help="At most so many photographs, whole people; 0: all.")]
 Seed = Annotated[int, typer.Option(help="Of the sample, and of who an attacker knows.")]
 Work = Annotated[Path | None, typer.Option(help="Private folder [DST.evaluation.work].")]
 
 
 def evaluate_command(
-    src: Source,
-    dst: Result,
+    src: Originals,
+    dst: Anonymized,
     layout: options.Layout = "auto",
     subset: options.Subset = None,
     judge: Annotated[list[str] | None, typer.Option(
@@ -50,7 +50,7 @@ def evaluate_command(
     """Say how private and how good anonymized photographs are: a table, DST.json and DST.html."""
     from rich.console import Console
 
-    from mien.evaluation.evaluate import BOUNDS, Question, evaluate
+    from mien.evaluation.evaluate import BOUNDS, EvaluationConfig, evaluate
     from mien.evaluation.evaluation_page import write_page
     from mien.evaluation.terminal_table import tables
     from mien.evaluation.worst_cases import worst_cases
@@ -62,7 +62,7 @@ def evaluate_command(
     page = page or out.with_suffix(".html")
     if page.resolve() == out.resolve():
         raise UsageError(f"the figures and the page would both be written to {out}", "give --page another name")
-    question = Question(
+    question = EvaluationConfig(
         src, dst, work or _beside(dst, ".evaluation.work"), layout, subset, tuple(judge or ("dlib", "sface")),
         BOUNDS if bounds == "all" else () if bounds == "none" else tuple(part.strip() for part in bounds.split(",")),
         recipe=Recipe.load(recipe).with_settings(settings or ()),
@@ -83,8 +83,8 @@ def evaluate_command(
 
 def attack_command(
     name: Annotated[str, typer.Argument(help="layers, parrot or reversal.")],
-    src: Source,
-    dst: Result,
+    src: Originals,
+    dst: Anonymized,
     layout: options.Layout = "auto",
     subset: options.Subset = None,
     sample: Sample = 1000,
@@ -111,8 +111,8 @@ def attack_command(
 
 
 def compare_training_command(
-    src: Source,
-    dst: Result,
+    src: Originals,
+    dst: Anonymized,
     test: Annotated[Path, typer.Argument(help="Real photographs of other people to test on, a dataset like SRC.")],
     layout: options.Layout = "auto",
     subset: options.Subset = "train",

@@ -10,7 +10,7 @@ import typer
 from mien.cli import options
 
 if TYPE_CHECKING:
-    from mien.steps.context import Kit
+    from mien.steps.context import StepContext
 
 pool_app = typer.Typer(help="The pool of generated faces: build, info, export.", no_args_is_help=True)
 
@@ -57,9 +57,9 @@ def pool_export(
 
 
 def _kit(recipe: str, models: str | None, pool_size: int | None, settings: list[str] | None, device: str,
-         quiet: bool) -> Kit:
+         quiet: bool) -> StepContext:
     from mien.recipe import Recipe
-    from mien.steps.context import Kit
+    from mien.steps.context import StepContext
 
     changed = Recipe.load(recipe).with_changes({"models": models, "pool.size": pool_size})
-    return Kit(changed.with_settings(settings or ()), quiet, device)
+    return StepContext(changed.with_settings(settings or ()), quiet, device)

@@ -14,10 +14,10 @@ from mien.cli import options
 from mien.errors import UsageError
 
 if TYPE_CHECKING:
-    from mien.steps.context import Kit
+    from mien.steps.context import StepContext
 
 Photo = Annotated[Path, typer.Argument(help="A photograph.")]
-Source = Annotated[Path, typer.Argument(metavar="PHOTO|SRC", help="A photograph, or a dataset of them.")]
+PhotoOrDataset = Annotated[Path, typer.Argument(metavar="PHOTO|SRC", help="A photograph, or a dataset of them.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of single faces, made by mien align; private.")]
 Out = Annotated[Path, typer.Argument(help="Photograph to write, in the format of PHOTO.")]
 Again = Annotated[bool, typer.Option("--again", help="Make anew what is there already.")]
@@ -50,7 +50,7 @@ def detect(photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help
     detect_photos(photos, _kit(recipe, quiet, settings))
 
 
-def align(src: Source, folder: Folder, recipe: options.Recipe = "default", settings: options.Settings = None,
+def align(src: PhotoOrDataset, folder: Folder, recipe: options.Recipe = "default", settings: options.Settings = None,
           layout: options.Layout = "auto", subset: options.Subset = None,
           largest: Annotated[bool, typer.Option("--largest", help="One face a photo.")] = False,
           again: Afresh = False, quiet: options.Quiet = False) -> None:
@@ -163,8 +163,8 @@ def export(photo: Photo, out: Out) -> None:
     export_photo(photo, out)
 
 
-def _kit(recipe: str, quiet: bool, settings: list[str] | None = None) -> Kit:
+def _kit(recipe: str, quiet: bool, settings: list[str] | None = None) -> StepContext:
     from mien.recipe import Recipe
-    from mien.steps.context import Kit
+    from mien.steps.context import StepContext
 
-    return Kit(Recipe.load(recipe).with_settings(settings or ()), quiet)
+    return StepContext(Recipe.load(recipe).with_settings(settings or ()), quiet)

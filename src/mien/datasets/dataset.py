@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mien.datasets.annotation_table import Signs, Table, bare
-from mien.datasets.storage.base import FolderSink, FolderSource, Holder, Sink, Source
+from mien.datasets.storage.base import Container, FolderReader, FolderWriter, PhotoReader, PhotoWriter
 from mien.datasets.tree import Tree
 from mien.errors import UsageError
 from mien.images.formats import printable
@@ -86,16 +86,16 @@ class Dataset:
     annotations: list[Annotation] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
-    holder: Holder | None = None
+    container: Container | None = None
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PhotoReader:
         """Where the photos come from."""
-        return self.holder.source if self.holder else FolderSource(self.root)
+        return self.container.source if self.container else FolderReader(self.root)
 
-    def sink(self, dst: Path, work: Path) -> Sink:
+    def writer(self, dst: Path, work: Path) -> PhotoWriter:
         """Where a result in the same form goes."""
-        return self.holder.sink(dst, work, self.subset) if self.holder else FolderSink(dst)
+        return self.container.writer(dst, work, self.subset) if self.container else FolderWriter(dst)
 
     def in_files(self) -> Dataset:
         """The dataset, if every photo is a file of its own.
@@ -190,7 +190,7 @@ class Dataset:
             else:  # of an earlier call, when there still were such photos
                 target.unlink(missing_ok=True)
         lost = sorted(set(self.classes.values()) - {self.classes.get(name) for name in outputs}, key=str)
-        if lost and not self.subset and self.holder is None:  # what holds photos keeps the numbers of its classes
+        if lost and not self.subset and self.container is None:  # what holds photos keeps the numbers of its classes
             notes.append(f"{plural(len(lost), 'class', 'classes')} lost every photograph, so that the numbers of "
                          f"those behind change: {', '.join(map(printable, lost[:EXAMPLES]))}")
         return notes

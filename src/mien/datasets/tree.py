@@ -139,12 +139,12 @@ class Tree:
 
     def unused(self, folders: Sequence[str] = TABLE_FOLDERS) -> list[str]:
         """What lies beside the files that were read."""
-        rest, holders = [], {real for folder in folders if (real := self.real(folder)) is not None}
-        for folder in sorted(holders):
+        rest, containers = [], {real for folder in folders if (real := self.real(folder)) is not None}
+        for folder in sorted(containers):
             for name in self.names(folder):
                 path = f"{folder}/{name}".lstrip("/")
                 read = any(one == path or one.startswith(f"{path}/") for one in self.used)
-                if not read and path not in holders | OWN and not (folder in self.used and self._is_photos(path)):
+                if not read and path not in containers | OWN and not (folder in self.used and self._is_photos(path)):
                     rest.append(path)
         return rest
 

@@ -21,9 +21,9 @@ from torch import Tensor
 from mien.anonymizer.align import align
 from mien.anonymizer.blend import Patch, blend
 from mien.anonymizer.invert import invert
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.anonymizer.losses import faces_of
-from mien.anonymizer.pairing import Free, pair
+from mien.anonymizer.pairing import AvailableFaces, pair
 from mien.anonymizer.render import render
 from mien.errors import PhotoError
 from mien.evaluation.measure import largest
@@ -32,7 +32,7 @@ from mien.images.decode import read_photo
 from mien.images.encode import encode_photo, write_bytes
 from mien.models.bundle import Detector
 from mien.models.hub.cache import weights_sha256
-from mien.recipe import Pair, Recipe
+from mien.recipe import PairSettings, Recipe
 from mien.types import Crop, Face, Photo, Pixels
 from mien.util.files import stamp
 
@@ -41,7 +41,7 @@ GROW = 0.15  # of the box on each side, for what is hidden simply
 BLUR = 0.15  # of the hidden part's width: standard deviation
 CELLS = 8  # across it
 Simple = Callable[[Pixels], Pixels]
-Progress = Callable[[int, int], None]
+CountProgress = Callable[[int, int], None]
 Area = npt.NDArray[np.bool_]  # [H, W]
 
 
@@ -67,7 +67,7 @@ GENERATED = ("inversion", "nearest", "random")
 
 
 @dataclass(frozen=True)
-class Job:
+class BaselineJob:
     """One face of one photograph, on its way into a set."""
 
     name: str
@@ -77,7 +77,7 @@ class Job:
 
 
 def simple_set(kind: str, root: Path, names: Sequence[str], folder: Path, detector: Detector,
-               progress: Progress = lambda done, total: None) -> list[Path]:
+               progress: CountProgress = lambda done, total: None) -> list[Path]:
     """Write the photographs of one of the `SIMPLE` sets that are not there yet.
 
     Args:
@@ -86,20 +86,20 @@ def simple_set(kind: str, root: Path, names: Sequence[str], folder: Path, detect
     Returns:
         The file of every photograph; of one without a face, or that cannot be read, it is not there.
     """
-    def change(jobs: list[Job]) -> list[tuple[Pixels, Area]]:
+    def change(jobs: list[BaselineJob]) -> list[tuple[Pixels, Area]]:
         return [hide(job.photo.pixels, job.face, SIMPLE[kind]) for job in jobs]
 
     key = key_of([kind, GROW, BLUR, CELLS, weights_sha256("yunet")])  # who finds the faces
     return _make(root, names, folder / f"{kind}-{key}", detector, change, progress)
 
 
-def generated_set(kind: str, root: Path, names: Sequence[str], folder: Path, ready: Ready, recipe: Recipe,
-                  progress: Progress = lambda done, total: None) -> list[Path]:
+def generated_set(kind: str, root: Path, names: Sequence[str], folder: Path, ready: Loaded, recipe: Recipe,
+                  progress: CountProgress = lambda done, total: None) -> list[Path]:
     """The same for one of the `GENERATED` sets; `recipe`: how to invert and to compare, and from which pool."""
     how = {"inversion": recipe.invert.model_dump(), "nearest": _nearest(recipe).model_dump(), "random": {}}[kind]
     key = key_of([kind, how, ready.weights, recipe.pool.model_dump(), recipe.detect.model_dump(), recipe.precision])
 
-    def change(jobs: list[Job]) -> list[tuple[Pixels, Area]]:
+    def change(jobs: list[BaselineJob]) -> list[tuple[Pixels, Area]]:
         pictures = render(ready.networks, _codes(kind, jobs, ready, recipe))
         return [blend(job.photo.pixels, [Patch(job.crop, picture)])
                 for job, picture in zip(jobs, pictures, strict=True)]
@@ -108,7 +108,7 @@ def generated_set(kind: str, root: Path, names: Sequence[str], folder: Path, rea
 
 
 def _make(root: Path, names: Sequence[str], target: Path, detector: Detector,
-          change: Callable[[list[Job]], list[tuple[Pixels, Area]]], progress: Progress) -> list[Path]:
+          change: Callable[[list[BaselineJob]], list[tuple[Pixels, Area]]], progress: CountProgress) -> list[Path]:
     made = _Made(target)
     waiting = [name for name in names if not made.has(name, root / name)]
     done = len(names) - len(waiting)
@@ -154,8 +154,8 @@ def _written(path: Path) -> Path:
     return other if other.exists() else path
 
 
-def _batches(root: Path, waiting: list[str], detector: Detector) -> Iterator[list[Job]]:
-    jobs: list[Job] = []
+def _batches(root: Path, waiting: list[str], detector: Detector) -> Iterator[list[BaselineJob]]:
+    jobs: list[BaselineJob] = []
     for name in waiting:
         try:
             photo = read_photo(root / name, name)
@@ -163,7 +163,7 @@ def _batches(root: Path, waiting: list[str], detector: Detector) -> Iterator[lis
         except PhotoError:
             continue
         if face is not None:
-            jobs.append(Job(name, photo, face, align(photo.pixels, face)))
+            jobs.append(BaselineJob(name, photo, face, align(photo.pixels, face)))
         if len(jobs) == BATCH:
             yield jobs
             jobs = []
@@ -171,7 +171,7 @@ def _batches(root: Path, waiting: list[str], detector: Detector) -> Iterator[lis
         yield jobs
 
 
-def _nearest(recipe: Recipe) -> Pair:
+def _nearest(recipe: Recipe) -> PairSettings:
     """By the recipe's measure, whoever else has it."""
     return recipe.pair.model_copy(update={"k": 1, "unique": False})
 
@@ -190,7 +190,7 @@ def hide(photo: Pixels, face: Face, how: Simple) -> tuple[Pixels, Area]:
     return out, changed
 
 
-def _codes(kind: str, jobs: list[Job], ready: Ready, recipe: Recipe) -> Tensor:
+def _codes(kind: str, jobs: list[BaselineJob], ready: Loaded, recipe: Recipe) -> Tensor:
     """Whitened codes [B, L, 512]."""
     if kind == "random":
         drawn = [zlib.crc32(os.fsencode(job.name)) % len(ready.pool.codes) for job in jobs]
@@ -199,5 +199,6 @@ def _codes(kind: str, jobs: list[Job], ready: Ready, recipe: Recipe) -> Tensor:
     if kind == "inversion":
         return invert(ready.networks, faces, recipe.invert).codes
     pool, seeds = ready.pool, range(len(jobs))
-    nearest = [match.index for match in pair(pool, pool.traits(faces), _nearest(recipe), Free(len(pool)), seeds)]
+    matches = pair(pool, pool.traits(faces), _nearest(recipe), AvailableFaces(len(pool)), seeds)
+    nearest = [match.index for match in matches]
     return ready.pool.codes[nearest][:, None].expand(-1, ready.networks.generator.n_layers, -1)

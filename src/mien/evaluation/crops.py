@@ -16,7 +16,7 @@ from mien.anonymizer.losses import VIEW, view_matrix
 from mien.anonymizer.verify import find_again
 from mien.errors import PhotoError
 from mien.evaluation.measure import largest
-from mien.evaluation.pairs import Counterparts
+from mien.evaluation.pairs import PhotoPairs
 from mien.images.decode import read_photo
 from mien.models.bundle import Detector
 from mien.types import Crop, Face, Floats, Pixels
@@ -51,7 +51,7 @@ class Crops:
                           for i in range(len(self))])
 
 
-def crops_of(pairs: Counterparts, detector: Detector, progress: Callable[[int, int], None] = lambda done, total: None
+def crops_of(pairs: PhotoPairs, detector: Detector, progress: Callable[[int, int], None] = lambda done, total: None
              ) -> tuple[Crops, Crops, npt.NDArray[np.int64]]:
     """Cut the largest face out of every original, and what is in its place out of the new photograph.
 

@@ -15,7 +15,7 @@ ROWS = 512  # faces compared with all others at a time
 Numbers = npt.NDArray[np.float64]
 
 
-class Spread:
+class DistanceHistogram:
     """Counts of distances between 0 and `top`.
 
     Shares are exact to one bin, `top` / 16,384.
@@ -62,9 +62,9 @@ def rows(probes: Tensor, gallery: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def strangers(probes: Tensor, gallery: Tensor, probe_people: Tensor, gallery_people: Tensor,
-              kinds: tuple[Tensor, Tensor] | None = None) -> Spread:
+              kinds: tuple[Tensor, Tensor] | None = None) -> DistanceHistogram:
     """Distances between faces of different people; `kinds`, of probes and of gallery: only of one kind."""
-    spread = Spread(reach(probes, gallery))
+    spread = DistanceHistogram(reach(probes, gallery))
     for some, between in rows(probes, gallery):
         counted = probe_people[some, None] != gallery_people
         if kinds is not None:

@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.load import Loaded, prepare
 from mien.datasets.dataset import plural
 from mien.errors import UsageError
 from mien.evaluation.attacks.run_attack import ATTACKS, carry_out
 from mien.evaluation.attacks.split import enough_people, of_named
 from mien.evaluation.baselines import GENERATED, SIMPLE, generated_set, simple_set
-from mien.evaluation.evaluation import Figure, Groups, JudgeRecord, Result, SetResult, Slice
+from mien.evaluation.evaluation import Evaluation, Figure, Groups, JudgeRecord, SetResult, Slice
 from mien.evaluation.evaluators import open_detector
 from mien.evaluation.judges import open_judges
-from mien.evaluation.measurements import Observed, observe_sets
+from mien.evaluation.measurements import Measurements, observe_sets
 from mien.evaluation.metrics import METRICS, STRICT, Reference, figures, rate_name, reference
-from mien.evaluation.pairs import Counterparts, find_counterparts, sample
+from mien.evaluation.pairs import PhotoPairs, find_counterparts, sample
 from mien.evaluation.privacy import People, named
 from mien.evaluation.provenance import judges_in_loss, links_people
 from mien.evaluation.recipe_baselines import make_recipe_set
@@ -38,11 +38,11 @@ TITLES = {"originals": "originals", "inversion": "inversion alone", "nearest": "
           "random": "random generated face", "blur": "Gaussian blur", "pixelation": "pixelation",
           "blackout": "blackout"}
 BOUNDS = (*GENERATED, *SIMPLE)
-Progress = Callable[[str, int, int], None]
+EvaluationProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Question:
+class EvaluationConfig:
     """What is to be evaluated.
 
     Attributes:
@@ -69,8 +69,8 @@ class Question:
     known: Path | None = None
 
 
-def evaluate(question: Question, progress: Progress = lambda what, done, total: None,
-             ready: Callable[[Recipe], Ready] = prepare) -> Result:
+def evaluate(question: EvaluationConfig, progress: EvaluationProgress = lambda what, done, total: None,
+             ready: Callable[[Recipe], Loaded] = prepare) -> Evaluation:
     """Answer it.
 
     Args:
@@ -96,7 +96,7 @@ def evaluate(question: Question, progress: Progress = lambda what, done, total: 
         return _answer(question, chosen, progress, ready)
 
 
-def _check(question: Question) -> None:
+def _check(question: EvaluationConfig) -> None:
     """What can be told before anything is read."""
     unknown = set(question.bounds) - set(BOUNDS)
     if unknown:
@@ -110,7 +110,8 @@ def _check(question: Question) -> None:
                          'give each a name of its own: name = "..." in its file, Recipe(name="...") in Python')
 
 
-def _answer(question: Question, chosen: Counterparts, progress: Progress, ready: Callable[[Recipe], Ready]) -> Result:
+def _answer(question: EvaluationConfig, chosen: PhotoPairs, progress: EvaluationProgress,
+            ready: Callable[[Recipe], Loaded]) -> Evaluation:
     """Look and count."""
     seen, loss = _look(question, chosen, progress, ready), judges_in_loss(question.dst)
     common = _common(question, seen)
@@ -123,7 +124,7 @@ def _answer(question: Question, chosen: Counterparts, progress: Progress, ready:
     original = reference(rows["originals"], people, labels, known, judges)
     sets = {name: SetResult(title=TITLES.get(name, name), figures=_named(original, one, judges),
                             slices=_slices(original, one, judges)) for name, one in rows.items()}
-    return Result(
+    return Evaluation(
         mien=version("mien"), date=datetime.now(UTC).date().isoformat(), source=printable(question.src.resolve().name),
         set=asked(question.dst), faces=len(common), people=len(np.unique(people[somebody])),
         unnamed=int((~somebody).sum()),
@@ -139,7 +140,7 @@ def _answer(question: Question, chosen: Counterparts, progress: Progress, ready:
     )
 
 
-def _common(question: Question, seen: dict[str, Observed]) -> npt.NDArray[np.int64]:
+def _common(question: EvaluationConfig, seen: dict[str, Measurements]) -> npt.NDArray[np.int64]:
     """The photographs that are seen in every set.
 
     Raises:
@@ -158,7 +159,7 @@ def asked(dst: Path) -> str:
     return f"{name} (asked)" if name in TITLES or name.startswith("recipe ") else name
 
 
-def originals_and_new(question: Question) -> tuple[Counterparts, Observed, Observed]:
+def originals_and_new(question: EvaluationConfig) -> tuple[PhotoPairs, Measurements, Measurements]:
     """What has been seen of the originals and of the set asked about: (photographs, both row by row the same)."""
     pairs = find_counterparts(question.src, question.dst, question.layout, question.subset)
     chosen = sample(pairs, question.sample, question.seed, question.least)
@@ -169,14 +170,14 @@ def originals_and_new(question: Question) -> tuple[Counterparts, Observed, Obser
     return chosen, before.only(common), after.only(common)
 
 
-def _look(question: Question, pairs: Counterparts, progress: Progress,
-          ready: Callable[[Recipe], Ready]) -> dict[str, Observed]:
+def _look(question: EvaluationConfig, pairs: PhotoPairs, progress: EvaluationProgress,
+          ready: Callable[[Recipe], Loaded]) -> dict[str, Measurements]:
     """Every set, the originals first, then what was asked about, then its bounds."""
     ready = lru_cache(maxsize=1)(ready)
     originals = [pairs.root / name for name in pairs.names]
     known = question.known and question.known / "seen"
 
-    def look_at(what: str, sets: Mapping[str, Sequence[Path]]) -> dict[str, Observed]:
+    def look_at(what: str, sets: Mapping[str, Sequence[Path]]) -> dict[str, Measurements]:
         return observe_sets(originals, sets, question.judges, question.work / "seen", question.processes,
                             partial(progress, f"looking at {what}"), known)
 
@@ -202,12 +203,12 @@ def _look(question: Question, pairs: Counterparts, progress: Progress,
     return seen | look_at("bounds", sets)
 
 
-def _named(original: Reference, seen: Observed, judges: list[str]) -> Groups:
+def _named(original: Reference, seen: Measurements, judges: list[str]) -> Groups:
     return {group: {name: Figure.of(one, METRICS[name].better) for name, one in found.items()}
             for group, found in figures(original, seen, judges).items()}
 
 
-def _slices(original: Reference, seen: Observed, judges: list[str]) -> dict[str, Slice]:
+def _slices(original: Reference, seen: Measurements, judges: list[str]) -> dict[str, Slice]:
     # Distances of so small sets say little and take long.
     apart = ("features", "inception")
     original, seen, out = replace(original, seen=original.seen.without(*apart)), seen.without(*apart), {}
@@ -217,7 +218,7 @@ def _slices(original: Reference, seen: Observed, judges: list[str]) -> dict[str,
     return out
 
 
-def _notes(question: Question, chosen: Counterparts, people: People) -> list[str]:
+def _notes(question: EvaluationConfig, chosen: PhotoPairs, people: People) -> list[str]:
     """What could not be asked, or says little; `people`: [N] of the faces compared."""
     somebody = named(people)
     counts = np.unique(people[somebody], return_counts=True)[1]

@@ -86,7 +86,7 @@ class SetResult(BaseModel):
     slices: dict[str, Slice] = {}
 
 
-class Result(BaseModel):
+class Evaluation(BaseModel):
     """All of it.
 
     Attributes:
@@ -121,7 +121,7 @@ class Result(BaseModel):
         replace_file(path, lambda file: file.write_text(self.model_dump_json(indent=1), "utf-8"))
 
     @classmethod
-    def read(cls, path: Path) -> Result:
+    def read(cls, path: Path) -> Evaluation:
         """Raises UsageError: it is no such file."""
         try:
             return cls.model_validate_json(path.read_bytes())

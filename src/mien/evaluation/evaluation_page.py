@@ -10,8 +10,8 @@ from typing import Any
 
 from mien.errors import UsageError
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
-from mien.evaluation.evaluation import Figure, Groups, Result
-from mien.evaluation.findings import judged, verdict
+from mien.evaluation.evaluation import Evaluation, Figure, Groups
+from mien.evaluation.findings import findings, judged
 from mien.evaluation.metrics import METRICS, STRICT, Metric, rate_name
 from mien.evaluation.terminal_table import ENDS, beside_bounds, in_order, shown, title_of, worst_tenth
 from mien.evaluation.worst_cases import Case
@@ -53,7 +53,7 @@ class Section:
     rows: list[tuple[str, list[str], str, str]]
 
 
-def write_page(path: Path, result: Result, dst: Path, cases: Sequence[Case] | None = None) -> None:
+def write_page(path: Path, result: Evaluation, dst: Path, cases: Sequence[Case] | None = None) -> None:
     """Write the page, whole or not at all.
 
     Args:
@@ -76,10 +76,10 @@ def write_page(path: Path, result: Result, dst: Path, cases: Sequence[Case] | No
         replace_file(path, write)
 
 
-def _content(result: Result) -> dict[str, Any]:
+def _content(result: Evaluation) -> dict[str, Any]:
     columns = in_order(result)
     return {
-        "result": result, "verdict": verdict(result), "columns": [result.sets[name].title for name in columns],
+        "result": result, "verdict": findings(result), "columns": [result.sets[name].title for name in columns],
         "sections": [_section(result, kind, columns) for kind in _kinds(result, columns)],
         "slices": _slices(result),
         "slice_ends": [result.sets[name].title for name in ENDS if name in result.sets and name != result.set],
@@ -91,11 +91,11 @@ def _content(result: Result) -> dict[str, Any]:
     }
 
 
-def _kinds(result: Result, columns: list[str]) -> list[str]:
+def _kinds(result: Evaluation, columns: list[str]) -> list[str]:
     return list(dict.fromkeys(kind for name in columns for kind in result.sets[name].figures))
 
 
-def _section(result: Result, kind: str, columns: list[str]) -> Section:
+def _section(result: Evaluation, kind: str, columns: list[str]) -> Section:
     groups = [result.sets[name].figures.get(kind, {}) for name in columns]
     topic = kind.split("/")[0]
     names = [name for name in METRICS if any(name in group for group in groups)]
@@ -126,7 +126,7 @@ def _row(metric: Metric, figures: list[Figure | None]) -> tuple[str, list[str], 
             number(worst) if worst else "", f"{first.count:,}" if first else "")
 
 
-def _slices(result: Result) -> list[tuple[str, int, bool, list[str]]]:
+def _slices(result: Evaluation) -> list[tuple[str, int, bool, list[str]]]:
     judge = judged(result)
     parts: list[tuple[str, int, bool, list[str]]] = []
     columns = [result.set, *(name for name in ENDS if name in result.sets and name != result.set)]
@@ -150,7 +150,7 @@ def _attack(found: Any) -> dict[str, Any]:
     return {"found": found, "heads": list(found.attackers), "rows": rows}
 
 
-def _used(result: Result) -> list[tuple[str, Metric]]:
+def _used(result: Evaluation) -> list[tuple[str, Metric]]:
     groups = list(result.sets[result.set].figures.values())
     groups += [group for attack in result.attacks.values() for group in attack.attackers.values()]
     return [(name, metric) for name, metric in (METRICS | ATTACK_METRICS).items()

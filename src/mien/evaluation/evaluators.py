@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mien.evaluation.judges import fingerprint, open_judges
-from mien.evaluation.measure import Instruments
+from mien.evaluation.measure import Evaluators
 from mien.models.detection.centerface import CenterFace
 from mien.models.detection.yunet import YuNet
 from mien.models.features.age_gender import AgeGender
@@ -41,14 +41,14 @@ def fingerprints(judges: Sequence[str]) -> dict[str, str]:
             | {f"judge {name}": fingerprint(name) for name in judges})
 
 
-def open_instruments(judges: Sequence[str]) -> Instruments:
+def open_instruments(judges: Sequence[str]) -> Evaluators:
     """Fetch what is missing and load everything.
 
     Raises:
         UsageError: there is no such judge. FetchError, ModelError: weights cannot be had.
     """
     paths = ensure(WEIGHTS)
-    return Instruments(
+    return Evaluators(
         open_judges(list(judges)),
         open_detector(),
         CenterFace(paths["centerface"]),

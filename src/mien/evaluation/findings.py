@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mien.evaluation.evaluation import Figure, Result
+from mien.evaluation.evaluation import Evaluation, Figure
 from mien.evaluation.metrics import STRICT, rate_name
 from mien.report.run_findings import Level
 
@@ -16,7 +16,7 @@ LINKED = 0.6  # area under the curve
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EvaluationFindings:
     """The first thing on the page.
 
     Attributes:
@@ -31,14 +31,14 @@ class Verdict:
     notes: list[str]
 
 
-def verdict(result: Result) -> Verdict:
+def findings(result: Evaluation) -> EvaluationFindings:
     """Say what the set that was asked about is worth."""
     judge, figures = judged(result), result.sets[result.set].figures
     privacy = figures.get(f"privacy/{judge}", {})
     verified, ranked = privacy.get(VERIFIED), privacy.get(RANKED)
     if verified is None or ranked is None:
-        return Verdict("mixed", "Whether anyone can be found again is not known: nobody is named on the photographs, "
-                                "or no face could be compared", [*_useful(result), *result.notes])
+        return EvaluationFindings("mixed", "Whether anyone can be found again is not known: nobody is named on the "
+                                  "photographs, or no face could be compared", [*_useful(result), *result.notes])
     linked = privacy.get("auc_new_to_new")
     searched = result.faces - result.unnamed
     chance = 1 / max(searched - searched / max(result.people, 1) + 1, 1)  # the person's others do not compete
@@ -60,16 +60,16 @@ def verdict(result: Result) -> Verdict:
         *([f"The judge {judge} took part in making the faces, so that this is no fair judgment."]
           if result.judges[judge].in_loss else []),
         *_useful(result), *_attacked(result), *result.notes]
-    return Verdict(level, f"{_faces(verified)} taken for {_their(verified)}{_most(verified)}, where one stranger in "
-                          f"{round(1 / STRICT):,} is", notes)
+    return EvaluationFindings(level, f"{_faces(verified)} taken for {_their(verified)}{_most(verified)}, where one "
+                              f"stranger in {round(1 / STRICT):,} is", notes)
 
 
-def judged(result: Result) -> str:
+def judged(result: Evaluation) -> str:
     """The judge that counts: the first that had no part in the loss."""
     return next((name for name, one in result.judges.items() if not one.in_loss), next(iter(result.judges), ""))
 
 
-def kept(result: Result, group: str, name: str) -> float | None:
+def kept(result: Evaluation, group: str, name: str) -> float | None:
     """How far from random generated faces (0) to the originals (1) a figure has stayed; None without both."""
     ends = [result.sets[one].figures.get(group, {}).get(name) if one in result.sets else None
             for one in ("random", result.set, "originals")]
@@ -89,7 +89,7 @@ def _linking(linked: Figure, wanted: bool) -> str:
             f"{100 * linked.value:.0f} % of comparisons are right{_interval(linked)}, where guessing gives 50 %.")
 
 
-def _useful(result: Result) -> list[str]:
+def _useful(result: Evaluation) -> list[str]:
     utility = result.sets[result.set].figures.get("utility", {})
     notes = []
     attributes, share = utility.get("attributes_accuracy"), kept(result, "utility", "attributes_accuracy")
@@ -103,7 +103,7 @@ def _useful(result: Result) -> list[str]:
     return notes
 
 
-def _attacked(result: Result) -> list[str]:
+def _attacked(result: Evaluation) -> list[str]:
     notes = []
     for name, attack in result.attacks.items():
         best = attack.best()

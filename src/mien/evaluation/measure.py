@@ -31,7 +31,7 @@ REGION = 1.15  # of a face's radius: JPEG's blocks reach beyond what was changed
 
 
 @dataclass(frozen=True)
-class Instruments:
+class Evaluators:
     """Networks that judge, none of which has a part in anonymizing but those that say so.
 
     Attributes:
@@ -61,7 +61,7 @@ def by_size(detector: Detector, photo: Pixels) -> list[Face]:
     return sorted(detector.detect(photo), key=lambda face: face.area, reverse=True)
 
 
-def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixels,
+def observe(instruments: Evaluators, photo: Pixels, face: Face, original: Pixels,
             others: Sequence[Face] = ()) -> Numbers:
     """What is seen of a face [H, W, 3] uint8 RGB in the place where the original photo has it.
 
@@ -111,7 +111,7 @@ def observe(instruments: Instruments, photo: Pixels, face: Face, original: Pixel
     return {name: np.asarray(value, np.float32) for name, value in seen.items()}
 
 
-def _contours(instruments: Instruments, photo: Pixels, found: Face | None, to_crop: Matrix) -> Floats:
+def _contours(instruments: Evaluators, photo: Pixels, found: Face | None, to_crop: Matrix) -> Floats:
     if found is None:
         return np.full((68, 2), np.nan, np.float32)
     try:
@@ -120,7 +120,7 @@ def _contours(instruments: Instruments, photo: Pixels, found: Face | None, to_cr
         return np.full((68, 2), np.nan, np.float32)
 
 
-def _age_and_gender(instruments: Instruments, photo: Pixels, face: Face) -> tuple[float, float]:
+def _age_and_gender(instruments: Evaluators, photo: Pixels, face: Face) -> tuple[float, float]:
     try:
         return instruments.age_gender.tell(photo, instruments.landmarks.landmarks(photo, face.points))
     except ValueError:  # points that no face can have

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mien.errors import PhotoError
 from mien.evaluation.evaluators import fingerprints, open_instruments
-from mien.evaluation.measure import Instruments, Numbers, by_size, observe
+from mien.evaluation.measure import Evaluators, Numbers, by_size, observe
 from mien.images.decode import read_photo
 from mien.images.formats import printable
 from mien.models.bundle import Detector
@@ -33,12 +33,12 @@ LARGE = 2**24  # bytes of a column that stays in a file
 ROWS = 4096  # copied at once
 DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile)  # of a file that is not there, or no whole one
 FORMAT = 4  # of what is kept: rises when `observe` sees something else
-Progress = Callable[[int, int], None]
-_instruments: Instruments | None = None  # of a worker process
+CountProgress = Callable[[int, int], None]
+_instruments: Evaluators | None = None  # of a worker process
 
 
 @dataclass(frozen=True)
-class Observed:
+class Measurements:
     """What is seen of N photographs, one face each.
 
     Attributes:
@@ -53,26 +53,26 @@ class Observed:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def only(self, rows: npt.ArrayLike) -> Observed:
+    def only(self, rows: npt.ArrayLike) -> Measurements:
         """Of these photographs, in their order; all of them must have been seen."""
         place = {row: i for i, row in enumerate(self.rows.tolist())}
         return self.at(np.array([place[row] for row in np.asarray(rows).tolist()], dtype=np.int64))
 
-    def at(self, places: npt.NDArray[np.int64]) -> Observed:
+    def at(self, places: npt.NDArray[np.int64]) -> Measurements:
         """Those at these places."""
         if np.array_equal(places, np.arange(len(self))):
             return self
-        return Observed(self.rows[places], {name: _picked(x, places) for name, x in self.columns.items()},
-                        self.skipped)
+        return Measurements(self.rows[places], {name: _picked(x, places) for name, x in self.columns.items()},
+                            self.skipped)
 
-    def without(self, *names: str) -> Observed:
+    def without(self, *names: str) -> Measurements:
         """All but these columns."""
-        return Observed(self.rows, {name: x for name, x in self.columns.items() if name not in names}, self.skipped)
+        return Measurements(self.rows, {name: x for name, x in self.columns.items() if name not in names}, self.skipped)
 
 
 def observe_sets(originals: Sequence[Path], sets: Mapping[str, Sequence[Path]], judges: Sequence[str], work: Path,
-                 processes: int = 1, progress: Progress = lambda done, total: None,
-                 known: Path | None = None) -> dict[str, Observed]:
+                 processes: int = 1, progress: CountProgress = lambda done, total: None,
+                 known: Path | None = None) -> dict[str, Measurements]:
     """Look at the largest face of every original [N] in the place where it is in each set's new photograph [N].
 
     An original is read, and its faces are searched, once for all sets.
@@ -172,7 +172,7 @@ class _Original:
         return by_size(self.detector, self.pixels)
 
 
-def _look_at(shards: tuple[_Shard, ...], instruments: Instruments) -> None:
+def _look_at(shards: tuple[_Shard, ...], instruments: Evaluators) -> None:
     """Look at the same originals' faces in several sets."""
     keys = [(shard.key(), shard.photo_keys()) for shard in shards]  # before files are read: changed ones are seen anew
     seen: list[dict[int, Numbers]] = [{} for _ in shards]
@@ -193,7 +193,7 @@ def _look_at(shards: tuple[_Shard, ...], instruments: Instruments) -> None:
         replace_file(shard.path, partial(_save, arrays=arrays))
 
 
-def _look(instruments: Instruments, before: _Original, after: Path) -> Numbers | str:
+def _look(instruments: Evaluators, before: _Original, after: Path) -> Numbers | str:
     """What is seen, or why nothing is."""
     try:
         original = before.pixels
@@ -245,7 +245,7 @@ def _make(group: tuple[_Shard, ...]) -> tuple[_Shard, ...]:
     return group
 
 
-def _gathered(shards: list[_Shard], work: Path) -> Observed:
+def _gathered(shards: list[_Shard], work: Path) -> Measurements:
     """All shards in one: columns lie in files, so that a large set takes no more memory than a small one."""
     rows, skipped = [], []
     shapes: dict[str, tuple[int, ...]] = {}
@@ -269,7 +269,7 @@ def _gathered(shards: list[_Shard], work: Path) -> Observed:
             first = some.stop
             for name, x in columns.items() if some.stop > some.start else ():
                 x[some] = np.broadcast_to(held[f"x_{name}"], (some.stop - some.start, *x.shape[1:]))
-    return Observed(np.concatenate([np.zeros(0, np.int64), *rows]), columns, skipped)
+    return Measurements(np.concatenate([np.zeros(0, np.int64), *rows]), columns, skipped)
 
 
 def _picked(x: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from mien.evaluation.confidence import Better, Estimate, estimate_known
-from mien.evaluation.measurements import Observed
-from mien.evaluation.privacy import FALSE_MATCHES, RANKS, Gallery, People, finding, linking, named, thresholds
+from mien.evaluation.measurements import Measurements
+from mien.evaluation.privacy import FALSE_MATCHES, RANKS, OriginalsGallery, People, finding, linking, named, thresholds
 from mien.evaluation.quality import frechet, kernel_distance
 from mien.evaluation.utility import utility
 from mien.models.features.attribute_network import ATTRIBUTES
@@ -58,10 +58,10 @@ METRICS: dict[str, Metric] = {
     **{f"verified_own_original_far{rate_name(rate)}": _verified(rate) for rate in FALSE_MATCHES},
     **{f"rank{k}_own_original_all_originals": _ranked(
         k, "own original", "searched among all originals; the person's other photographs do not compete")
-        for k in RANKS},
+       for k in RANKS},
     **{f"rank{k}_other_photo_all_originals": _ranked(
         k, "another photograph of the person", "searched likewise, the own original left out")
-        for k in RANKS},
+       for k in RANKS},
     "eer_own_original": Metric("equal error rate against the originals",
                                "50 %: a new face is as far from its original as from strangers", "more"),
     "auc_new_to_new": Metric("linkability of two new faces (AUC)",
@@ -111,12 +111,12 @@ class Reference:
         places: judge -> [N] where in its gallery each is, or -1.
     """
 
-    seen: Observed
+    seen: Measurements
     people: People
     labels: npt.NDArray[np.int8] | None
     known: bool
     limits: dict[str, dict[float, float]]
-    galleries: dict[str, Gallery]
+    galleries: dict[str, OriginalsGallery]
     places: dict[str, npt.NDArray[np.int64]]
 
     def truth(self) -> npt.NDArray[np.bool_]:
@@ -135,7 +135,7 @@ class Reference:
                        places={name: places[rows] for name, places in self.places.items()})
 
 
-def reference(seen: Observed, people: People, labels: npt.NDArray[np.int8] | None, known: bool,
+def reference(seen: Measurements, people: People, labels: npt.NDArray[np.int8] | None, known: bool,
               judges: list[str]) -> Reference:
     """Calibrate the judges on the originals' own pairs of different people."""
     limits, galleries, places = {}, {}, {}
@@ -143,13 +143,13 @@ def reference(seen: Observed, people: People, labels: npt.NDArray[np.int8] | Non
         column = seen.columns[f"vector_{name}"]
         there = np.isfinite(column).all(axis=1) & named(people)
         vectors = torch.from_numpy(column[there])
-        galleries[name] = Gallery(vectors, people[there])
+        galleries[name] = OriginalsGallery(vectors, people[there])
         places[name] = np.where(there, np.cumsum(there) - 1, -1)
         limits[name] = thresholds(vectors, people[there])[0]
     return Reference(seen, people, labels, known, limits, galleries, places)
 
 
-def figures(original: Reference, new: Observed, judges: list[str]) -> dict[str, Figures]:
+def figures(original: Reference, new: Measurements, judges: list[str]) -> dict[str, Figures]:
     """Figures of a set, row by row the same photographs as the originals.
 
     Returns:
@@ -160,7 +160,7 @@ def figures(original: Reference, new: Observed, judges: list[str]) -> dict[str, 
     return out | {"utility": _utility(original, new), "quality": _quality(original, new)}
 
 
-def _privacy(original: Reference, new: Observed, judge: str) -> Figures:
+def _privacy(original: Reference, new: Measurements, judge: str) -> Figures:
     after, places = new.columns[f"vector_{judge}"], original.places[judge]
     there = np.isfinite(after).all(axis=1) & (places >= 0)
     vectors, people, limits = torch.from_numpy(after[there]), original.people[there], original.limits[judge]
@@ -178,7 +178,7 @@ def _privacy(original: Reference, new: Observed, judge: str) -> Figures:
     return _asked(out)
 
 
-def _utility(original: Reference, new: Observed) -> Figures:
+def _utility(original: Reference, new: Measurements) -> Figures:
     found = utility(original.seen, new, original.people, original.truth())
     return _asked({
         "attributes_accuracy": found.attributes,
@@ -198,7 +198,7 @@ def _utility(original: Reference, new: Observed) -> Figures:
     })
 
 
-def _quality(original: Reference, new: Observed) -> Figures:
+def _quality(original: Reference, new: Measurements) -> Figures:
     before, after = original.seen.columns, new.columns
     ratio = after["sharpness"] / np.maximum(before["sharpness"], 1e-6)
     found = {} if "features" not in before else _between_sets(before["features"], after["features"], original.people)

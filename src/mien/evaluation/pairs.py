@@ -16,7 +16,7 @@ from mien.images.formats import PHOTO_SUFFIXES
 
 
 @dataclass(frozen=True)
-class Counterparts:
+class PhotoPairs:
     """Photographs that both sets have, row by row.
 
     Attributes:
@@ -42,14 +42,14 @@ class Counterparts:
         """Whether anybody is."""
         return bool(named(self.people).any())
 
-    def at(self, rows: npt.NDArray[np.int64]) -> Counterparts:
+    def at(self, rows: npt.NDArray[np.int64]) -> PhotoPairs:
         """Some of them, in the order of the rows [M]."""
         return replace(self, names=[self.names[i] for i in rows], new=[self.new[i] for i in rows],
                        people=self.people[rows], whose=[self.whose[i] for i in rows],
                        labels=None if self.labels is None else self.labels[rows])
 
 
-def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | None = None) -> Counterparts:
+def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | None = None) -> PhotoPairs:
     """Match two folders of photographs by path, or by path without the file's ending.
 
     Raises:
@@ -79,10 +79,10 @@ def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | 
                          "the two folders must hold the same photographs under the same names")
     whose = [dataset.people.get(name, "") for name in names]
     labels, unlabeled = _labels(dataset, names)
-    return Counterparts(dataset.root, names, new, _numbered(whose), whose, labels, dst, missing, unlabeled)
+    return PhotoPairs(dataset.root, names, new, _numbered(whose), whose, labels, dst, missing, unlabeled)
 
 
-def sample(pairs: Counterparts, count: int | None, seed: int, least: int = 1) -> Counterparts:
+def sample(pairs: PhotoPairs, count: int | None, seed: int, least: int = 1) -> PhotoPairs:
     """At most `count` photographs: whole people of at least `least` each, in random order, until no other one fits.
 
     Where the first person alone has more, that person's first `count`.

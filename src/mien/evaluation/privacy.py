@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mien.evaluation.confidence import Estimate, estimate
-from mien.evaluation.distance_histogram import Spread, rows, strangers
+from mien.evaluation.distance_histogram import DistanceHistogram, rows, strangers
 
 FALSE_MATCHES = (1e-2, 1e-3)
 RANKS = (1, 5)
@@ -60,7 +60,7 @@ class Linking:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class OriginalsGallery:
     """What is searched: vectors [G, D], and who is on each [G], all of them named."""
 
     vectors: Tensor
@@ -72,14 +72,15 @@ def named(people: People) -> npt.NDArray[np.bool_]:
     return np.asarray(people >= 0)
 
 
-def thresholds(originals: Tensor, people: People) -> tuple[dict[float, float], Spread]:
+def thresholds(originals: Tensor, people: People) -> tuple[dict[float, float], DistanceHistogram]:
     """The distances at which so many pairs of different people pass for one, among the originals themselves [N, D]."""
     who = torch.from_numpy(people)
     impostors = strangers(originals, originals, who, who)
     return {rate: impostors.threshold(rate) for rate in FALSE_MATCHES}, impostors
 
 
-def finding(new: Tensor, originals: Gallery, places: npt.NDArray[np.int64], limits: dict[float, float]) -> Finding:
+def finding(new: Tensor, originals: OriginalsGallery, places: npt.NDArray[np.int64],
+            limits: dict[float, float]) -> Finding:
     """Search every new face [N, D] among all originals; `places`: [N], where in the gallery its own one is."""
     at, gallery = torch.from_numpy(places), torch.from_numpy(originals.people)
     who, people = gallery[at], originals.people[places]
@@ -122,7 +123,7 @@ def linking(new: Tensor, people: People, limit: float, kinds: npt.NDArray[np.int
     apart = torch.cat([torch.zeros(0), *((new[first[i : i + PAIRS]] - new[second[i : i + PAIRS]]).norm(dim=1)
                                          for i in range(0, len(first), PAIRS))]).numpy()
 
-    def nearer(than: Spread) -> Estimate:
+    def nearer(than: DistanceHistogram) -> Estimate:
         return estimate(1 - than.share_below(apart), people[first]) if than.total else Estimate.missing()
 
     alike = Estimate.missing()
@@ -147,7 +148,7 @@ def pairs_of_one_person(people: People) -> tuple[npt.NDArray[np.int64], npt.NDAr
     return first, second
 
 
-def equal_error(own: npt.NDArray[np.floating], impostors: Spread) -> float:
+def equal_error(own: npt.NDArray[np.floating], impostors: DistanceHistogram) -> float:
     """The rate at which as many owns are missed as strangers are taken for them; NaN without both."""
     if not len(own) or not impostors.total:
         return float("nan")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.datasets.dataset import Dataset
 from mien.evaluation.work_folder import key_of
 from mien.jobs.request import Request
-from mien.jobs.run import Event, Run
+from mien.jobs.run import Progress, Run
 from mien.recipe import Recipe
 
 
-def make_recipe_set(recipe: Recipe, root: Path, names: Sequence[str], folder: Path, ready: Ready,
+def make_recipe_set(recipe: Recipe, root: Path, names: Sequence[str], folder: Path, ready: Loaded,
                     progress: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
     """Anonymize what is not anonymized yet.
 
@@ -30,7 +30,7 @@ def make_recipe_set(recipe: Recipe, root: Path, names: Sequence[str], folder: Pa
     request = Request(root, target, target.with_name(f"{target.name}.work"), recipe,
                       Dataset("folder", root, list(names)), weights=ready.weights)
 
-    def tell(event: Event) -> None:
+    def tell(event: Progress) -> None:
         progress(event.photos, event.total)
 
     outputs = Run(request, ready.networks, ready.pool).execute(tell).outputs

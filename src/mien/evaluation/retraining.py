@@ -22,7 +22,7 @@ from mien.evaluation.confidence import estimate
 from mien.evaluation.crops import Crops, crops_of
 from mien.evaluation.evaluation import Figure
 from mien.evaluation.evaluators import open_detector
-from mien.evaluation.pairs import Counterparts
+from mien.evaluation.pairs import PhotoPairs
 from mien.evaluation.utility import balanced
 from mien.models.features.attribute_network import ATTRIBUTES, AttributeClassifier
 from mien.models.features.efficientnet_lite import EfficientNetLite0
@@ -34,7 +34,7 @@ BATCH = 32
 RATE = 6e-4
 SIDE = 192  # px
 FROZEN = 5  # blocks: edges and textures
-Progress = Callable[[str, int, int], None]
+EvaluationProgress = Callable[[str, int, int], None]
 
 
 class Retraining(BaseModel):
@@ -62,8 +62,8 @@ class Retraining(BaseModel):
         replace_file(path, partial(Path.write_text, data=self.model_dump_json(indent=1), encoding="utf-8"))
 
 
-def compare_training(pairs: Counterparts, test: Counterparts, seed: int = 0,
-                     progress: Progress = lambda what, done, total: None) -> Retraining:
+def compare_training(pairs: PhotoPairs, test: PhotoPairs, seed: int = 0,
+                     progress: EvaluationProgress = lambda what, done, total: None) -> Retraining:
     """Train twice, test twice.
 
     Args:

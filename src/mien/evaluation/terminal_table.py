@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
-from mien.evaluation.evaluation import AttackResult, Figure, Groups, Result
+from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Groups
 from mien.evaluation.metrics import METRICS
 from mien.evaluation.retraining import Retraining
 
@@ -16,20 +16,20 @@ ORDER = ("originals", "inversion", "nearest", "random", "blur", "pixelation", "b
 HEADINGS = {"utility": "utility", "quality": "quality"}
 
 
-def tables(result: Result) -> list[Table]:
+def tables(result: Evaluation) -> list[Table]:
     """One table for each judge's privacy, for utility, for quality and for each attack."""
     columns = in_order(result)
     kinds = dict.fromkeys(kind for name in columns for kind in result.sets[name].figures)
     return [*(_table(result, kind, columns) for kind in kinds), *map(attack_table, result.attacks.values())]
 
 
-def in_order(result: Result) -> list[str]:
+def in_order(result: Evaluation) -> list[str]:
     """Its sets: what was asked about, other recipes, then the bounds, the best kept first."""
     others = [name for name in result.sets if name != result.set and name not in ORDER]
     return [result.set, *others, *(name for name in ORDER if name in result.sets and name != result.set)]
 
 
-def _table(result: Result, kind: str, columns: list[str]) -> Table:
+def _table(result: Evaluation, kind: str, columns: list[str]) -> Table:
     table = Table(title=title_of(result, kind), title_justify="left")
     table.add_column("")
     for name in columns:
@@ -50,7 +50,7 @@ def _table(result: Result, kind: str, columns: list[str]) -> Table:
 def attack_table(found: AttackResult) -> Table:
     """One attack: one column an attacker."""
     table = Table(title=f"{found.title}: {found.faces} faces of {found.people} people, {found.known} others known; "
-                        f"{found.budget}; {found.seconds:.0f} s", title_justify="left")
+                  f"{found.budget}; {found.seconds:.0f} s", title_justify="left")
     table.add_column("")
     for who in found.attackers:
         table.add_column(who, justify="right")
@@ -75,7 +75,7 @@ def training_table(found: Retraining) -> Table:
     return table
 
 
-def title_of(result: Result, kind: str) -> str:
+def title_of(result: Evaluation, kind: str) -> str:
     """Heading of a group of figures; a judge that was in the loss is called so."""
     if not kind.startswith("privacy/"):
         return HEADINGS[kind]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.evaluation.confidence import Estimate, estimate, estimate_known
-from mien.evaluation.measurements import Observed
+from mien.evaluation.measurements import Measurements
 from mien.evaluation.privacy import People
 from mien.models.features.attribute_network import ATTRIBUTES
 
@@ -53,7 +53,7 @@ class Utility:
     found_second: Estimate
 
 
-def utility(original: Observed, new: Observed, people: People, truth: Flags) -> Utility:
+def utility(original: Measurements, new: Measurements, people: People, truth: Flags) -> Utility:
     """Compare two sets row by row.
 
     Args:

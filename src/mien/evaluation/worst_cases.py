@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.errors import PhotoError
-from mien.evaluation.evaluate import Question, originals_and_new
+from mien.evaluation.evaluate import EvaluationConfig, originals_and_new
 from mien.evaluation.evaluators import open_detector
 from mien.evaluation.measure import largest
 from mien.images.decode import read_photo
@@ -28,7 +28,7 @@ class Case:
     after: str
 
 
-def worst_cases(question: Question) -> list[Case]:
+def worst_cases(question: EvaluationConfig) -> list[Case]:
     """The faces nearest to their originals by the first judge, and those whose attributes changed most.
 
     What `evaluate` has seen is read again from the private folder.

@@ -14,7 +14,7 @@ from mien.types import Floats
 Box = tuple[float, float, float, float]  # x, y, width, height
 
 
-class Gallery:
+class PersonGallery:
     """People as running means of their identity vectors; a face joins the nearest that is near enough.
 
     Attributes:

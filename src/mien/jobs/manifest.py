@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mien.types import Outcome
+from mien.types import FaceOutcome
 
 ROWS = 16_384  # of the manifest, written at once
 
@@ -23,7 +23,7 @@ MANIFEST = pa.schema([
     ("attribute_distance", pa.float32()), ("recipe", pa.string())])
 
 
-def write_manifest(path: Path, outcomes: Iterable[Outcome], recipe: str) -> None:
+def write_manifest(path: Path, outcomes: Iterable[FaceOutcome], recipe: str) -> None:
     """Write the faces of a run (Parquet); of so many as fill a million rows few are held at once.
 
     Args:
@@ -38,7 +38,7 @@ def write_manifest(path: Path, outcomes: Iterable[Outcome], recipe: str) -> None
             writer.write_table(pa.Table.from_pylist(some, schema=MANIFEST))
 
 
-def _row(outcome: Outcome, recipe: str) -> dict[str, Any]:
+def _row(outcome: FaceOutcome, recipe: str) -> dict[str, Any]:
     row = dict(vars(outcome))
     row.pop("person")  # who is who stays in WORK
     row["file"] = os.fsencode(row["file"]).decode("utf-8", "backslashreplace")

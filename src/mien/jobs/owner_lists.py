@@ -19,7 +19,7 @@ What = TypeVar("What")
 
 
 @dataclass(frozen=True)
-class Listed(Generic[What]):
+class OwnerList(Generic[What]):
     """What a list says of photos.
 
     Attributes:
@@ -31,7 +31,7 @@ class Listed(Generic[What]):
 
 
 def list_regions(path: Path, photos: Sequence[str], others: Iterable[str] = (),
-                 needed: bool = False) -> Listed[list[Box]]:
+                 needed: bool = False) -> OwnerList[list[Box]]:
     """The boxes in each photo that a list of regions names.
 
     Args:
@@ -53,10 +53,10 @@ def list_regions(path: Path, photos: Sequence[str], others: Iterable[str] = (),
         raise UsageError(f"{path} names {_counted(len(unknown))} not there: {_shown(unknown)}", _hint(photos))
     if needed and not of:
         raise UsageError(f"{path} names no face in the photographs: all would leave as they are", _hint(photos))
-    return Listed(of, digest)
+    return OwnerList(of, digest)
 
 
-def list_people(path: Path, photos: Sequence[str]) -> Listed[str]:
+def list_people(path: Path, photos: Sequence[str]) -> OwnerList[str]:
     """Who is in each of the run's photos, by a list of labels, which may name others as well.
 
     Raises:
@@ -69,7 +69,7 @@ def list_people(path: Path, photos: Sequence[str]) -> Listed[str]:
     if labels and not of:
         raise UsageError(f"{path} names none of the photographs, but {_counted(len(labels))} not there: "
                          f"{_shown(labels)}", _hint(photos))
-    return Listed(of, digest)
+    return OwnerList(of, digest)
 
 
 def _photo(name: str, photos: Collection[str]) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Event:
+class Progress:
     """Progress: photos done of all, faces done so far, and how many of them in this call.
 
     Attributes:
@@ -22,4 +22,4 @@ class Event:
     note: str = ""
 
 
-Progress = Callable[[Event], None]
+ProgressFn = Callable[[Progress], None]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mien.datasets.dataset import Dataset
-from mien.datasets.storage.base import Sink
+from mien.datasets.storage.base import PhotoWriter
 from mien.errors import UsageError
 from mien.jobs.identities import Box
-from mien.jobs.owner_lists import Listed
+from mien.jobs.owner_lists import OwnerList
 from mien.recipe import Recipe
 
 
@@ -30,10 +30,10 @@ class Request:
     work: Path
     recipe: Recipe
     dataset: Dataset
-    only: Listed[list[Box]] | None = None
-    exclude: Listed[list[Box]] | None = None
+    only: OwnerList[list[Box]] | None = None
+    exclude: OwnerList[list[Box]] | None = None
     keep_person: Path | None = None
-    labels: Listed[str] | None = None
+    labels: OwnerList[str] | None = None
     key: bytes | None = None
     weights: dict[str, str] = field(default_factory=dict)
     src_url: str = ""
@@ -42,8 +42,8 @@ class Request:
     def for_workers(self) -> Request:
         """The same for who only does tasks: of the dataset no more than where its photos lie, and no key."""
         data = self.dataset
-        return replace(self, dataset=Dataset(data.layout, data.root, [], data.subset, holder=data.holder), labels=None,
-                       key=None)
+        return replace(self, dataset=Dataset(data.layout, data.root, [], data.subset, container=data.container),
+                       labels=None, key=None)
 
     @property
     def origin(self) -> str:
@@ -51,13 +51,13 @@ class Request:
         return self.src_url or str(self.src.resolve())
 
     @property
-    def sink(self) -> Sink:
+    def writer(self) -> PhotoWriter:
         """Where the photographs go."""
         if self.dst_url:
-            from mien.datasets.storage.fsspec_url import Remote, RemoteSink
+            from mien.datasets.storage.fsspec_url import UrlFolder, UrlWriter
 
-            return RemoteSink(Remote(self.dst_url))
-        return self.dataset.sink(self.dst, self.work)
+            return UrlWriter(UrlFolder(self.dst_url))
+        return self.dataset.writer(self.dst, self.work)
 
     def refuse_urls(self) -> None:
         """Say that something needs photographs on this machine.

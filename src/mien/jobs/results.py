@@ -7,10 +7,10 @@ from itertools import islice
 from typing import overload
 
 from mien.jobs.shard import ShardResult
-from mien.types import Outcome
+from mien.types import FaceOutcome
 
 
-class Outcomes(Sequence[Outcome]):
+class Outcomes(Sequence[FaceOutcome]):
     """What became of all faces, shard by shard, read from WORK each time anew: of a million faces none is held.
 
     Args:
@@ -23,17 +23,17 @@ class Outcomes(Sequence[Outcome]):
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Iterator[Outcome]:
+    def __iter__(self) -> Iterator[FaceOutcome]:
         for index in range(self.shards):
             yield from self.finished(index).outcomes
 
     @overload
-    def __getitem__(self, which: int) -> Outcome: ...
+    def __getitem__(self, which: int) -> FaceOutcome: ...
 
     @overload
-    def __getitem__(self, which: slice) -> list[Outcome]: ...
+    def __getitem__(self, which: slice) -> list[FaceOutcome]: ...
 
-    def __getitem__(self, which: int | slice) -> Outcome | list[Outcome]:
+    def __getitem__(self, which: int | slice) -> FaceOutcome | list[FaceOutcome]:
         if isinstance(which, slice):
             return list(self)[which]
         place = range(self.length)[which]  # IndexError where there is none

@@ -17,26 +17,26 @@ import torch
 
 from mien.anonymizer.pool import Pool
 from mien.datasets.dataset import plural
-from mien.datasets.storage.content_check import Touched
+from mien.datasets.storage.content_check import ContentCheck
 from mien.errors import OutputError
 from mien.jobs.assignment.assign import is_matched
-from mien.jobs.assignment.driver import Matcher
-from mien.jobs.assignment.indexer import Surveyor
-from mien.jobs.executors.base import Engine, Here
-from mien.jobs.executors.config import Crew
+from mien.jobs.assignment.driver import Assigner
+from mien.jobs.assignment.indexer import Indexer
+from mien.jobs.executors.base import Executor, LocalExecutor
+from mien.jobs.executors.config import Workers
 from mien.jobs.executors.rank_registry import Peers
 from mien.jobs.executors.ranks import Ranks
 from mien.jobs.outputs import Outputs
-from mien.jobs.progress import Event, Progress
+from mien.jobs.progress import Progress, ProgressFn
 from mien.jobs.request import Request
 from mien.jobs.results import Outcomes
 from mien.jobs.shard import SHARD, SHARD_SIZE, ShardResult, shard_size
 from mien.jobs.worker import Task, Worker
 from mien.models.bundle import Networks
-from mien.types import Outcome, Skipped
+from mien.types import FaceOutcome, Skipped
 from mien.util.files import write_errors
 
-__all__ = ["Event", "Progress", "Run", "Shards", "Summary", "versions"]
+__all__ = ["Progress", "ProgressFn", "Run", "Shards", "Summary", "versions"]
 
 PATIENCE = 1800.0  # seconds without anything new by other ranks after which the first does what they left
 
@@ -55,7 +55,7 @@ class Summary:
     reasons: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
-    outcomes: Sequence[Outcome] = ()
+    outcomes: Sequence[FaceOutcome] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     wall: float = 0.0
     layout: str = "folder"
@@ -80,20 +80,20 @@ class Run:
     matching is done here; the rest shard by shard, by the engine, in any order.
     """
 
-    def __init__(self, request: Request, networks: Networks, pool: Pool, crew: Crew | None = None) -> None:
+    def __init__(self, request: Request, networks: Networks, pool: Pool, crew: Workers | None = None) -> None:
         self.request = request
         self.recipe = request.recipe
         self.pool = pool
         self.worker = Worker(request, networks, pool)
-        self.crew = crew or Crew()
+        self.crew = crew or Workers()
         self.store = self.worker.store
         self.near = networks.recognizer.same_person
         self.shard = shard_size(self.recipe.batch, SHARD)
-        self.touched = Touched(self.worker.source)
+        self.touched = ContentCheck(self.worker.source)
         self.peers = Peers(self.store, self.crew.rank, self.crew.size, self.worker.stamps)
         self.labels = request.labels.of if request.labels else request.dataset.people
 
-    def execute(self, progress: Progress = lambda event: None) -> Summary:
+    def execute(self, progress: ProgressFn = lambda event: None) -> Summary:
         """Anonymize what is missing, then write manifest and run record.
 
         Raises:
@@ -110,8 +110,8 @@ class Run:
             todo = [index for index in range(len(shards)) if self._is_missing(shards, index)]
             with self._engines() as (engine, own):
                 if todo and is_matched(self.recipe):
-                    surveyor = Surveyor(store, shards, engine, own, self.peers, self.touched, progress)
-                    Matcher(self.request, self.pool, surveyor, self.near, self._label, PATIENCE).match(todo)
+                    surveyor = Indexer(store, shards, engine, own, self.peers, self.touched, progress)
+                    Assigner(self.request, self.pool, surveyor, self.near, self._label, PATIENCE).match(todo)
                 self._anonymize(shards, todo, progress)
             if not self.engine.leads:
                 return summary
@@ -126,7 +126,7 @@ class Run:
             outputs = summary.outputs = Outputs(shards.names, renamed, absent)
             with write_errors(self.request.dst):
                 self._check_result(outputs, shards)
-                left = store.sink.finish(map(outputs.among, shards))
+                left = store.writer.finish(map(outputs.among, shards))
                 absent |= {one.file for one in left}
                 summary.skipped, summary.photos = summary.skipped + left, summary.photos - len(left)
                 summary.notes += dataset.write_annotations(self.request.dst, summary.outputs)
@@ -144,20 +144,20 @@ class Run:
 
     def _check_result(self, outputs: Outputs, shards: Shards) -> None:
         """Take out what killed runs left in DST, and see that all photos are there."""
-        sink, clash = self.store.sink, outputs.clash()
+        writer, clash = self.store.writer, outputs.clash()
         if clash:
             raise OutputError(f"{clash} is a photograph's name, and what another one's result is called",
                               "rename one of the two, and run the same command again")
-        sink.clear(outputs.others(self.worker.source.as_png), outputs.claimed)
-        gone = sink.gone(outputs.among(names).values() for names in shards)
+        writer.clear(outputs.others(self.worker.source.as_png), outputs.claimed)
+        gone = writer.gone(outputs.among(names).values() for names in shards)
         if gone:
             raise OutputError(f"{plural(gone, 'photograph')} of the result {'is' if gone == 1 else 'are'} gone from "
                               f"{self.request.dst_url or self.request.dst}", "run the same command again")
 
     @contextmanager
-    def _engines(self) -> Iterator[tuple[Engine, Engine]]:
+    def _engines(self) -> Iterator[tuple[Executor, Executor]]:
         """Who does all tasks, and who does them here."""
-        own = self.engine = self.crew.open(self.request) or Here(self.worker)
+        own = self.engine = self.crew.open(self.request) or LocalExecutor(self.worker)
         if self.crew.size > 1:
             self.engine = Ranks(own, self.peers, PATIENCE)
         try:
@@ -170,15 +170,15 @@ class Run:
         self.peers.remember("anonymize", index)
         return self.store.shard(index, self.worker.stamps(shards[index]), self.touched) is None
 
-    def _anonymize(self, shards: Shards, todo: list[int], progress: Progress) -> None:
+    def _anonymize(self, shards: Shards, todo: list[int], progress: ProgressFn) -> None:
         missing = set(todo)
         photos = sum(len(shards[index]) for index in range(len(shards)) if index not in missing)
         faces = sum(len(self.store.finished(index).outcomes) for index in range(len(shards)) if index not in missing)
         new = 0
 
         def tell(part: int, part_faces: int) -> None:
-            progress(Event("photos", photos + part, shards.photos, faces + new + part_faces, new + part_faces,
-                           self.peers.waiting))
+            progress(Progress("photos", photos + part, shards.photos, faces + new + part_faces, new + part_faces,
+                              self.peers.waiting))
 
         tell(0, 0)
         for task in self.engine.run((Task("anonymize", index, shards[index]) for index in todo), tell):

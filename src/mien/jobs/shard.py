@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from mien.types import Outcome, Skipped
+from mien.types import FaceOutcome, Skipped
 
 SHARD = 8  # photos
 SHARD_SIZE = "number of photos in a shard"  # in run.json, where it is another
@@ -21,7 +21,7 @@ class ShardResult:
         stages: seconds by stage; wall: of all.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[FaceOutcome] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
@@ -43,7 +43,7 @@ class ShardResult:
             outputs, sizes = dict(data["outputs"]), [int(size) for size in data.get("sizes", ())]
             if sizes and len(sizes) != len(outputs):
                 return None
-            return cls([Outcome(**row) for row in data["outcomes"]], [Skipped(**row) for row in data["skipped"]],
+            return cls([FaceOutcome(**row) for row in data["outcomes"]], [Skipped(**row) for row in data["skipped"]],
                        outputs, sizes, dict(data.get("digests", {})), str(data["worker"]), dict(data["stages"]),
                        float(data["wall"]))
         except (KeyError, TypeError, ValueError):

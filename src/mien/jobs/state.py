@@ -27,13 +27,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from mien.datasets.storage.base import FolderSink, Sink
-from mien.datasets.storage.content_check import Touched
+from mien.datasets.storage.base import FolderWriter, PhotoWriter
+from mien.datasets.storage.content_check import ContentCheck
 from mien.errors import OutputError, UsageError
-from mien.jobs.assignment.face_index import UNREAD, Sources, Survey
+from mien.jobs.assignment.face_index import UNREAD, FaceIndex, FileStates
 from mien.jobs.manifest import write_manifest
 from mien.jobs.shard import ShardResult
-from mien.types import Outcome
+from mien.types import FaceOutcome
 from mien.util.files import read_json, read_object, replace_file, write_errors
 from mien.util.locks import ALONE, SHARED, is_locked, locked, take
 
@@ -41,13 +41,13 @@ from mien.util.locks import ALONE, SHARED, is_locked, locked, take
 PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}|\..+\.\d+\.tmp", re.DOTALL)
 
 
-class Store:
+class JobState:
     """The two folders of one run."""
 
-    def __init__(self, dst: Path, work: Path, sink: Sink | None = None) -> None:
+    def __init__(self, dst: Path, work: Path, writer: PhotoWriter | None = None) -> None:
         self.dst = dst
         self.work = work
-        self.sink = sink or FolderSink(dst)
+        self.writer = writer or FolderWriter(dst)
         self._shared: IO[str] | None = None
         self._said: IO[str] | None = None
         self._saying: dict[str, Any] = {}
@@ -62,7 +62,7 @@ class Store:
         return self.work / kind / f"{index:06d}.safetensors"
 
     @contextmanager
-    def opened(self, question: dict[str, Any], rank: int | None = None, size: int = 1) -> Iterator[Store]:
+    def opened(self, question: dict[str, Any], rank: int | None = None, size: int = 1) -> Iterator[JobState]:
         """Make or reopen both folders and hold the lock.
 
         Args:
@@ -76,7 +76,7 @@ class Store:
         """
         with write_errors(self.work):
             # In this order: of processes that share a run another may be the first, just now.
-            filled = self.sink.filled()
+            filled = self.writer.filled()
             fresh = not (self.work / "run.json").exists()
             if fresh and filled:
                 raise OutputError(f"{self.dst} is not empty and holds no run that could go on",
@@ -197,7 +197,7 @@ class Store:
             self.write_json("files.json", names)
         return names
 
-    def shard(self, index: int, sources: Sources, touched: Touched | None = None) -> ShardResult | None:
+    def shard(self, index: int, sources: FileStates, touched: ContentCheck | None = None) -> ShardResult | None:
         """The results of a finished shard, or None where it has to be done (again).
 
         A shard whose photos changed or vanished since, or can be read only now, is taken back out of DST first: what
@@ -222,17 +222,17 @@ class Store:
         if before != sources or result is None:
             return None
         sizes: Sequence[int | None] = result.sizes or [None] * len(result.outputs)
-        there = all(self.sink.has(index, *one) for one in zip(result.outputs.values(), sizes, strict=True))
+        there = all(self.writer.has(index, *one) for one in zip(result.outputs.values(), sizes, strict=True))
         return result if there else None
 
     def _take_back(self, index: int, outputs: Any, anew: Collection[str]) -> None:
         """Take a shard's photos out of DST; `anew`: photos that could not be read when they were looked at."""
         with write_errors(self.dst):
-            survey = Survey.from_file(self.path("surveys", index)) if anew else None
+            survey = FaceIndex.from_file(self.path("surveys", index)) if anew else None
             if survey is not None and not set(survey.read) >= set(anew):  # or they have been looked at since
                 self.path("surveys", index).unlink(missing_ok=True)
             for name in outputs.values() if isinstance(outputs, dict) else ():
-                self.sink.remove(index, str(name))
+                self.writer.remove(index, str(name))
 
     def finished(self, index: int) -> ShardResult:
         """The results of a shard that was just finished.
@@ -249,7 +249,7 @@ class Store:
         """Where a shard's results lie, once it is done."""
         return self.work / "shards" / f"{index:06d}.json"
 
-    def finish_shard(self, index: int, sources: Sources, result: ShardResult) -> None:
+    def finish_shard(self, index: int, sources: FileStates, result: ShardResult) -> None:
         """Mark a shard as done. Its photos must be in DST."""
         self.write_json(f"shards/{index:06d}.json", {"sources": sources, **vars(result)})
 
@@ -263,7 +263,7 @@ class Store:
             finished = self.marker(index).stat().st_mtime_ns
             replace_file(self.marker(index), write)
 
-    def digests(self, index: int, sources: Sources) -> dict[str, str]:
+    def digests(self, index: int, sources: FileStates) -> dict[str, str]:
         """Those of a finished shard's photos in this state; none where it was not finished, or with others."""
         data = read_object(self.marker(index))
         found = data.get("digests")
@@ -286,7 +286,7 @@ class Store:
         with write_errors(self.work), (self.work / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def write_manifest(self, outcomes: Iterable[Outcome], run: dict[str, Any], recipe: str) -> None:
+    def write_manifest(self, outcomes: Iterable[FaceOutcome], run: dict[str, Any], recipe: str) -> None:
         """DST/mien.parquet, one row a face, and DST/mien.json, the run."""
         with write_errors(self.dst):
             replace_file(self.dst / "mien.parquet", lambda path: write_manifest(path, outcomes, recipe))

@@ -17,24 +17,24 @@ from safetensors.torch import save
 
 from mien.anonymizer.detect import detect, overlap
 from mien.anonymizer.losses import faces_of
-from mien.anonymizer.pairing import Free
-from mien.anonymizer.pipeline import Pipeline, Subject, Work
+from mien.anonymizer.pairing import AvailableFaces
+from mien.anonymizer.pipeline import Pipeline, Subject, WorkItem
 from mien.anonymizer.pool import Pool, Traits
-from mien.datasets.storage.base import Write, state_of
-from mien.datasets.storage.prefetch import Reading, read_ahead
+from mien.datasets.storage.base import WritePhoto, state_of
+from mien.datasets.storage.prefetch import PrefetchedPhoto, read_ahead
 from mien.errors import OutputError, PhotoError
 from mien.images.decode import decode_pixels
 from mien.images.encode import encode_photo
 from mien.images.formats import printable
-from mien.jobs.assignment.assign import Matching, is_matched
-from mien.jobs.assignment.face_index import UNREAD, Sources, Survey, face_tensors
+from mien.jobs.assignment.assign import Assignment, is_matched
+from mien.jobs.assignment.face_index import UNREAD, FaceIndex, FileStates, face_tensors
 from mien.jobs.consent import Consent, load_consent
 from mien.jobs.identities import Box
 from mien.jobs.request import Request
 from mien.jobs.shard import ShardResult
-from mien.jobs.state import Store
+from mien.jobs.state import JobState
 from mien.models.bundle import Networks
-from mien.types import Face, Match, Outcome, Photo, Pixels, Skipped
+from mien.types import Face, FaceOutcome, Match, Photo, Pixels, Skipped
 from mien.util.devices import enough_memory
 from mien.util.files import replace_file, write_errors
 
@@ -42,7 +42,7 @@ GROUP_PIXELS = 40_000_000  # photos held at once
 BATCH = 8  # faces whose traits are computed at once
 REGION_OVERLAP = 0.2
 
-Tell = Callable[[int, int], None]  # photos and faces of a shard done so far
+ShardProgressFn = Callable[[int, int], None]  # photos and faces of a shard done so far
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Worker:
         self.networks = networks
         self.pool = pool
         self.pipeline = Pipeline(networks, pool, request.recipe)
-        self.source, self.sink = request.dataset.source, request.sink
-        self.store = Store(request.dst, request.work, self.sink)
+        self.source, self.writer = request.dataset.source, request.writer
+        self.store = JobState(request.dst, request.work, self.writer)
         self.only = request.only.of if request.only else None
         self.exclude = request.exclude.of if request.exclude else {}
         self.consent = load_consent(networks, request.keep_person) if request.keep_person else Consent()
 
-    def do(self, task: Task, tell: Tell = lambda photos, faces: None) -> None:
+    def do(self, task: Task, tell: ShardProgressFn = lambda photos, faces: None) -> None:
         """Do a task; `tell` hears of what is done after every group of photos but the last.
 
         Raises:
@@ -85,36 +85,36 @@ class Worker:
         with write_errors(self.request.work):
             survey.write(self.store.path("surveys", task.shard))
 
-    def stamps(self, names: Sequence[str]) -> Sources:
+    def stamps(self, names: Sequence[str]) -> FileStates:
         """The states that photos are in now."""
         return {name: state_of(self.source, name) for name in names}
 
-    def _matched(self, task: Task) -> Survey:
+    def _matched(self, task: Task) -> FaceIndex:
         """What was seen in a shard's photos when their faces were matched.
 
         Raises:
             OutputError: they were not, and to pair them here could give a person's new face to somebody else.
         """
-        survey = Survey.from_file(self.store.path("surveys", task.shard))
+        survey = FaceIndex.from_file(self.store.path("surveys", task.shard))
         if survey and tuple(survey.sources) == task.names and self.matching and self.matching.fits(task.shard, survey):
             return survey
         raise OutputError(f"the faces of shard {task.shard} have no pool faces: WORK was changed under the run",
                           "run the same command again")
 
     @cached_property
-    def matching(self) -> Matching | None:
+    def matching(self) -> Assignment | None:
         """Who starts from which pool face, as the driver decided."""
-        return Matching.from_file(self.store.matching)
+        return Assignment.from_file(self.store.matching)
 
     @cached_property
-    def free(self) -> Free:
+    def free(self) -> AvailableFaces:
         """The pool faces that nobody starts from: for those who need another one."""
-        free = Free(len(self.pool))
+        free = AvailableFaces(len(self.pool))
         if self.matching:
             free.taken[self.matching.indices] = True
         return free
 
-    def _survey(self, sources: Sources) -> Survey:
+    def _survey(self, sources: FileStates) -> FaceIndex:
         started, before = time.perf_counter(), dict(self.pipeline.seconds)
         read, photos, chosen, subjects, seen = [], list[list[Face]](), list[int](), list[Subject](), ShardResult()
         for reading in self._readings(tuple(sources), seen):
@@ -128,23 +128,24 @@ class Worker:
                 subjects += work.subjects
         with self.pipeline.timed("pair"), enough_memory(min(BATCH, len(subjects))):
             traits = self._traits(subjects)
-        return Survey(sources, read, **face_tensors(photos), chosen=torch.tensor(chosen, dtype=torch.int64),
-                      traits=traits, digests=seen.digests, seconds=_since(before, self.pipeline.seconds),
-                      wall=time.perf_counter() - started)
+        return FaceIndex(sources, read, **face_tensors(photos), chosen=torch.tensor(chosen, dtype=torch.int64),
+                         traits=traits, digests=seen.digests, seconds=_since(before, self.pipeline.seconds),
+                         wall=time.perf_counter() - started)
 
     def _traits(self, subjects: Sequence[Subject]) -> Traits:
         parts = [self.pool.traits(faces_of(self.networks, [one.face for one in part], [one.crop for one in part]))
                  for part in (subjects[i : i + BATCH] for i in range(0, len(subjects), BATCH))]
         return Traits.joined(parts) if parts else Traits(*[torch.zeros(0, 1)] * 4)
 
-    def _anonymize(self, task: Task, sources: Sources, survey: Survey | None, tell: Tell) -> ShardResult:
+    def _anonymize(self, task: Task, sources: FileStates, survey: FaceIndex | None,
+                   tell: ShardProgressFn) -> ShardResult:
         started, result, names = time.perf_counter(), ShardResult(worker=f"{platform.node()}:{os.getpid()}"), task.names
         before = dict(self.pipeline.seconds)
         self.pipeline.free = self.free.copy()
         latents: dict[str, torch.Tensor] = {}
         whole = self.recipe.inversion(self.networks.generator.n_layers) == self.recipe.invert
         begun = started
-        with self.sink.shard(task.shard) as write:
+        with self.writer.shard(task.shard) as write:
             for group in self._groups(task, sources, survey, result):
                 self.pipeline.run(group)
                 for work in group:
@@ -166,10 +167,10 @@ class Worker:
             result.wall += survey.wall
         return result
 
-    def _groups(self, task: Task, sources: Sources, survey: Survey | None,
-                result: ShardResult) -> Iterator[list[Work]]:
+    def _groups(self, task: Task, sources: FileStates, survey: FaceIndex | None,
+                result: ShardResult) -> Iterator[list[WorkItem]]:
         """Photos together until their faces fill a batch or their pixels the memory."""
-        group: list[Work] = []
+        group: list[WorkItem] = []
         known = self._known(task, survey) if survey else {}
         for place, reading in enumerate(self._readings(task.names, result)):
             if survey and reading.name not in survey.read:
@@ -190,7 +191,7 @@ class Worker:
         if group:
             yield group
 
-    def _readings(self, names: Sequence[str], result: ShardResult) -> Iterator[Reading]:
+    def _readings(self, names: Sequence[str], result: ShardResult) -> Iterator[PrefetchedPhoto]:
         """Photos as they come; `result` gets their digests."""
         readings = read_ahead(self.source, names)
         for _ in names:
@@ -200,13 +201,13 @@ class Worker:
                 result.digests[reading.name] = reading.digest
             yield reading
 
-    def _unread(self, reading: Reading, survey: Survey, result: ShardResult) -> None:
+    def _unread(self, reading: PrefetchedPhoto, survey: FaceIndex, result: ShardResult) -> None:
         """Say why a photo could not be read. One that can be now is left for the next call: it is not matched."""
         if self._open(reading, survey.sources, result, [], survey.digests) is not None:
             result.skipped.append(Skipped(reading.name, "it could not be read at first: run the same command again"))
             survey.sources[reading.name] = UNREAD
 
-    def _known(self, task: Task, survey: Survey) -> dict[tuple[int, int], tuple[Match, str, torch.Tensor]]:
+    def _known(self, task: Task, survey: FaceIndex) -> dict[tuple[int, int], tuple[Match, str, torch.Tensor]]:
         """Of each face to be anonymized (photo's place, number) its match, its person, its identity."""
         assert self.matching is not None
         matches, people = self.matching.of_shard(task.shard)
@@ -218,8 +219,8 @@ class Worker:
         subject.tried.add(match.index)
         subject.fixed = match if self.recipe.identity == "per-person" else None
 
-    def _open(self, reading: Reading, sources: Sources, result: ShardResult, faces: list[Face] | None = None,
-              digests: Mapping[str, str] = MappingProxyType({})) -> Work | None:
+    def _open(self, reading: PrefetchedPhoto, sources: FileStates, result: ShardResult, faces: list[Face] | None = None,
+              digests: Mapping[str, str] = MappingProxyType({})) -> WorkItem | None:
         """Begin with a photo, and find its faces where they are not known.
 
         Args:
@@ -242,8 +243,8 @@ class Worker:
         faces, extra = self._named(photo, faces)
         work = self.pipeline.prepare(photo, faces)
         for i, face in enumerate(extra, len(faces)):
-            outcome = Outcome(name, i, face.box, face.points.tolist(), face.score, "blurred",
-                              "named by the owner, no face found there")
+            outcome = FaceOutcome(name, i, face.box, face.points.tolist(), face.score, "blurred",
+                                  "named by the owner, no face found there")
             work.concealed.append((face, outcome))
         self._leave(work)
         return work
@@ -255,7 +256,7 @@ class Worker:
         lost = [box for box in self.only.get(photo.name, []) if not any(_meets(box, face) for face in faces)]
         return faces, [_region_face(box) for box in lost]
 
-    def _leave(self, work: Work) -> None:
+    def _leave(self, work: WorkItem) -> None:
         """Take out the faces that the owner excludes and the people who agreed."""
         name = work.photo.name
         kept = self.consent.matches(self.networks, work.photo, [s.face for s in work.subjects])
@@ -273,11 +274,11 @@ class Worker:
             work.left.append((subject.face, outcome))
         work.subjects = stay
 
-    def _export(self, work: Work, result: ShardResult, write: Write) -> None:
+    def _export(self, work: WorkItem, result: ShardResult, write: WritePhoto) -> None:
         """Encode, decode, search again, write; a dropped photo is not written."""
         data, suffix = b"", ""
 
-        def shown(work: Work) -> Pixels:
+        def shown(work: WorkItem) -> Pixels:
             nonlocal data, suffix
             data, suffix = self._encode(work)
             return decode_pixels(data)
@@ -302,20 +303,20 @@ class Worker:
         result.outputs[work.photo.name] = name
         result.sizes.append(len(data))
 
-    def _encode(self, work: Work) -> tuple[bytes, str]:
+    def _encode(self, work: WorkItem) -> tuple[bytes, str]:
         assert work.pixels is not None and work.changed is not None
         with self.pipeline.timed("encode"):
             return encode_photo(work.photo, work.pixels, work.changed)
 
 
-def _drop(work: Work, result: ShardResult, reason: str) -> None:
+def _drop(work: WorkItem, result: ShardResult, reason: str) -> None:
     """Leave a photo out, with all its faces."""
     result.skipped.append(Skipped(work.photo.name, f"dropped: {reason}"))
     for row in work.outcomes:
         row.status, row.reason = "dropped", row.reason or reason
 
 
-def _latents(work: Work, place: int, whole: bool) -> dict[str, torch.Tensor]:
+def _latents(work: WorkItem, place: int, whole: bool) -> dict[str, torch.Tensor]:
     """The codes of a photo's new faces, for WORK; `whole`: the inversion is more than a place to begin."""
     latents: dict[str, torch.Tensor] = {}
     for subject in work.subjects:
@@ -335,7 +336,7 @@ def _sum(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
     return {stage: a.get(stage, 0.0) + b.get(stage, 0.0) for stage in a | b}
 
 
-def _share_time(outcomes: list[Outcome], seconds: float) -> None:
+def _share_time(outcomes: list[FaceOutcome], seconds: float) -> None:
     """Spread what a group of photos took besides its batches (reading, searching, blending, writing) over its faces."""
     rest = seconds - sum(outcome.seconds for outcome in outcomes)
     for outcome in outcomes:

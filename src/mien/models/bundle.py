@@ -57,7 +57,7 @@ class Networks:
     """
 
     generator: Generator
-    lens: Callable[[Tensor, int], Tensor]
+    preview_head: Callable[[Tensor, int], Tensor]
     features: Features
     recognizer: Recognizer
     judge: Judge
@@ -70,9 +70,9 @@ class Networks:
         """Where all of them compute but YuNet; detectors take and give what lies in this machine's memory."""
         return self.generator.device
 
-    def look(self, wp: Tensor, size: int = 256) -> Tensor:
+    def preview(self, wp: Tensor, size: int = 256) -> Tensor:
         """W+ [B, L, 512] -> picture [B, 3, size, size] in about -1..1; 128 is the cheaper size."""
-        return self.lens(wp, size)
+        return self.preview_head(wp, size)
 
     @torch.inference_mode()
     def render(self, wp: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from mien.models.bundle import Detector, Networks
 from mien.models.detection.yunet import YuNet
 from mien.models.features.base import AttributeFeatures, Features, IdentityFeatures, TokenFeatures
 from mien.models.hub.cache import sha256_of, weights_sha256
-from mien.models.hub.fetch import Progress, ensure
+from mien.models.hub.fetch import FetchProgress, ensure
 from mien.models.hub.imported import published_path, published_sha256, read_record
 from mien.models.hub.published import PUBLISHED
 from mien.models.hub.shipped import shipped_file
@@ -44,7 +44,7 @@ class ModelSet:
     pool: tuple[str, ...]
     detector: str = "yunet"
 
-    def gather(self, progress: Progress | None = None) -> dict[str, Path]:
+    def gather(self, progress: FetchProgress | None = None) -> dict[str, Path]:
         """The files of all networks; what can be fetched is fetched where it is missing.
 
         Raises:
@@ -135,11 +135,11 @@ def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dt
     from mien.models.features.attribute_network import AttributeNetwork
     from mien.models.generators.mobile_encoder import SIZE, Encoder
     from mien.models.generators.mobilestylegan import MobileStyleGAN
-    from mien.models.generators.preview_head import SHAPES, ImageHead
+    from mien.models.generators.preview_head import SHAPES, PreviewHead
     from mien.models.recognition.sface import SFace
 
     generator = MobileStyleGAN.from_file(paths["mobilestylegan"]).to(device)
-    heads = {size: ImageHead.from_file(paths[f"image_head_{size}"], size).to(device) for size in SHAPES}
+    heads = {size: PreviewHead.from_file(paths[f"image_head_{size}"], size).to(device) for size in SHAPES}
     features = AttributeFeatures(AttributeNetwork.from_file(paths["attribute_network"]).to(device))
     recognizer = SFace.from_file(paths["sface"]).to(device)
     encoder = Encoder.from_file(paths["encoder"]).to(device)
@@ -149,13 +149,13 @@ def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dt
     if precision is not torch.float32:
         middle, heads = generator.reduced(precision), {size: head.reduced(precision) for size, head in heads.items()}
 
-    def look(wp: Tensor, size: int) -> Tensor:
-        return heads[size].look(middle, wp)
+    def preview(wp: Tensor, size: int) -> Tensor:
+        return heads[size].preview(middle, wp)
 
     def encode(image: Tensor) -> Tensor:
-        return encoder.encode(image, lambda codes: look(middle.color(codes), SIZE))
+        return encoder.encode(image, lambda codes: preview(middle.color(codes), SIZE))
 
-    return Networks(generator, look, features, recognizer, load_judge(paths, device), detector, encode, precision)
+    return Networks(generator, preview, features, recognizer, load_judge(paths, device), detector, encode, precision)
 
 
 def _load_falco(chosen: ModelSet, paths: dict[str, Path], detector: Detector, precision: torch.dtype,

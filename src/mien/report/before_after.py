@@ -19,7 +19,7 @@ from PIL import Image
 from mien.errors import PhotoError
 from mien.images.decode import read_photo
 from mien.images.formats import printable
-from mien.types import Outcome, Pixels
+from mien.types import FaceOutcome, Pixels
 
 WORST, BLURRED, MOST = 20, 10, 60  # faces shown
 LONG_SIDE = 320  # pixels of an embedded picture
@@ -28,23 +28,23 @@ QUALITY = 85
 
 
 @dataclass(frozen=True)
-class Pair:
+class BeforeAfter:
     """One face before and after, as data URIs; both empty where `problem` says why they cannot be shown."""
 
-    outcome: Outcome
+    outcome: FaceOutcome
     before: str = ""
     after: str = ""
     problem: str = ""
 
 
-def likeness(outcome: Outcome) -> tuple[float, float]:
+def likeness(outcome: FaceOutcome) -> tuple[float, float]:
     """Sort key: the face most like its original first; a face that was never judged counts as the worst."""
     distance, cosine = outcome.judge_distance, outcome.similarity
     return (-math.inf if distance is None or not math.isfinite(distance) else distance,
             -cosine if cosine is not None and math.isfinite(cosine) else 0.0)
 
 
-def choose(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def choose(outcomes: Sequence[FaceOutcome]) -> list[FaceOutcome]:
     """The faces to look at: the worst by the judge, some blurred, and others evenly spread; at most 60."""
     worst = heapq.nsmallest(WORST, (row for row in outcomes if row.status == "anonymized"), key=likeness)
     blurred = list(islice((row for row in outcomes if row.status == "blurred"), BLURRED))
@@ -56,8 +56,8 @@ def choose(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return worst + blurred + [row for place, row in enumerate(others) if place in places]
 
 
-def read_pairs(outcomes: Sequence[Outcome], originals: Path, results: Path,
-               outputs: Mapping[str, str]) -> list[Pair]:
+def read_pairs(outcomes: Sequence[FaceOutcome], originals: Path, results: Path,
+               outputs: Mapping[str, str]) -> list[BeforeAfter]:
     """Cut each face out of its original and of its result, the same window of both.
 
     Args:
@@ -66,7 +66,7 @@ def read_pairs(outcomes: Sequence[Outcome], originals: Path, results: Path,
     Returns:
         One pair an outcome, in their order. A photo that cannot be read gives a pair with a `problem`.
     """
-    pairs: dict[tuple[str, int], Pair] = {}
+    pairs: dict[tuple[str, int], BeforeAfter] = {}
     for file in dict.fromkeys(row.file for row in outcomes):  # each photo is decoded once
         rows = [row for row in outcomes if row.file == file]
         for pair in _of_photo(file, rows, originals, results, outputs):
@@ -74,8 +74,8 @@ def read_pairs(outcomes: Sequence[Outcome], originals: Path, results: Path,
     return [pairs[row.file, row.face] for row in outcomes]
 
 
-def _of_photo(file: str, rows: list[Outcome], originals: Path, results: Path,
-              outputs: Mapping[str, str]) -> list[Pair]:
+def _of_photo(file: str, rows: list[FaceOutcome], originals: Path, results: Path,
+              outputs: Mapping[str, str]) -> list[BeforeAfter]:
     root = originals if originals.is_dir() else originals.parent
     try:
         name = _real_name(root, file)
@@ -84,8 +84,8 @@ def _of_photo(file: str, rows: list[Outcome], originals: Path, results: Path,
         if before.shape != after.shape:
             raise PhotoError(f"{printable(output)}: not of the original's size")
     except PhotoError as error:
-        return [Pair(row, problem=error.message) for row in rows]
-    return [Pair(row, cut_out(before, row.box), cut_out(after, row.box)) for row in rows]
+        return [BeforeAfter(row, problem=error.message) for row in rows]
+    return [BeforeAfter(row, cut_out(before, row.box), cut_out(after, row.box)) for row in rows]
 
 
 def _real_name(root: Path, file: str) -> str:

@@ -15,7 +15,7 @@ from mien.errors import UsageError
 from mien.jobs.manifest import MANIFEST
 from mien.jobs.run import Summary
 from mien.recipe import Recipe
-from mien.types import Outcome, Skipped, Status
+from mien.types import FaceOutcome, Skipped, Status
 
 RECORD = "the record of a run (JSON)"
 ROWS = "the manifest of a run (Parquet, one row a face)"
@@ -97,9 +97,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _outcome(row: dict[str, Any]) -> Outcome:
+def _outcome(row: dict[str, Any]) -> FaceOutcome:
     box = (row["x"], row["y"], row["width"], row["height"])
-    return Outcome(box=box, points=[], **{name: row[name] for name in _AS_RECORDED})
+    return FaceOutcome(box=box, points=[], **{name: row[name] for name in _AS_RECORDED})
 
 
 def _missing(path: Path, what: str) -> UsageError:

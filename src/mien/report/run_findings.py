@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mien.images.formats import printable
-from mien.types import Outcome, Skipped
+from mien.types import FaceOutcome, Skipped
 
 Level = Literal["good", "mixed", "bad"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunFindings:
     """The first thing on the page.
 
     Attributes:
@@ -31,7 +31,7 @@ class Verdict:
     notes: list[str]
 
 
-def verdict(outcomes: Iterable[Outcome], skipped: Sequence[Skipped], photos: int, limit: float) -> Verdict:
+def findings(outcomes: Iterable[FaceOutcome], skipped: Sequence[Skipped], photos: int, limit: float) -> RunFindings:
     """Say what a run achieved.
 
     Args:
@@ -45,27 +45,27 @@ def verdict(outcomes: Iterable[Outcome], skipped: Sequence[Skipped], photos: int
     taken = sum(distance < limit for distance in judged)
     if taken:
         are = "is still taken for its original" if taken == 1 else "are still taken for their originals"
-        return Verdict("bad", f"{taken} of {count(replaced, 'new face')} {are} by the judge "
-                              f"({_closest(judged, limit)})", notes)
+        return RunFindings("bad", f"{taken} of {count(replaced, 'new face')} {are} by the judge "
+                           f"({_closest(judged, limit)})", notes)
     missed = replaced - len(judged)
     if missed:
-        return Verdict("bad", f"{missed} of {count(replaced, 'new face')} escaped the judge: "
-                              "nothing shows that they are strangers", notes)
+        return RunFindings("bad", f"{missed} of {count(replaced, 'new face')} escaped the judge: "
+                           "nothing shows that they are strangers", notes)
     if not statuses:
-        return Verdict("mixed", _nothing(photos), notes)
+        return RunFindings("mixed", _nothing(photos), notes)
     left = statuses["kept"] + statuses["excluded"]
     level: Level = "mixed" if left or not replaced else "good"
     changed, others = _changed(statuses, left), _judged(replaced, judged, limit)
-    return Verdict(level, f"{changed}; {'of the others ' if left and replaced else ''}{others}", notes)
+    return RunFindings(level, f"{changed}; {'of the others ' if left and replaced else ''}{others}", notes)
 
 
-def judge_distances(outcomes: Iterable[Outcome]) -> Sequence[float]:
+def judge_distances(outcomes: Iterable[FaceOutcome]) -> Sequence[float]:
     """The judge's distances of all outcomes that have one."""
     return array("d", (row.judge_distance for row in outcomes
                        if row.judge_distance is not None and math.isfinite(row.judge_distance)))
 
 
-def reasons(outcomes: Iterable[Outcome]) -> list[tuple[str, str, int]]:
+def reasons(outcomes: Iterable[FaceOutcome]) -> list[tuple[str, str, int]]:
     """(status, reason, how many) of all faces with a reason, without what differs from face to face."""
     order = ("blurred", "dropped", "kept", "excluded", "anonymized")
     counts = Counter((row.status, _kind(row.reason)) for row in outcomes if row.reason)
@@ -78,7 +78,7 @@ def skip_reason(skipped: Skipped) -> str:
     return printable(skipped.reason.removeprefix(f"{printable(skipped.file)}: "))
 
 
-def public_reason(outcome: Outcome) -> str:
+def public_reason(outcome: FaceOutcome) -> str:
     """A face's reason without the name of a person who agreed."""
     return "agreed to stay" if outcome.reason.startswith("agreed:") else printable(outcome.reason)
 

@@ -15,12 +15,12 @@ from mien.errors import UsageError
 from mien.images.formats import printable
 from mien.jobs.run import Summary
 from mien.recipe import Recipe
-from mien.report.before_after import Pair, choose, likeness, read_pairs
+from mien.report.before_after import BeforeAfter, choose, likeness, read_pairs
 from mien.report.charts import histogram
 from mien.report.read_run import read_run
-from mien.report.run_findings import count, judge_distances, public_reason, reasons, skip_reason, verdict
+from mien.report.run_findings import count, findings, judge_distances, public_reason, reasons, skip_reason
 from mien.report.templating import template
-from mien.types import Outcome, Status
+from mien.types import FaceOutcome, Status
 from mien.util.files import replace_file, write_errors
 
 WORST = 50  # faces in the table
@@ -92,10 +92,10 @@ def _check_private(path: Path, originals: Path, results: Path | None) -> None:
                          "choose a file in another folder")
 
 
-def _content(summary: Summary, recipe: Recipe, pairs: Sequence[Pair]) -> dict[str, Any]:
+def _content(summary: Summary, recipe: Recipe, pairs: Sequence[BeforeAfter]) -> dict[str, Any]:
     outcomes, limit = summary.outcomes, recipe.verify.threshold
 
-    def replaced() -> Iterator[Outcome]:  # never all at once
+    def replaced() -> Iterator[FaceOutcome]:  # never all at once
         return (row for row in outcomes if row.status == "anonymized")
 
     skipped = [(printable(item.file), skip_reason(item)) for item in summary.skipped]
@@ -103,7 +103,7 @@ def _content(summary: Summary, recipe: Recipe, pairs: Sequence[Pair]) -> dict[st
     worst = heapq.nsmallest(WORST, replaced(), key=likeness)
     similarities = array("d", (row.similarity for row in replaced() if row.similarity is not None))
     return {
-        "verdict": verdict(outcomes, summary.skipped, summary.photos, limit),
+        "verdict": findings(outcomes, summary.skipped, summary.photos, limit),
         "counts": _counts(summary), "reasons": reasons(outcomes),
         "layout": summary.layout, "notes": [printable(note) for note in summary.notes],
         "skipped": skipped[:LISTED], "skipped_more": max(0, len(skipped) - LISTED),
@@ -149,7 +149,7 @@ def _settings(table: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _row(outcome: Outcome) -> tuple[str, int, str, str, int]:
+def _row(outcome: FaceOutcome) -> tuple[str, int, str, str, int]:
     return (printable(outcome.file), outcome.face, _number(outcome.judge_distance),
             _number(outcome.similarity), outcome.attempts)
 
@@ -161,7 +161,7 @@ def _number(value: float | None) -> str:
     return f"{math.floor(value * 1000 + 1e-4) / 1000:.3f}"
 
 
-def _caption(outcome: Outcome) -> str:
+def _caption(outcome: FaceOutcome) -> str:
     if outcome.status == "anonymized":
         return f"distance {_number(outcome.judge_distance)}"
     return f"{outcome.status}: {public_reason(outcome)}"

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 
 from mien.anonymizer.align import SIZE, align
 from mien.anonymizer.invert import invert
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.anonymizer.losses import faces_of
 from mien.anonymizer.render import render
 from mien.errors import PhotoError, UsageError
 from mien.images.decode import read_photo
 from mien.jobs.shard import SHARD, SHARD_SIZE
-from mien.jobs.state import Store
+from mien.jobs.state import JobState
 from mien.models.bundle import Networks
 from mien.recipe import Recipe
 from mien.report.contact_sheet import pages
@@ -31,7 +31,7 @@ from mien.util.files import read_object
 HEADINGS = ("original", "inversion", "pair", "new face", "in the photo")
 
 
-def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, recipe: Recipe,
+def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Loaded, recipe: Recipe,
                  every: int = 1) -> list[Path]:
     """Write sheets of every n-th anonymized face to OUT/sheet-001.png and so on.
 
@@ -71,7 +71,7 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, ready: Ready, reci
 def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor], int]]:
     """Manifest row, codes and pool index of each anonymized face."""
     try:
-        names = Store(dst, work).files([])
+        names = JobState(dst, work).files([])
         table = pq.read_table(dst / "mien.parquet").to_pylist()
     except (OSError, ValueError) as error:
         raise UsageError(f"{dst} holds no finished run: {error}") from error
@@ -91,7 +91,7 @@ def _faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, to
             yield row, codes, int(shards[shard][f"{key}.pair"])
 
 
-def _pictures(ready: Ready, codes: dict[str, torch.Tensor], index: int) -> Sequence[Pixels]:
+def _pictures(ready: Loaded, codes: dict[str, torch.Tensor], index: int) -> Sequence[Pixels]:
     paired = ready.pool.codes[index].expand(ready.networks.generator.n_layers, -1)
     return [_small(ready.networks, one) for one in (codes["inversion"], paired, codes["result"])]
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from mien.images.formats import printable
-from mien.jobs.progress import Event
+from mien.jobs.progress import Progress
 from mien.jobs.run import Summary
 from mien.jobs.status import Status
 from mien.models.hub.download_bar import shown
-from mien.models.hub.fetch import Progress as FetchProgress
+from mien.models.hub.fetch import FetchProgress
 
 LINE_SECONDS = 10.0  # between plain lines
 LISTED = 20  # skipped files shown on the terminal; mien.json has all
@@ -56,12 +57,12 @@ class Reporter:
             yield listen
 
     @contextmanager
-    def run(self) -> Iterator[Callable[[Event], None]]:
+    def run(self) -> Iterator[Callable[[Progress], None]]:
         """A listener for a run: photos done, faces a second, time left."""
         with ExitStack() as stack:
             counters: dict[str, tuple[float, Callable[[int, int, str], None]]] = {}
 
-            def listen(event: Event) -> None:
+            def listen(event: Progress) -> None:
                 if event.what not in counters:
                     stack.close()  # the part before is done
                     counters[event.what] = time.monotonic(), stack.enter_context(self._counter(event.what))
@@ -86,7 +87,7 @@ class Reporter:
     def _bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
                    TimeRemainingColumn(elapsed_when_finished=True))
-        with Progress(*columns, console=self.console) as bars:
+        with Bars(*columns, console=self.console) as bars:
             task = bars.add_task(what, total=None, visible=False, note="")
             yield lambda done, total, note: bars.update(task, completed=done, total=total, note=note,
                                                         visible=True)

@@ -14,8 +14,8 @@ from mien.errors import PhotoError, UsageError
 from mien.images.decode import read_photo
 from mien.images.encode import encode_photo, write_bytes
 from mien.models.hub.cache import sha256_of
-from mien.steps.context import Kit, check_format, check_out, check_png, tell
-from mien.steps.face_folder import CROP, RECORD, Record, Tray, stem_of, write_picture
+from mien.steps.context import StepContext, check_format, check_out, check_png, tell
+from mien.steps.face_folder import CROP, RECORD, FaceFolder, Record, stem_of, write_picture
 from mien.types import Face, Photo
 
 SAID = 100  # photos between two lines of progress
@@ -46,7 +46,7 @@ def export_photo(photo: Path, out: Path) -> None:
     write_bytes(out, data)
 
 
-def detect_photos(paths: list[Path], kit: Kit) -> None:
+def detect_photos(paths: list[Path], kit: StepContext) -> None:
     """Print the faces of photos. A photo that cannot be read is named, and the others are still done.
 
     Raises:
@@ -70,7 +70,7 @@ def detect_photos(paths: list[Path], kit: Kit) -> None:
             f"{len(errors)} of {len(paths)} photos could not be searched, first {errors[0].message}")
 
 
-def align_photo(path: Path, folder: Path, kit: Kit, again: bool, largest: bool = False) -> None:
+def align_photo(path: Path, folder: Path, kit: StepContext, again: bool, largest: bool = False) -> None:
     """Cut the faces of a photo out into a folder; faces that lie there already stay as they are.
 
     Args:
@@ -80,13 +80,13 @@ def align_photo(path: Path, folder: Path, kit: Kit, again: bool, largest: bool =
         UsageError: the folder has faces of another photo of that stem, or other faces of this photo.
         PhotoError, OutputError: see `mien.errors`.
     """
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     known = tray.by_photo().get(path.stem, [])
     found, made = _align(path, path.stem, tray, known, kit, again, largest)
     kit.say(f"{path}: {found} faces found, {made} crops written to {folder}")
 
 
-def align_dataset(src: Path, folder: Path, kit: Kit, again: bool, largest: bool, layout: str,
+def align_dataset(src: Path, folder: Path, kit: StepContext, again: bool, largest: bool, layout: str,
                   subset: str | None) -> None:
     """The same for all photos of a dataset, each in its place; a photo that cannot be done is named and skipped.
 
@@ -96,7 +96,7 @@ def align_dataset(src: Path, folder: Path, kit: Kit, again: bool, largest: bool,
     if src.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise UsageError(f"{folder} lies inside {src}: its crops would be taken for photographs of the dataset",
                          "give a folder beside it")
-    dataset, tray = open_dataset(src, layout, subset).in_files(), Tray(folder)
+    dataset, tray = open_dataset(src, layout, subset).in_files(), FaceFolder(folder)
     names, known = dataset.names(), tray.by_photo()
     faces = crops = faceless = skipped = 0
     owners: dict[str, str] = {}
@@ -117,7 +117,7 @@ def align_dataset(src: Path, folder: Path, kit: Kit, again: bool, largest: bool,
             f"face, {skipped} skipped")
 
 
-def _align(path: Path, stem: str, tray: Tray, known: list[str], kit: Kit, again: bool,
+def _align(path: Path, stem: str, tray: FaceFolder, known: list[str], kit: StepContext, again: bool,
            largest: bool) -> tuple[int, int]:
     """Faces found in a photo, and crops written; `known`: the faces that the tray has under its stem."""
     photo = read_photo(path, str(path))
@@ -138,7 +138,7 @@ def _align(path: Path, stem: str, tray: Tray, known: list[str], kit: Kit, again:
     return len(faces), made
 
 
-def _cut(tray: Tray, name: str, photo: Photo, face: Face, source: dict[str, Any], align: Aligner) -> int:
+def _cut(tray: FaceFolder, name: str, photo: Photo, face: Face, source: dict[str, Any], align: Aligner) -> int:
     """Write what is missing of a face's crop and JSON; how many were written, 0 or 1."""
     height, width = photo.pixels.shape[:2]
     crop = align(photo.pixels, face)
@@ -157,7 +157,7 @@ def _cut(tray: Tray, name: str, photo: Photo, face: Face, source: dict[str, Any]
     return 1
 
 
-def _refuse_namesake(tray: Tray, known: list[str], stem: str, path: Path, digest: str, again: bool) -> None:
+def _refuse_namesake(tray: FaceFolder, known: list[str], stem: str, path: Path, digest: str, again: bool) -> None:
     """Two photos of one stem cannot share a folder."""
     for name in known:
         try:

@@ -15,8 +15,8 @@ from mien.errors import UsageError
 from mien.images.decode import decode_pixels, read_photo
 from mien.images.encode import encode_photo, write_bytes
 from mien.models.hub.cache import sha256_of
-from mien.steps.context import Kit, check_format, check_out, tell
-from mien.steps.face_folder import CROP, RESULT_PICTURE, Tray
+from mien.steps.context import StepContext, check_format, check_out, tell
+from mien.steps.face_folder import CROP, RESULT_PICTURE, FaceFolder
 from mien.types import Face, Floats, Photo
 
 ROUNDS = 3  # of searching the finished photo before everything in it is blurred
@@ -42,7 +42,7 @@ class _Hidden:
     reason: str
 
 
-def blend_photo(path: Path, folder: Path, out: Path, kit: Kit) -> None:
+def blend_photo(path: Path, folder: Path, out: Path, kit: StepContext) -> None:
     """Put the new faces of a folder into their photo, judge it as it will be seen, write it without metadata.
 
     Faces of the photo that have no picture in the folder are blurred, and so are those that still verify as
@@ -53,7 +53,7 @@ def blend_photo(path: Path, folder: Path, out: Path, kit: Kit) -> None:
         PhotoError, OutputError: see `mien.errors`.
     """
     check_out(path, out)
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     names = tray.names()
     photo = read_photo(path, str(path))
     new, hidden = _gather(tray, names, photo, sha256_of(path), kit)
@@ -67,8 +67,8 @@ def blend_photo(path: Path, folder: Path, out: Path, kit: Kit) -> None:
     kit.say(f"{out}: {len(new)} new faces, {len(hidden)} blurred")
 
 
-def _gather(tray: Tray, names: list[str], photo: Photo, digest: str,
-            kit: Kit) -> tuple[list[_New], list[_Hidden]]:
+def _gather(tray: FaceFolder, names: list[str], photo: Photo, digest: str,
+            kit: StepContext) -> tuple[list[_New], list[_Hidden]]:
     records = {name: tray.record(name) for name in names}
     mine = {name: record for name, record in records.items() if record.sha256 == digest}
     if not mine:
@@ -96,7 +96,7 @@ def _encoded(photo: Photo, new: list[_New], hidden: list[_Hidden]) -> tuple[byte
     return encode_photo(photo, pixels, changed | blended)
 
 
-def _searched(photo: Photo, new: list[_New], hidden: list[_Hidden], kit: Kit) -> tuple[bytes, str]:
+def _searched(photo: Photo, new: list[_New], hidden: list[_Hidden], kit: StepContext) -> tuple[bytes, str]:
     """Encode, decode and judge; blur what is still known or was overlooked, and look again."""
     for _ in range(ROUNDS):
         encoded = _encoded(photo, new, hidden)
@@ -109,7 +109,7 @@ def _searched(photo: Photo, new: list[_New], hidden: list[_Hidden], kit: Kit) ->
     return _encoded(photo, new, hidden)
 
 
-def _minded(data: bytes, new: list[_New], hidden: list[_Hidden], kit: Kit) -> tuple[list[_New], list[Face]]:
+def _minded(data: bytes, new: list[_New], hidden: list[_Hidden], kit: StepContext) -> tuple[list[_New], list[Face]]:
     """New faces that the judge takes for an original, and faces that nobody knew of."""
     decoded, threshold = decode_pixels(data), kit.recipe.verify.threshold
     faces = [row.face for row in new]

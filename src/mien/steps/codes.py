@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from mien.anonymizer.invert import invert
-from mien.anonymizer.load import Ready, pool_name
+from mien.anonymizer.load import Loaded, pool_name
 from mien.anonymizer.losses import Faces, faces_of
-from mien.anonymizer.pairing import Free, embedding_distances, pair
+from mien.anonymizer.pairing import AvailableFaces, embedding_distances, pair
 from mien.anonymizer.pipeline import optimize_faces
 from mien.anonymizer.render import render, render_styles
 from mien.anonymizer.seeds import seed_of
@@ -21,7 +21,7 @@ from mien.models.generators.stylegan2 import StyleGAN2
 from mien.models.hub.cache import sha256_of
 from mien.recipe import Recipe
 from mien.steps.codes_file import read_codes, read_styles, write_codes
-from mien.steps.context import Kit, check_out, check_png
+from mien.steps.context import StepContext, check_out, check_png
 from mien.steps.embeddings import read_embeddings
 from mien.steps.face_folder import (
     CROP,
@@ -31,9 +31,9 @@ from mien.steps.face_folder import (
     PAIRS,
     RESULT,
     RESULT_PICTURE,
+    FaceFolder,
     Pairing,
     Record,
-    Tray,
     listed,
     write_picture,
 )
@@ -41,13 +41,13 @@ from mien.types import Pixels
 from mien.util.image_tensors import to_pixels
 
 
-def invert_tray(folder: Path, kit: Kit, again: bool) -> None:
+def invert_tray(folder: Path, kit: StepContext, again: bool) -> None:
     """Find the codes of every crop.
 
     Raises:
         UsageError: there are no crops, or a damaged one.
     """
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     names = tray.names()
     tray.missing(names, CROP, "crop", "align PHOTO")
     todo = _todo(names, lambda name: tray.has(name, INVERSION), again)
@@ -63,7 +63,7 @@ def invert_tray(folder: Path, kit: Kit, again: bool) -> None:
     _conclude(kit, tray, "inversions", names, todo, INVERSION, (CROP,))
 
 
-def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None = None) -> None:
+def pair_tray(folder: Path, kit: StepContext, again: bool, by: tuple[Path, Path] | None = None) -> None:
     """Choose a pool face for every crop; write the list of all pairs.
 
     Args:
@@ -74,19 +74,19 @@ def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None 
             per person.
     """
     _refuse_people(kit.recipe)
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     names = tray.names()
     tray.missing(names, CROP, "crop", "align PHOTO")
     old = {name: tray.record(name).pair for name in names}
     todo = _todo(names, lambda name: old[name] is not None, again)
     given = [match.index for name, match in old.items() if match and name not in set(todo) and kit.recipe.pair.unique]
-    free: Free | None = None
+    free: AvailableFaces | None = None
     rows = _rows(by, names, kit) if by else None
     for batch in _batches(kit, names, todo, "pair"):
         ready = kit.ready
         pool_key = pool_name(kit.recipe, ready.weights)
         faces, records = _load(ready.networks, tray, batch)
-        traits, free = ready.pool.traits(faces), free or Free(len(ready.pool), given)
+        traits, free = ready.pool.traits(faces), free or AvailableFaces(len(ready.pool), given)
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             row = rows(name) if rows else None
             match = pair(ready.pool, traits.rows(slice(i, i + 1)), kit.recipe.pair, free, [_seed(kit.recipe, [record])],
@@ -101,7 +101,7 @@ def pair_tray(folder: Path, kit: Kit, again: bool, by: tuple[Path, Path] | None 
     write_bytes(tray.folder / PAIRS, "\n".join(["face,pool,distance", *lines, ""]).encode("utf-8", "backslashreplace"))
 
 
-def _rows(by: tuple[Path, Path], names: list[str], kit: Kit) -> Callable[[str], torch.Tensor]:
+def _rows(by: tuple[Path, Path], names: list[str], kit: StepContext) -> Callable[[str], torch.Tensor]:
     """From a face's name to its distances [1, N] to the pool, by embeddings that somebody made."""
     real, pool = read_embeddings(by[0], names), read_embeddings(by[1], len(kit.ready.pool))
     if real.shape[1] != pool.shape[1]:
@@ -112,14 +112,14 @@ def _rows(by: tuple[Path, Path], names: list[str], kit: Kit) -> Callable[[str], 
     return lambda name: embedding_distances(real[places[name]][None], pool, kind)
 
 
-def optimize_tray(folder: Path, kit: Kit, again: bool) -> None:
+def optimize_tray(folder: Path, kit: StepContext, again: bool) -> None:
     """Make a new face of every inversion and pair.
 
     Raises:
         UsageError: inversions or pairs are missing or do not fit, or the recipe wants one face per person.
     """
     _refuse_people(kit.recipe)
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     names = tray.names()
     todo = _todo(names, lambda name: tray.has(name, RESULT), again)
     tray.missing(todo, CROP, "crop", "align PHOTO")
@@ -141,13 +141,13 @@ def optimize_tray(folder: Path, kit: Kit, again: bool) -> None:
     _conclude(kit, tray, "results", names, todo, RESULT, (CROP, INVERSION, PAIR_LOOK))
 
 
-def render_tray(folder: Path, kit: Kit, again: bool) -> None:
+def render_tray(folder: Path, kit: StepContext, again: bool) -> None:
     """Draw every result of a folder at full resolution.
 
     Raises:
         UsageError: there is no result, or a damaged one.
     """
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     names = tray.names()
     with_codes = [name for name in names if tray.has(name, RESULT)]
     if not with_codes:
@@ -164,7 +164,7 @@ def render_tray(folder: Path, kit: Kit, again: bool) -> None:
         kit.say(f"{listed(without)}: no results; run: mien optimize {folder}")
 
 
-def render_file(source: Path, out: Path, kit: Kit) -> None:
+def render_file(source: Path, out: Path, kit: StepContext) -> None:
     """Draw a codes file at full resolution.
 
     Raises:
@@ -177,7 +177,7 @@ def render_file(source: Path, out: Path, kit: Kit) -> None:
     write_picture(out, _draw(source, kit))
 
 
-def _draw(path: Path, kit: Kit) -> Pixels:
+def _draw(path: Path, kit: StepContext) -> Pixels:
     """The picture of a codes file at full resolution, from its styles where it has some."""
     networks, stretch = kit.networks, kit.recipe.optimize.reference
     generator = networks.generator
@@ -190,7 +190,7 @@ def _todo(names: list[str], done: Callable[[str], bool], again: bool) -> list[st
     return [name for name in names if again or not done(name)]
 
 
-def _batches(kit: Kit, names: list[str], todo: list[str], what: str) -> Iterator[list[str]]:
+def _batches(kit: StepContext, names: list[str], todo: list[str], what: str) -> Iterator[list[str]]:
     """What is to be done, batch by batch.
 
     Batches are cut from the list of all faces, not of those still to be done: the optimization's jitter hangs
@@ -205,7 +205,7 @@ def _batches(kit: Kit, names: list[str], todo: list[str], what: str) -> Iterator
             kit.say(f"{what}: {finished}/{len(todo)}")
 
 
-def _load(networks: Networks, tray: Tray, batch: list[str]) -> tuple[Faces, list[Record]]:
+def _load(networks: Networks, tray: FaceFolder, batch: list[str]) -> tuple[Faces, list[Record]]:
     records = [tray.record(name) for name in batch]
     crops = [tray.crop(name, record) for name, record in zip(batch, records, strict=True)]
     return faces_of(networks, [record.as_face() for record in records], crops), records
@@ -214,7 +214,7 @@ def _load(networks: Networks, tray: Tray, batch: list[str]) -> tuple[Faces, list
 @torch.inference_mode()
 def _look(networks: Networks, codes: torch.Tensor) -> Pixels:
     """Whitened codes [L, 512] -> picture [256, 256, 3] uint8."""
-    pixels: Pixels = to_pixels(networks.look(networks.generator.color(codes[None])))[0].cpu().numpy()
+    pixels: Pixels = to_pixels(networks.preview(networks.generator.color(codes[None])))[0].cpu().numpy()
     return pixels
 
 
@@ -224,16 +224,16 @@ def _refuse_people(recipe: Recipe) -> None:
                          "take a recipe with identity = \"per-photo\", or run: mien anonymize")
 
 
-def _refuse_unpaired(tray: Tray, names: list[str]) -> None:
+def _refuse_unpaired(tray: FaceFolder, names: list[str]) -> None:
     lacking = [name for name in names if tray.record(name).pair is None]
     if lacking:
         where = f"no pairs in {tray.folder}" if lacking == tray.names() else f"{listed(lacking)}: no pairs"
         raise UsageError(where, f"run: mien pair {tray.folder}")
 
 
-def _index(tray: Tray, kit: Kit, name: str, record: Record) -> int:
+def _index(tray: FaceFolder, kit: StepContext, name: str, record: Record) -> int:
     """The pool face of a record, if it is one of this pool."""
-    ready: Ready = kit.ready
+    ready: Loaded = kit.ready
     match, pool_key = record.pair, pool_name(kit.recipe, ready.weights)
     assert match is not None
     hint = f"give the --recipe of mien pair, or run: mien pair --again {tray.folder}"
@@ -249,7 +249,7 @@ def _seed(recipe: Recipe, records: list[Record]) -> int:
     return seed_of(recipe.seed, 0, [(Path(record.file).name, record.face) for record in records])
 
 
-def _conclude(kit: Kit, tray: Tray, what: str, names: list[str], todo: list[str], kind: str,
+def _conclude(kit: StepContext, tray: FaceFolder, what: str, names: list[str], todo: list[str], kind: str,
               sources: tuple[str, ...]) -> None:
     """Say what was made, what was kept, and whether that is older than what it was made from."""
     kept = [name for name in names if name not in set(todo)]

@@ -23,12 +23,12 @@ from mien.images.encode import write_bytes
 from mien.images.formats import printable
 from mien.jobs.request import check_folders
 from mien.jobs.run import versions
-from mien.jobs.state import Store
+from mien.jobs.state import JobState
 from mien.models.hub.cache import sha256_of
-from mien.steps.context import Kit
-from mien.steps.face_folder import RESULT, RESULT_PICTURE, Record, Tray, stem_of
+from mien.steps.context import StepContext
+from mien.steps.face_folder import RESULT, RESULT_PICTURE, FaceFolder, Record, stem_of
 from mien.steps.verify import face_in_crop, result_distance
-from mien.types import Crop, Outcome, Pixels, Skipped
+from mien.types import Crop, FaceOutcome, Pixels, Skipped
 from mien.util.files import write_errors
 
 QUALITY, REFERENCE_QUALITY = 95, 75  # of JPEGs; the reference code's is the paper's
@@ -40,7 +40,7 @@ class Collected:
     """What went into the dataset: source photo -> name in DST, a row a face; and what did not, with its reason."""
 
     outputs: dict[str, str] = field(default_factory=dict)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[FaceOutcome] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -48,7 +48,7 @@ class _LeftOut(Exception):
     """A photo of which nothing goes into the dataset, and why."""
 
 
-def collect_dataset(src: Path, folder: Path, dst: Path, kit: Kit, layout: str, subset: str | None) -> None:
+def collect_dataset(src: Path, folder: Path, dst: Path, kit: StepContext, layout: str, subset: str | None) -> None:
     """Write the picture of each photo's largest face under the photo's name, the annotation files, and the manifest.
 
     Raises:
@@ -56,7 +56,7 @@ def collect_dataset(src: Path, folder: Path, dst: Path, kit: Kit, layout: str, s
             one another. OutputError: DST is not empty, or cannot be written.
     """
     check_folders(src, dst, folder, "FOLDER")
-    dataset, tray = open_dataset(src, layout, subset).in_files(), Tray(folder)
+    dataset, tray = open_dataset(src, layout, subset).in_files(), FaceFolder(folder)
     names = tray.names()
     if not any(tray.has(name, RESULT_PICTURE) for name in names):
         tray.missing(names, RESULT_PICTURE, "rendered results", "render")
@@ -74,13 +74,13 @@ def collect_dataset(src: Path, folder: Path, dst: Path, kit: Kit, layout: str, s
                          "is it the SRC of mien align? The reasons are listed above")
     with write_errors(dst):
         notes = [*dataset.notes, *dataset.write_annotations(dst, done.outputs)]
-    Store(dst, folder).write_manifest(done.outcomes, _record(dataset, done, notes, kit), kit.recipe.hash)
+    JobState(dst, folder).write_manifest(done.outcomes, _record(dataset, done, notes, kit), kit.recipe.hash)
     blurred = sum(outcome.status == "blurred" for outcome in done.outcomes)
     kit.say("\n".join([*notes, f"{dst}: {len(done.outputs)} pictures, {blurred} of them blurred; {len(done.skipped)} "
-                      "photos left out"]))
+                       "photos left out"]))
 
 
-def _refuse_filled(dst: Path, tray: Tray) -> None:
+def _refuse_filled(dst: Path, tray: FaceFolder) -> None:
     """DST is new, or this folder's own from before."""
     mark, place = tray.folder / MARK, str(dst.resolve()).encode("utf-8", "surrogateescape")
     with write_errors(dst):
@@ -90,7 +90,8 @@ def _refuse_filled(dst: Path, tray: Tray) -> None:
     write_bytes(mark, place)
 
 
-def _collect(dataset: Dataset, photo: str, tray: Tray, names: list[str], dst: Path, kit: Kit, done: Collected) -> None:
+def _collect(dataset: Dataset, photo: str, tray: FaceFolder, names: list[str], dst: Path, kit: StepContext,
+             done: Collected) -> None:
     try:
         written = _written(dataset, photo)
         name, record = _chosen(tray, names, dataset.root / photo)
@@ -131,7 +132,7 @@ def _written(dataset: Dataset, photo: str) -> str:
     return written
 
 
-def _chosen(tray: Tray, names: list[str], source: Path) -> tuple[str, Record]:
+def _chosen(tray: FaceFolder, names: list[str], source: Path) -> tuple[str, Record]:
     """The largest face of a photo as it is now."""
     records = {name: tray.record(name) for name in names}
     if not records or not source.is_file():
@@ -143,7 +144,7 @@ def _chosen(tray: Tray, names: list[str], source: Path) -> tuple[str, Record]:
     return max(mine.items(), key=lambda item: item[1].box[2] * item[1].box[3])
 
 
-def _drawn(tray: Tray, name: str, record: Record) -> Pixels:
+def _drawn(tray: FaceFolder, name: str, record: Record) -> Pixels:
     """A face's new picture, if it is what was drawn of its codes as they are now: any other could be a photograph."""
     paths = tray.path(name, RESULT), tray.path(name, RESULT_PICTURE)
     if not all(path.is_file() for path in paths):
@@ -153,14 +154,14 @@ def _drawn(tray: Tray, name: str, record: Record) -> Pixels:
     return tray.picture(name)
 
 
-def _judged(kit: Kit, dataset: Dataset, photo: str, record: Record, picture: Pixels, crop: Crop,
-            written: str) -> tuple[bytes, Outcome]:
+def _judged(kit: StepContext, dataset: Dataset, photo: str, record: Record, picture: Pixels, crop: Crop,
+            written: str) -> tuple[bytes, FaceOutcome]:
     """The picture as a file, judged as it will be seen against the photo; blurred if it is still the person."""
     face = record.as_face()
     original = embed(kit.networks, read_photo(dataset.root / photo, photo).pixels, [face])
-    outcome = Outcome(photo, record.face, face.box, face.points.tolist(), face.score, "anonymized", attempts=1,
-                      steps=record.steps or 0, similarity=record.similarity,
-                      attribute_distance=record.attribute_distance)
+    outcome = FaceOutcome(photo, record.face, face.box, face.points.tolist(), face.score, "anonymized", attempts=1,
+                          steps=record.steps or 0, similarity=record.similarity,
+                          attribute_distance=record.attribute_distance)
     quality = REFERENCE_QUALITY if kit.recipe.optimize.reference else QUALITY
     data = _encoded(picture, written, quality)
     distance = result_distance(kit.networks, original, crop, face, decode_pixels(data))
@@ -184,7 +185,7 @@ def _encoded(picture: Pixels, name: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _record(dataset: Dataset, done: Collected, notes: list[str], kit: Kit) -> dict[str, Any]:
+def _record(dataset: Dataset, done: Collected, notes: list[str], kit: StepContext) -> dict[str, Any]:
     """`mien.json`: everything that decided the result, and the counts. Nothing of who the people are."""
     recipe = kit.recipe
     statuses = [outcome.status for outcome in done.outcomes]

@@ -10,7 +10,15 @@ import typer
 
 from mien.errors import UsageError
 from mien.report.contact_sheet import ROWS, contact_sheet
-from mien.steps.face_folder import CROP, INVERSION_LOOK, PAIR_LOOK, RESULT_PICTURE, Tray, read_picture, write_picture
+from mien.steps.face_folder import (
+    CROP,
+    INVERSION_LOOK,
+    PAIR_LOOK,
+    RESULT_PICTURE,
+    FaceFolder,
+    read_picture,
+    write_picture,
+)
 from mien.types import Pixels
 
 STATIONS = {"original": CROP, "inversion": INVERSION_LOOK, "nearest": PAIR_LOOK, "new face": RESULT_PICTURE}
@@ -24,13 +32,13 @@ def compare_tray(folder: Path, out: Path, every: int) -> None:
     Raises:
         UsageError: no faces there, or OUT is a folder of something else. OutputError: OUT cannot be written.
     """
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     names = tray.names()[::every]
     if not any(tray.has(name, RESULT_PICTURE) or tray.has(name, INVERSION_LOOK) for name in names):
         raise UsageError(f"nothing in {folder} to compare the crops with", f"run: mien invert {folder}")
     if out.is_dir() and any(not SHEET.fullmatch(path.name) for path in out.iterdir()):
         raise UsageError(f"{out} holds other things than sheets, which show originals", "give a folder of its own")
-    Tray(out).create()
+    FaceFolder(out).create()
     for number, first in enumerate(range(0, len(names), ROWS), 1):
         page = names[first : first + ROWS]
         rows = [[_picture(tray, name, kind) for kind in STATIONS.values()] for name in page]
@@ -39,11 +47,11 @@ def compare_tray(folder: Path, out: Path, every: int) -> None:
         typer.echo(str(path))
 
 
-def _picture(tray: Tray, name: str, kind: str) -> Pixels:
+def _picture(tray: FaceFolder, name: str, kind: str) -> Pixels:
     return read_picture(tray.path(name, kind)) if tray.has(name, kind) else MISSING
 
 
-def _caption(tray: Tray, name: str) -> str:
+def _caption(tray: FaceFolder, name: str) -> str:
     record = tray.record(name)
     parts = [name]
     if record.pair and record.pair.distance is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from PIL import Image
 
-from mien.anonymizer.load import Ready, prepare
+from mien.anonymizer.load import Loaded, prepare
 from mien.errors import UsageError
 from mien.images.formats import printable
 from mien.models.bundle import Networks
@@ -21,7 +21,7 @@ from mien.types import Photo
 from mien.util.devices import open_device
 
 
-class Kit:
+class StepContext:
     """Recipe and networks of one command; they load on first use, so that wrong arguments fail at once."""
 
     def __init__(self, recipe: Recipe, quiet: bool, device: str = "auto") -> None:
@@ -44,7 +44,7 @@ class Kit:
         return model_set(self.recipe.models, self.recipe.features, self.recipe.detect.network).hashes()
 
     @cached_property
-    def ready(self) -> Ready:
+    def ready(self) -> Loaded:
         """Networks and pool, built where it is missing."""
         with self._reporter.fetching() as fetching, self._reporter.building() as building:
             return prepare(self.recipe, fetching, building, self.device)

@@ -15,8 +15,8 @@ from torch import Tensor
 from mien.errors import UsageError
 from mien.images.encode import write_bytes
 from mien.models.hub.cache import sha256_of
-from mien.steps.context import Kit
-from mien.steps.face_folder import CROP, EMBEDDINGS, Tray, listed
+from mien.steps.context import StepContext
+from mien.steps.face_folder import CROP, EMBEDDINGS, FaceFolder, listed
 from mien.util.image_tensors import to_tensor
 
 SAVED = 256  # faces between two writings; a killed command loses at most so many
@@ -33,13 +33,13 @@ class _File:
 
 
 @torch.inference_mode()
-def embed_tray(folder: Path, kit: Kit, again: bool) -> None:
+def embed_tray(folder: Path, kit: StepContext, again: bool) -> None:
     """Compute the embeddings of all crops that are not in the file yet, as they are and by the same network.
 
     Raises:
         UsageError: there are no crops, or the file is damaged.
     """
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     names, path = tray.names(), tray.folder / EMBEDDINGS
     tray.missing(names, CROP, "crop", "align PHOTO")
     weights = "-".join(sorted(kit.weights.values()))

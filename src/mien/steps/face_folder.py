@@ -83,7 +83,7 @@ class Record(BaseModel):
         return Face(self.box, np.array(self.points, dtype=np.float32), self.score)
 
 
-class Tray:
+class FaceFolder:
     """The faces of one folder, by name ("<photo's stem>.<i>", with the folders that the photo lies in)."""
 
     def __init__(self, folder: Path) -> None:

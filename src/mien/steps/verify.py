@@ -13,14 +13,14 @@ from mien.errors import PhotoError, VerificationError
 from mien.images.decode import read_photo
 from mien.images.formats import printable
 from mien.models.bundle import Networks
-from mien.steps.context import Kit, tell
-from mien.steps.face_folder import CROP, RESULT_PICTURE, Tray, listed
+from mien.steps.context import StepContext, tell
+from mien.steps.face_folder import CROP, RESULT_PICTURE, FaceFolder, listed
 from mien.types import Crop, Face, Floats, Pixels
 
 BOX = (0.25, 0.25, 0.5, 0.6)  # about where a detector sees the face of an FFHQ crop: x, y, width, height
 
 
-def verify_photos(first: Path, second: Path, kit: Kit) -> None:
+def verify_photos(first: Path, second: Path, kit: StepContext) -> None:
     """Print the judge's distance of every face of one photo to every face of another.
 
     A second photo in which no face is left is a good answer, said in words.
@@ -43,13 +43,13 @@ def verify_photos(first: Path, second: Path, kit: Kit) -> None:
              same=bool(distance < kit.recipe.verify.threshold))
 
 
-def verify_tray(folder: Path, kit: Kit) -> None:
+def verify_tray(folder: Path, kit: StepContext) -> None:
     """Print the judge's distance of every result's picture to its original, and keep it in the JSON.
 
     Raises:
         UsageError: no pictures there. VerificationError: after all, if some still verify as their originals.
     """
-    tray = Tray(folder)
+    tray = FaceFolder(folder)
     names = tray.names()
     drawn = [name for name in names if tray.has(name, RESULT_PICTURE)]
     if not drawn:

@@ -21,7 +21,7 @@ from mien.cli.datasets import datasets_app
 from mien.datasets.registry import open_dataset
 from mien.datasets.storage.arrow_rows import ROWS, batches
 from mien.datasets.storage.base import photo_of
-from mien.datasets.storage.parquet import Rows
+from mien.datasets.storage.parquet import RowContainer
 from mien.errors import PhotoError, UsageError
 
 
@@ -39,9 +39,9 @@ def saved(folder: Path, rows: pa.Table, files: int = 1) -> Path:
 
 
 def targets(root: Path) -> dict[str, str]:
-    holder = open_dataset(root).holder
-    assert isinstance(holder, Rows)
-    return holder.targets
+    container = open_dataset(root).container
+    assert isinstance(container, RowContainer)
+    return container.targets
 
 
 def test_photos_are_read_row_by_row(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_columns_of_photographs_in_other_forms(tmp_path: Path, features: Any, co
 def test_a_sound_is_no_photograph(tmp_path: Path) -> None:
     features = containers.FEATURES | {"voice": {"_type": "Audio"}}
     containers.parquet(tmp_path / "a.parquet", containers.table([{"bytes": photo(1)}], features,
-                                                    voice=pa.array([{"bytes": b"RIFF....WAVE"}], STRUCT)))
+                                                                voice=pa.array([{"bytes": b"RIFF....WAVE"}], STRUCT)))
     assert open_dataset(tmp_path).photos == ["a.parquet/000000.png"]
 
 

@@ -104,7 +104,7 @@ def test_names_that_come_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", ["content", "header", "garbage"])
 def test_a_damaged_tar_gives_what_is_whole(tmp_path: Path, cut: str) -> None:
     path = containers.tar(tmp_path / "a.tar",
-                    [("1.png", photo(1)), ("1.txt", b"one"), ("2.txt", b"two"), ("2.png", photo(2))])
+                          [("1.png", photo(1)), ("1.txt", b"one"), ("2.txt", b"two"), ("2.png", photo(2))])
     with tarfile.open(path) as file:
         last = file.getmember("2.png")
     data = path.read_bytes()

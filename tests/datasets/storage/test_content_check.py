@@ -15,10 +15,10 @@ import pytest
 
 from helpers import containers, fake_run
 from helpers.fake_run import ANNA, CLEO, TINY, album, photos_in, rows_in, save, squares
-from mien.datasets.storage.base import FolderSource
-from mien.datasets.storage.content_check import Touched, content_digest
+from mien.datasets.storage.base import FolderReader
+from mien.datasets.storage.content_check import ContentCheck, content_digest
 from mien.errors import OutputError, PhotoError
-from mien.jobs.state import Store
+from mien.jobs.state import JobState
 from mien.jobs.worker import Task, Worker
 
 LATER = 4_000_000_000  # seconds since 1970
@@ -50,15 +50,15 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @contextmanager
 def unreadable(name: str) -> Iterator[None]:
     """Without permission, or on a disk that fails."""
-    really = FolderSource.data
+    really = FolderReader.data
 
-    def data(self: FolderSource, asked_for: str) -> bytes:
+    def data(self: FolderReader, asked_for: str) -> bytes:
         if asked_for == name:
             raise PhotoError(f"{name}: no permission to read the file")
         return really(self, asked_for)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FolderSource, "data", data)
+        patch.setattr(FolderReader, "data", data)
         yield
 
 
@@ -95,7 +95,7 @@ def test_a_folder_fetched_again_costs_nothing(brush: None, tmp_path: Path, asked
 
 
 def test_new_photos_in_a_folder_fetched_again_are_all_that_is_done(brush: None, tmp_path: Path, asked: dict[str, Any],
-                                                                  done: list[str]) -> None:
+                                                                   done: list[str]) -> None:
     """The pool faces of those that are done stay theirs, and people keep their new faces."""
     src, dst, undisturbed = album(tmp_path / "src", 16), tmp_path / "dst", tmp_path / "undisturbed"
     for place in (dst, undisturbed):
@@ -110,7 +110,7 @@ def test_new_photos_in_a_folder_fetched_again_are_all_that_is_done(brush: None, 
 
 
 def test_what_was_looked_at_and_no_more_is_not_looked_at_again(brush: None, tmp_path: Path, done: list[str],
-                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     src, dst, really = album(tmp_path / "src", 20), tmp_path / "dst", Worker.do
 
     def die(self: Worker, task: Task, *rest: Any) -> None:
@@ -131,7 +131,7 @@ def test_what_was_looked_at_and_no_more_is_not_looked_at_again(brush: None, tmp_
 
 
 def test_only_a_shard_with_a_changed_photo_is_done_again(brush: None, tmp_path: Path, asked: dict[str, Any],
-                                                        done: list[str]) -> None:
+                                                         done: list[str]) -> None:
     """Of the same size, as a photograph without compression is."""
     src, dst = album(tmp_path / "src", 20), tmp_path / "dst"
     save(src / "1" / "plain.bmp", squares(ANNA, seed=5))
@@ -184,7 +184,7 @@ def _replace(path: Path, number: int, data: bytes) -> None:
 
 
 def test_a_work_of_before_there_were_digests_is_done_again(brush: None, tmp_path: Path, done: list[str],
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     src, dst = album(tmp_path / "src", 8), tmp_path / "dst"
     with monkeypatch.context() as patch:
         patch.setattr("mien.datasets.storage.prefetch.content_digest", lambda data: "")
@@ -212,22 +212,22 @@ def test_one_that_could_not_be_read_is_looked_at_again(brush: None, tmp_path: Pa
 def test_asking_changes_nothing(brush: None, tmp_path: Path) -> None:
     src, dst = album(tmp_path / "src", 8), tmp_path / "dst"
     fake_run.run(src, dst)
-    store, names = Store(dst, dst.with_name("dst.work")), sorted(photos_in(src))
-    source = FolderSource(src)
+    store, names = JobState(dst, dst.with_name("dst.work")), sorted(photos_in(src))
+    source = FolderReader(src)
     fetch_again(src)
     marker, before = store.marker(0).read_bytes(), states(dst)
     order = store.files(names)
     now = {name: source.stamp(name) for name in order}
     assert store.shard(0, now) is None
     assert store.marker(0).read_bytes() == marker and states(dst) == before
-    assert store.shard(0, now, Touched(source)) is not None
+    assert store.shard(0, now, ContentCheck(source)) is not None
     assert store.shard(0, now) is not None
 
 
 def test_what_is_no_record_of_states_is_not_the_same(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
-    source = FolderSource(tmp_path)
-    touched, now, digests = Touched(source), {"a": source.stamp("a")}, {"a": content_digest(b"a")}
+    source = FolderReader(tmp_path)
+    touched, now, digests = ContentCheck(source), {"a": source.stamp("a")}, {"a": content_digest(b"a")}
     assert touched.same({"a": [1, 2]}, digests, now)
     assert touched.same(now, {}, now)
     for before, of in ((None, digests), ([], digests), ({}, digests), ({"b": [1, 2]}, digests), ({"a": []}, digests),
@@ -261,11 +261,11 @@ def test_a_photo_that_was_half_there_is_done_when_it_is_there(
     brush: None, tmp_path: Path, asked: dict[str, Any], torn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fetched again while it is read; or for a moment another picture of the same size and time."""
-    src, dst, really, reads = album(tmp_path / "src", 8), tmp_path / "dst", FolderSource.data, list[str]()
+    src, dst, really, reads = album(tmp_path / "src", 8), tmp_path / "dst", FolderReader.data, list[str]()
     name, last = sorted(photos_in(src))[1], 1 if asked.get("recipe") is ASKED["not unique"]["recipe"] else 2
     fake_run.run(src, tmp_path / "whole", **asked)
 
-    def data(self: FolderSource, asked_for: str) -> bytes:
+    def data(self: FolderReader, asked_for: str) -> bytes:
         reads.append(asked_for)
         whole = really(self, asked_for)
         if asked_for != name or reads.count(name) != last:
@@ -276,7 +276,7 @@ def test_a_photo_that_was_half_there_is_done_when_it_is_there(
         return containers.photo(1, ANNA, CLEO)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "data", data)
+        patch.setattr(FolderReader, "data", data)
         skipped = fake_run.run(src, dst, **asked).skipped
         if torn or last == 2:
             assert [one.file for one in skipped] == [name]
@@ -286,7 +286,7 @@ def test_a_photo_that_was_half_there_is_done_when_it_is_there(
 
 
 def test_what_was_looked_at_since_it_can_be_read_is_kept(brush: None, tmp_path: Path, done: list[str],
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill between the two must not have it matched twice."""
     src, dst, do = album(tmp_path / "src", 8), tmp_path / "dst", Worker.do
     name = sorted(photos_in(src))[1]
@@ -311,9 +311,9 @@ def test_a_disk_that_does_not_answer_ends_the_run_with_a_word(brush: None, tmp_p
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     src = album(tmp_path / "src", 3)
 
-    def stamp(self: FolderSource, name: str) -> list[int] | None:
+    def stamp(self: FolderReader, name: str) -> list[int] | None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(FolderSource, "stamp", stamp)
+    monkeypatch.setattr(FolderReader, "stamp", stamp)
     with pytest.raises(OutputError, match="cannot be looked at: Input/output error"):
         fake_run.run(src, tmp_path / "dst")

@@ -15,9 +15,9 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 import mien.datasets.storage.fsspec_url as module
 from helpers import containers, fake_run
 from helpers.fake_run import ANNA, BERT, album, call, photos_in, rows_in, save, squares
-from mien.datasets.storage.fsspec_url import Remote, RemoteSink, RemoteSource, is_url, open_remote
+from mien.datasets.storage.fsspec_url import UrlFolder, UrlReader, UrlWriter, is_url, open_remote
 from mien.errors import OutputError, PhotoError, UsageError
-from mien.jobs.executors.config import Crew
+from mien.jobs.executors.config import Workers
 
 OWN = {"mien.parquet", "mien.json", "report.html"}
 
@@ -60,13 +60,13 @@ def shaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Shaky]]:
 
 
 def put(folder: Path, url: str) -> None:
-    remote = Remote(url)
+    remote = UrlFolder(url)
     for path in folder.rglob("*.png"):
         remote.write(path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 def photos_at(url: str) -> dict[str, bytes]:
-    remote = Remote(url)
+    remote = UrlFolder(url)
     return {name: remote.read(name) for name in remote.names() if name not in OWN}
 
 
@@ -77,14 +77,14 @@ def test_a_store_that_fails_every_tenth_request_serves_a_run(brush: None, shaky:
     assert summary.photos == 20 and shaky.failures > 10
     assert photos_at("shaky://a/dst") == photos_in(tmp_path / "dst")
     assert rows_in(tmp_path / "work" / "public") == rows_in(tmp_path / "dst")
-    assert {"mien.json", "mien.parquet"} <= set(Remote("shaky://a/dst").names())
+    assert {"mien.json", "mien.parquet"} <= set(UrlFolder("shaky://a/dst").names())
 
 
 def test_a_run_goes_on_when_the_store_is_back(brush: None, shaky: type[Shaky], tmp_path: Path,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     fake_run.run(album(tmp_path / "src", 20), tmp_path / "dst")
     put(tmp_path / "src", "shaky://b/src")
-    really, written = module.RemoteSink._write, list[str]()
+    really, written = module.UrlWriter._write, list[str]()
 
     def fail(self: Any, name: str, data: bytes) -> None:
         written.append(name)
@@ -92,7 +92,7 @@ def test_a_run_goes_on_when_the_store_is_back(brush: None, shaky: type[Shaky], t
         really(self, name, data)
 
     with monkeypatch.context() as patch, pytest.raises(OutputError, match="cannot be written"):
-        patch.setattr(module.RemoteSink, "_write", fail)
+        patch.setattr(module.UrlWriter, "_write", fail)
         fake_run.run("shaky://b/src", "shaky://b/dst", work=tmp_path / "work")
     shaky.broken = False
     assert len(photos_at("shaky://b/dst")) == 9
@@ -101,11 +101,11 @@ def test_a_run_goes_on_when_the_store_is_back(brush: None, shaky: type[Shaky], t
 
 
 def test_a_changed_object_is_done_again_and_a_vanished_one_leaves(brush: None, shaky: type[Shaky],
-                                                                 tmp_path: Path) -> None:
+                                                                  tmp_path: Path) -> None:
     put(album(tmp_path / "src", 4), "shaky://c/src")
     fake_run.run("shaky://c/src", "shaky://c/dst", work=tmp_path / "work")
     before = photos_at("shaky://c/dst")
-    remote = Remote("shaky://c/src")
+    remote = UrlFolder("shaky://c/src")
     remote.write("1/001.png", save(tmp_path / "new.png", squares(BERT, ANNA)).read_bytes())
     remote.remove("2/002.png")
     fake_run.run("shaky://c/src", "shaky://c/dst", work=tmp_path / "work")
@@ -117,7 +117,7 @@ def test_a_changed_object_is_done_again_and_a_vanished_one_leaves(brush: None, s
 def test_several_processes_read_and_write_by_url(brush: None, tmp_path: Path) -> None:
     src = album(tmp_path / "src", 20)
     fake_run.run(src, tmp_path / "dst")
-    fake_run.run(f"file://{src}", f"file://{tmp_path}/far", work=tmp_path / "work", crew=Crew(workers=2))
+    fake_run.run(f"file://{src}", f"file://{tmp_path}/far", work=tmp_path / "work", crew=Workers(workers=2))
     assert photos_in(tmp_path / "far") == photos_in(tmp_path / "dst")
 
 
@@ -136,7 +136,7 @@ def test_the_command_takes_urls(tmp_path: Path) -> None:
 
 def test_a_place_with_files_of_others_is_left_alone(brush: None, shaky: type[Shaky], tmp_path: Path) -> None:
     put(album(tmp_path / "src", 2), "shaky://d/src")
-    Remote("shaky://d/dst").write("mine.txt", b"mine")
+    UrlFolder("shaky://d/dst").write("mine.txt", b"mine")
     with pytest.raises(OutputError, match="holds no run"):
         fake_run.run("shaky://d/src", "shaky://d/dst", work=tmp_path / "work")
 
@@ -144,7 +144,7 @@ def test_a_place_with_files_of_others_is_left_alone(brush: None, shaky: type[Sha
 def test_names_that_lead_elsewhere_and_hidden_ones_are_not_taken(shaky: type[Shaky], tmp_path: Path) -> None:
     data = save(tmp_path / "a.png", squares(ANNA)).read_bytes()
     for name in ("a.png", "sub/../../b.png", ".hidden/c.png", "d.txt", "e.heic"):
-        MemoryFile(Shaky(), f"{Remote('shaky://e/src').root}/{name}", data).commit()
+        MemoryFile(Shaky(), f"{UrlFolder('shaky://e/src').root}/{name}", data).commit()
     dataset = open_remote("shaky://e/src", "auto", None)
     assert dataset.photos == ["a.png"]
     assert sorted(item.file for item in dataset.skipped) == ["e.heic", "sub/../../b.png"]
@@ -206,12 +206,12 @@ class Kept(MemoryFileSystem):
 def test_listings_that_a_store_keeps_hide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.register_implementation("kept", Kept, clobber=True)
     Kept.store, Kept.pseudo_dirs, Kept.listed = {}, [""], {}
-    remote, others = Remote("kept://a"), Kept()
-    sink = RemoteSink(remote)
+    remote, others = UrlFolder("kept://a"), Kept()
+    writer = UrlWriter(remote)
     others.pipe_file(f"{remote.root}/1.png", b"1")
-    assert remote.names() == ["1.png"] and sink.has(0, "1.png", 1)
+    assert remote.names() == ["1.png"] and writer.has(0, "1.png", 1)
     others.pipe_file(f"{remote.root}/2.png", b"22")  # of another rank, or another client
-    assert sink.has(0, "2.png", 2) and not sink.has(0, "2.png", 3)
+    assert writer.has(0, "2.png", 2) and not writer.has(0, "2.png", 3)
     assert remote.names() == ["1.png", "2.png"]
     others.pipe_file(f"{remote.root}/3.png", b"3")
     remote.remove("3.png")
@@ -231,12 +231,12 @@ def test_a_store_s_own_errors_are_told_as_a_disk_s(shaky: type[Shaky], monkeypat
 
     monkeypatch.setattr(Shaky, "cat_file", fail)
     with pytest.raises(OutputError, match=r"a\.png cannot be fetched: 503"):
-        RemoteSource(Remote("shaky://a")).data("a.png")
+        UrlReader(UrlFolder("shaky://a")).data("a.png")
     assert len(tried) == module.TRIES
 
 
 def test_a_remote_folder_can_be_sent_to_another_process(shaky: type[Shaky]) -> None:
-    there = pickle.loads(pickle.dumps(RemoteSource(Remote("shaky://g/src/"))))
+    there = pickle.loads(pickle.dumps(UrlReader(UrlFolder("shaky://g/src/"))))
     assert there.remote.url == "shaky://g/src"
     with pytest.raises(PhotoError, match="it is not there any more"):
         there.data("none.png")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from helpers.fake_run import album, photos_in
-from mien.datasets.storage.base import FolderSource
-from mien.datasets.storage.prefetch import Reading, read_ahead
+from mien.datasets.storage.base import FolderReader
+from mien.datasets.storage.prefetch import PrefetchedPhoto, read_ahead
 from mien.errors import OutputError, PhotoError
 
 PATIENCE = 30  # seconds
 
 
-class Watched(FolderSource):
+class Watched(FolderReader):
     """A folder that says which photographs were asked for."""
 
     def __init__(self, root: Path) -> None:
@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> Watched:
     return Watched(album(tmp_path / "src", 5))
 
 
-def names(readings: list[Reading]) -> list[str]:
+def names(readings: list[PrefetchedPhoto]) -> list[str]:
     return [reading.name for reading in readings]
 
 

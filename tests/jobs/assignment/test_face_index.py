@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.anonymizer.pairing import Free
+from mien.anonymizer.pairing import AvailableFaces
 from mien.anonymizer.pool import Pool, Traits
-from mien.jobs.assignment.assign import Matching, match_people, match_shards
-from mien.jobs.assignment.face_index import Sources, Survey, face_tensors
+from mien.jobs.assignment.assign import Assignment, match_people, match_shards
+from mien.jobs.assignment.face_index import FaceIndex, FileStates, face_tensors
 from mien.recipe import Recipe
 from mien.types import Face, Match
 
@@ -31,13 +31,13 @@ def traits(count: int, seed: int = 0) -> Traits:
                   torch.nn.functional.normalize(torch.randn(count, 8, generator=rng)))
 
 
-def survey(shard: int, faces: list[int], chosen: list[int] | None = None) -> Survey:
+def survey(shard: int, faces: list[int], chosen: list[int] | None = None) -> FaceIndex:
     """Of a shard whose photos have so many faces; all of them chosen unless it is said."""
-    sources: Sources = {f"{shard}-{i}.png": [shard, i] for i in range(len(faces))}
+    sources: FileStates = {f"{shard}-{i}.png": [shard, i] for i in range(len(faces))}
     photos = [[face(40.0 * i) for i in range(count)] for count in faces]
     picked = list(range(sum(faces))) if chosen is None else chosen
-    return Survey(sources, list(sources), **face_tensors(photos), chosen=torch.tensor(picked, dtype=torch.int64),
-                  traits=traits(len(picked), shard), seconds={"read": 0.5}, wall=1.5)
+    return FaceIndex(sources, list(sources), **face_tensors(photos), chosen=torch.tensor(picked, dtype=torch.int64),
+                     traits=traits(len(picked), shard), seconds={"read": 0.5}, wall=1.5)
 
 
 def pool(size: int = SIZE) -> Pool:
@@ -50,7 +50,7 @@ def pool(size: int = SIZE) -> Pool:
 def test_a_survey_comes_back_as_it_was(tmp_path: Path, faces: list[int]) -> None:
     made = survey(3, faces)
     made.write(tmp_path / "s")
-    back = Survey.from_file(tmp_path / "s", made.sources)
+    back = FaceIndex.from_file(tmp_path / "s", made.sources)
     assert back is not None and back.digest == made.digest
     for place, count in enumerate(faces):
         assert [one.box for one in back.faces(place)] == [face(40.0 * i).box for i in range(count)]
@@ -63,21 +63,21 @@ def test_a_survey_of_other_photos_is_none(tmp_path: Path) -> None:
     made = survey(3, [1, 1])
     made.write(tmp_path / "s")
     for sources in (made.sources | {"3-0.png": None}, made.sources | {"3-1.png": [3, 2]}, {"3-0.png": [3, 0]}, {}):
-        assert Survey.from_file(tmp_path / "s", sources) is None
+        assert FaceIndex.from_file(tmp_path / "s", sources) is None
         assert replace(made, sources=sources).digest != made.digest
-    assert Survey.from_file(tmp_path / "none", made.sources) is None
+    assert FaceIndex.from_file(tmp_path / "none", made.sources) is None
 
 
 def test_no_part_of_a_file_passes_for_the_whole(tmp_path: Path) -> None:
-    made, matching = survey(3, [1, 1]), Matching.of([(5, [Match(1, 0.5)], [])])
+    made, matching = survey(3, [1, 1]), Assignment.of([(5, [Match(1, 0.5)], [])])
     made.write(tmp_path / "s")
     matching.write(tmp_path / "m")
     for name in ("s", "m"):
         whole = (tmp_path / name).read_bytes()
         for length in range(0, len(whole), 11):
             (tmp_path / name).write_bytes(whole[:length])
-            assert Survey.from_file(tmp_path / name, made.sources) is None
-            assert Matching.from_file(tmp_path / name) is None
+            assert FaceIndex.from_file(tmp_path / name, made.sources) is None
+            assert Assignment.from_file(tmp_path / name) is None
 
 
 def test_faces_are_numbered_within_their_photo() -> None:
@@ -86,8 +86,8 @@ def test_faces_are_numbered_within_their_photo() -> None:
 
 def test_a_matching_comes_back_and_knows_its_shards(tmp_path: Path) -> None:
     rows = [(7, [Match(3, 0.5), Match(9, 1.5)], ["b", "a"]), (-1, [], []), (8, [], []), (9, [Match(3, 0.25)], ["b"])]
-    Matching.of(rows).write(tmp_path / "m")
-    back = Matching.from_file(tmp_path / "m")
+    Assignment.of(rows).write(tmp_path / "m")
+    back = Assignment.from_file(tmp_path / "m")
     assert back is not None
     assert [back.of_shard(i) for i in range(4)] == [(matches, people) for _, matches, people in rows]
     assert back.knows(0, 7) and not back.knows(0, 8) and not back.knows(4, 7)
@@ -96,19 +96,19 @@ def test_a_matching_comes_back_and_knows_its_shards(tmp_path: Path) -> None:
 @given(st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=6), st.integers(0, 6))
 def test_no_two_faces_get_one_pool_face_however_the_run_is_cut(shards: list[list[int]], before: int) -> None:
     surveys = [survey(i, faces) for i, faces in enumerate(shards)]
-    free = Free(SIZE)
+    free = AvailableFaces(SIZE)
     first = list(match_shards(pool(), Recipe(), surveys[:before], free))
     rest = list(match_shards(pool(), Recipe(), surveys[before:], free))
     used = [match.index for matches, _ in first + rest for match in matches]
     assert [len(matches) for matches, _ in first + rest] == [len(one.traits) for one in surveys]
     if len(used) <= SIZE:
         assert len(set(used)) == len(used)
-    again = list(match_shards(pool(), Recipe(), surveys, Free(SIZE)))
+    again = list(match_shards(pool(), Recipe(), surveys, AvailableFaces(SIZE)))
     assert [match.index for matches, _ in again for match in matches] == used
 
 
 def test_more_faces_than_the_pool_has_share_evenly() -> None:
-    matched = match_shards(pool(10), Recipe(), [survey(i, [3, 4]) for i in range(5)], Free(10))
+    matched = match_shards(pool(10), Recipe(), [survey(i, [3, 4]) for i in range(5)], AvailableFaces(10))
     counts = np.bincount([match.index for matches, _ in matched for match in matches], minlength=10)
     assert counts.min() >= 3 and counts.max() <= 4
 
@@ -116,8 +116,8 @@ def test_more_faces_than_the_pool_has_share_evenly() -> None:
 def test_what_is_drawn_hangs_on_name_and_seed_alone() -> None:
     near = Recipe().with_changes({"pair.unique": False})
     one, other = survey(1, [1]), replace(survey(1, [1]), traits=traits(1, 1))
-    alone = list(match_shards(pool(), near, [one], Free(SIZE)))
-    behind = list(match_shards(pool(), near, [survey(0, [3, 3]), other], Free(SIZE)))
+    alone = list(match_shards(pool(), near, [one], AvailableFaces(SIZE)))
+    behind = list(match_shards(pool(), near, [survey(0, [3, 3]), other], AvailableFaces(SIZE)))
     assert behind[1][0][0].index == alone[0][0][0].index
 
 
@@ -148,7 +148,7 @@ def test_people_keep_their_names_when_others_leave() -> None:
 
 def test_the_largest_face_bears_the_label() -> None:
     photos = [[face(0.0, 20.0), face(50.0, 40.0)]]
-    sources: Sources = {"a.png": [1, 1]}
-    both = Survey(sources, ["a.png"], **face_tensors(photos), chosen=torch.tensor([0, 1]), traits=traits(2))
+    sources: FileStates = {"a.png": [1, 1]}
+    both = FaceIndex(sources, ["a.png"], **face_tensors(photos), chosen=torch.tensor([0, 1]), traits=traits(2))
     matched = match_people(pool(), Recipe(), [both], {}, b"key", 0.4, lambda name: "Rosa")
     assert matched[0][1] == ["person-1", "label:Rosa"]

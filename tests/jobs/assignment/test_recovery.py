@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from helpers import fake_run
 from helpers.fake_run import ANNA, BERT, CLEO, STUBBORN, TINY, photos_in, save, squares
 from mien.errors import OutputError
-from mien.jobs.assignment.assign import Matching
+from mien.jobs.assignment.assign import Assignment
 
 PER_PERSON = {"recipe": TINY.with_changes({"identity": "per-person"}), "key": b"k" * 16}
 
@@ -53,7 +53,7 @@ def test_no_new_face_is_given_twice(tmp_path: Path, how: str) -> None:
     after = new_faces(work)
     assert before.items() <= after.items() and len(after) == len(before) + 9
     assert max(Counter(after.values()).values()) == 1
-    matching = Matching.from_file(work / "matching.safetensors")
+    matching = Assignment.from_file(work / "matching.safetensors")
     assert matching is not None and len(set(matching.indices.tolist())) == len(matching.indices) == 13
 
 

@@ -19,9 +19,9 @@ import pytest
 
 from helpers import fake_run
 from helpers.fake_run import TINY, TINY_TOML, album, call, photos_in, rows_in, save, start
-from mien.anonymizer.load import Ready
+from mien.anonymizer.load import Loaded
 from mien.errors import FaceError, MienError, UsageError
-from mien.jobs.executors.config import Crew
+from mien.jobs.executors.config import Workers
 from mien.types import Pixels
 
 
@@ -39,9 +39,9 @@ def same(one: Path, other: Path) -> bool:
     return photos_in(one) == photos_in(other) and rows_in(one) == rows_in(other)
 
 
-@pytest.mark.parametrize("crew", [Crew(workers=2), Crew(workers=5, threads=1)])
+@pytest.mark.parametrize("crew", [Workers(workers=2), Workers(workers=5, threads=1)])
 def test_several_processes_leave_what_one_leaves(brush: None, many_shards: None, src: Path, tmp_path: Path,
-                                                 crew: Crew) -> None:
+                                                 crew: Workers) -> None:
     alone = fake_run.run(src, tmp_path / "one")
     together = fake_run.run(src, tmp_path / "many", crew=crew)
     assert same(tmp_path / "one", tmp_path / "many")
@@ -55,13 +55,13 @@ def test_a_run_may_go_on_with_another_crew(brush: None, many_shards: None, src: 
     for name in ("000003", "000007"):
         fake_run.run(src, tmp_path / "mixed")
         (tmp_path / "mixed.work" / "shards" / f"{name}.json").unlink()
-    fake_run.run(src, tmp_path / "mixed", crew=Crew(workers=2))
+    fake_run.run(src, tmp_path / "mixed", crew=Workers(workers=2))
     assert same(tmp_path / "whole", tmp_path / "mixed")
 
 
 def test_a_failed_face_stops_all_processes(brush: None, many_shards: None, src: Path, tmp_path: Path) -> None:
     with pytest.raises(FaceError, match="could not be anonymized"):
-        fake_run.run(src, tmp_path / "dst", TINY.with_changes({"on_failure": "error"}), crew=Crew(workers=2))
+        fake_run.run(src, tmp_path / "dst", TINY.with_changes({"on_failure": "error"}), crew=Workers(workers=2))
 
 
 def children(pid: int) -> list[int]:
@@ -112,7 +112,7 @@ def test_ranks_share_a_run(brush: None, many_shards: None, src: Path, tmp_path: 
 
     def rank(number: int) -> None:
         try:
-            fake_run.run(src, tmp_path / "shared", crew=Crew(rank=number, size=3))
+            fake_run.run(src, tmp_path / "shared", crew=Workers(rank=number, size=3))
         except BaseException as error:
             failures.append(error)
 
@@ -129,7 +129,7 @@ def test_the_first_rank_does_what_a_dead_one_left(brush: None, many_shards: None
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.jobs.run.PATIENCE", 0.5)
     fake_run.run(src, tmp_path / "alone")
-    fake_run.run(src, tmp_path / "shared", crew=Crew(rank=0, size=2))
+    fake_run.run(src, tmp_path / "shared", crew=Workers(rank=0, size=2))
     assert same(tmp_path / "alone", tmp_path / "shared")
 
 
@@ -144,7 +144,7 @@ def test_a_crew_that_cannot_be_is_refused(src: Path, tmp_path: Path, options: li
 
 def test_a_crew_is_checked_by_the_library_too() -> None:
     with pytest.raises(UsageError, match="engine"):
-        Crew("mpi").check()
+        Workers("mpi").check()
 
 
 @pytest.mark.slow
@@ -199,11 +199,11 @@ def test_a_cluster_that_does_not_answer_or_start_is_said(
     if address:
         monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(MienError, match=words):
-        fake_run.run(src, tmp_path / "dst", crew=Crew("ray"))
+        fake_run.run(src, tmp_path / "dst", crew=Workers("ray"))
 
 
 @pytest.mark.slow
-def test_the_real_networks_give_the_same_bytes_in_several_processes(ready: Ready, portraits: list[Pixels],
+def test_the_real_networks_give_the_same_bytes_in_several_processes(ready: Loaded, portraits: list[Pixels],
                                                                     tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(TINY_TOML)

@@ -17,14 +17,14 @@ from helpers import fake_run
 from helpers.fake_run import ANNA, TINY, album, photos_in, rows_in, save, squares
 from mien.api import make_request
 from mien.errors import OutputError
-from mien.jobs.assignment.assign import Matching
-from mien.jobs.assignment.face_index import Sources, Survey
+from mien.jobs.assignment.assign import Assignment
+from mien.jobs.assignment.face_index import FaceIndex, FileStates
 from mien.jobs.executors import ranks as module
-from mien.jobs.executors.config import Crew
+from mien.jobs.executors.config import Workers
 from mien.jobs.executors.rank_registry import Look, Peers, State
 from mien.jobs.executors.ranks import Ranks
-from mien.jobs.run import Event, Run
-from mien.jobs.state import Store
+from mien.jobs.run import Progress, Run
+from mien.jobs.state import JobState
 from mien.jobs.worker import Task, Worker
 
 FOREVER = 1e9
@@ -117,9 +117,9 @@ def test_a_rank_that_has_not_come_yet_is_waited_for() -> None:
 
 
 def test_photos_are_looked_at_only_when_a_shard_s_file_is_new(tmp_path: Path) -> None:
-    store, stamps = Store(tmp_path / "dst", tmp_path / "work"), Counter[str]()
+    store, stamps = JobState(tmp_path / "dst", tmp_path / "work"), Counter[str]()
 
-    def ask(names: Sequence[str]) -> Sources:
+    def ask(names: Sequence[str]) -> FileStates:
         stamps.update(names)
         return {name: [1, 1] for name in names}
 
@@ -147,7 +147,7 @@ def together(src: Path, dst: Path, size: int = 2, seconds: float = 120, **asked:
 
     def rank(number: int) -> None:
         try:
-            came[number] = fake_run.run(src, dst, crew=Crew(rank=number, size=size), **asked)
+            came[number] = fake_run.run(src, dst, crew=Workers(rank=number, size=size), **asked)
         except BaseException as error:
             came[number] = error
 
@@ -177,16 +177,16 @@ def doing(monkeypatch: pytest.MonkeyPatch, before: Callable[[Task, int], None] =
 def test_one_rank_alone_decides_who_starts_from_which_pool_face(
     many_shards: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: str
 ) -> None:
-    src, writers, really = album(tmp_path / "src", 12), list[str](), Matching.write
+    src, writers, really = album(tmp_path / "src", 12), list[str](), Assignment.write
     asked = {"recipe": TINY.with_changes({"identity": identity}), "key": b"k" * 16}
     fake_run.run(src, tmp_path / "alone", **asked)
 
-    def write(self: Matching, path: Path) -> None:
+    def write(self: Assignment, path: Path) -> None:
         writers.append(threading.current_thread().name)
         time.sleep(0.3)
         really(self, path)
 
-    monkeypatch.setattr(Matching, "write", write)
+    monkeypatch.setattr(Assignment, "write", write)
     came = together(src, tmp_path / "shared", 3, **asked)
     assert came[0].photos == 12 and writers == ["0"]
     assert photos_in(tmp_path / "shared") == photos_in(tmp_path / "alone")
@@ -214,7 +214,7 @@ def test_a_photo_that_is_touched_stops_no_rank(many_shards: None, tmp_path: Path
 @pytest.mark.parametrize("what", ["survey", "anonymize"])
 def test_the_first_does_what_a_rank_left_that_died(many_shards: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                    what: str) -> None:
-    src, dst, met = album(tmp_path / "src", 12), tmp_path / "dst", threading.Event()
+    src, dst, met = album(tmp_path / "src", 12), tmp_path / "dst", threading.Progress()
     fake_run.run(src, tmp_path / "alone")
     really = Peers.state
 
@@ -239,14 +239,14 @@ def test_the_first_does_what_a_rank_left_that_died(many_shards: None, tmp_path: 
 def test_a_rank_without_a_first_says_so(many_shards: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.jobs.run.PATIENCE", 0.3)
     with pytest.raises(OutputError, match="rank 0 has not said"):
-        fake_run.run(album(tmp_path / "src", 8), tmp_path / "dst", crew=Crew(rank=1, size=2))
+        fake_run.run(album(tmp_path / "src", 8), tmp_path / "dst", crew=Workers(rank=1, size=2))
 
 
 def test_the_first_says_whom_it_waits_for(many_shards: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.jobs.run.PATIENCE", 0.5)
-    events, ready = list[Event](), fake_run.square_ready()
+    events, ready = list[Progress](), fake_run.square_ready()
     request = make_request(album(tmp_path / "src", 12), tmp_path / "dst", TINY, *[None] * 6)
-    Run(request, ready.networks, ready.pool, Crew(rank=0, size=3)).execute(events.append)
+    Run(request, ready.networks, ready.pool, Workers(rank=0, size=3)).execute(events.append)
     assert {event.note for event in events} == {"", "waiting for rank 1, 2"} and events[-1].note == ""
     log = (tmp_path / "dst.work" / "events.jsonl").read_text()
     assert '"waiting for ranks": [1, 2]' in log
@@ -282,7 +282,7 @@ def test_a_rank_that_starts_late_has_nothing_to_wait_for(many_shards: None, tmp_
     fake_run.run(src, dst)
     name = fake_run.rows_in(dst)[-1]["file"]
     (dst / name).unlink()
-    monkeypatch.setattr(Survey, "write", lambda *_: pytest.fail("all was looked at"))
+    monkeypatch.setattr(FaceIndex, "write", lambda *_: pytest.fail("all was looked at"))
     for rank in (1, 0):
-        fake_run.run(src, dst, crew=Crew(rank=rank, size=2))
+        fake_run.run(src, dst, crew=Workers(rank=rank, size=2))
     assert len(photos_in(dst)) == 8

@@ -42,7 +42,7 @@ def test_pairing_adds_up_what_the_map_and_the_vector_see(network: AttributeNetwo
 
 @torch.inference_mode()
 def test_a_vector_changes_less_with_the_light_than_with_the_face(network: AttributeNetwork,
-                                                                generated: Generated) -> None:
+                                                                 generated: Generated) -> None:
     image = F.interpolate(generated.full, size=(256, 256), mode="area").clamp(-1, 1)
     vectors = network.describe(network.pooled(torch.cat([image, 0.85 * image - 0.05])))
     assert (vectors[:2] - vectors[2:]).norm(dim=1).max() < 0.7 * (vectors[0] - vectors[1]).norm()

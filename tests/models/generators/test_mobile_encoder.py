@@ -37,12 +37,12 @@ def faces(count: int = 2, size: int = 256) -> torch.Tensor:
 
 @torch.inference_mode()
 def test_it_starts_at_the_mean_face_and_corrects_itself(encoder: Encoder) -> None:
-    look = Look()
-    codes = encoder.encode(faces(), look)
-    assert codes.shape == (2, 16, 512) and len(look.asked) == PASSES
-    assert not look.asked[0].any()
-    one = encoder.encode(faces(), look, passes=1)
-    assert torch.allclose(look.asked[1], one, atol=1e-5) and not torch.allclose(codes, one, atol=1e-3)
+    preview = Look()
+    codes = encoder.encode(faces(), preview)
+    assert codes.shape == (2, 16, 512) and len(preview.asked) == PASSES
+    assert not preview.asked[0].any()
+    one = encoder.encode(faces(), preview, passes=1)
+    assert torch.allclose(preview.asked[1], one, atol=1e-5) and not torch.allclose(codes, one, atol=1e-3)
 
 
 @torch.inference_mode()

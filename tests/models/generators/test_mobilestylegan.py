@@ -85,7 +85,7 @@ def test_gradient_reaches_every_layer_that_is_used(generator: MobileStyleGAN, co
 
 
 def test_reduced_precision_gives_nearly_the_same_and_leaves_the_original(generator: MobileStyleGAN,
-                                                                       codes: torch.Tensor) -> None:
+                                                                         codes: torch.Tensor) -> None:
     wp = generator.map(codes)[:1, None].repeat(1, 16, 1)
     before = generator.features(wp, 4)
     rough = generator.reduced(torch.bfloat16)

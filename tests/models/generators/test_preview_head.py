@@ -9,23 +9,23 @@ from safetensors.torch import load_file, save_file
 
 from mien.errors import ModelError
 from mien.models.generators.mobilestylegan import MobileStyleGAN
-from mien.models.generators.preview_head import SHAPES, ImageHead
+from mien.models.generators.preview_head import SHAPES, PreviewHead
 from mien.models.hub.shipped import shipped_file
 
 
 @pytest.fixture(scope="module", params=tuple(SHAPES))
-def head(request: pytest.FixtureRequest) -> ImageHead:
-    return ImageHead.from_file(shipped_file(f"image_head_{request.param}"), request.param)
+def head(request: pytest.FixtureRequest) -> PreviewHead:
+    return PreviewHead.from_file(shipped_file(f"image_head_{request.param}"), request.param)
 
 
-def inputs(head: ImageHead, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+def inputs(head: PreviewHead, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     rng, side = torch.Generator().manual_seed(0), head.size // 2
     features = 40 * torch.randn(count, head.shape.channels, side, side, generator=rng)
     return features, torch.randn(count, 16, 512, generator=rng)
 
 
 @torch.inference_mode()
-def test_shape_and_batches(head: ImageHead) -> None:
+def test_shape_and_batches(head: PreviewHead) -> None:
     x, wp = inputs(head, 2)
     together = head(x, wp)
     assert together.shape == (2, 3, head.size, head.size)
@@ -35,7 +35,7 @@ def test_shape_and_batches(head: ImageHead) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("y", "x"), [(0, 0), (16, 24), (32, 32)])
-def test_a_crop_gives_the_picture_s_part(head: ImageHead, y: int, x: int) -> None:
+def test_a_crop_gives_the_picture_s_part(head: PreviewHead, y: int, x: int) -> None:
     """Away from its edges, where the convolutions see beyond the crop. So training on crops is training on pictures."""
     features, wp = inputs(head)
     whole = head(features, wp)
@@ -50,7 +50,7 @@ def test_a_crop_gives_the_picture_s_part(head: ImageHead, y: int, x: int) -> Non
 
 
 @torch.inference_mode()
-def test_only_the_layers_that_were_skipped_are_read(head: ImageHead) -> None:
+def test_only_the_layers_that_were_skipped_are_read(head: PreviewHead) -> None:
     x, wp = inputs(head)
     early, late = wp.clone(), wp.clone()
     early[:, : head.shape.first] += 1
@@ -59,7 +59,7 @@ def test_only_the_layers_that_were_skipped_are_read(head: ImageHead) -> None:
     assert not torch.equal(head(x, late), head(x, wp))
 
 
-def test_gradients_reach_features_and_codes(head: ImageHead) -> None:
+def test_gradients_reach_features_and_codes(head: PreviewHead) -> None:
     x, wp = (tensor.requires_grad_() for tensor in inputs(head))
     head(x, wp).square().mean().backward()
     assert x.grad is not None and bool(x.grad.abs().sum() > 0)
@@ -70,13 +70,13 @@ def test_gradients_reach_features_and_codes(head: ImageHead) -> None:
 def test_half_precision_files_are_read_as_single(tmp_path: Path) -> None:
     state = {key: value.half() for key, value in load_file(shipped_file("image_head_256")).items()}
     save_file(state, tmp_path / "half.safetensors")
-    read = ImageHead.from_file(tmp_path / "half.safetensors", 256)
+    read = PreviewHead.from_file(tmp_path / "half.safetensors", 256)
     assert all(value.dtype == torch.float32 for value in read.state_dict().values())
     assert not read.training and not any(p.requires_grad for p in read.parameters())
 
 
 @torch.inference_mode()
-def test_reduced_precision_gives_nearly_the_same(head: ImageHead) -> None:
+def test_reduced_precision_gives_nearly_the_same(head: PreviewHead) -> None:
     x, wp = inputs(head)
     exact, rough = head(x, wp), head.reduced(torch.bfloat16)(x, wp)
     assert rough.dtype == torch.float32
@@ -86,7 +86,7 @@ def test_reduced_precision_gives_nearly_the_same(head: ImageHead) -> None:
 
 def test_a_head_that_starts_from_the_generator_has_its_layers(weights: Callable[[str], Path]) -> None:
     generator = MobileStyleGAN.from_file(weights("mobilestylegan"))
-    started = ImageHead(128)
+    started = PreviewHead(128)
     started.start_from(generator)
     conv = generator.blocks[4].conv1
     rows = torch.cdist(started.pointwise1.weight.flatten(1), conv.weight.flatten(1)).min(dim=1)
@@ -108,4 +108,4 @@ def test_another_file_is_refused(tmp_path: Path, damage: str) -> None:
             state["other"] = torch.zeros(2)
         save_file(state, path)
     with pytest.raises(ModelError, match=r"head\.safetensors does not hold the image head"):
-        ImageHead.from_file(path, 256)
+        PreviewHead.from_file(path, 256)

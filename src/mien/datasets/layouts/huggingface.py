@@ -25,7 +25,7 @@ from mien.datasets.storage.arrow_rows import (
     schema_of,
     writes_pictures,
 )
-from mien.datasets.storage.parquet import Rows, labels_of, photo_name, pictures
+from mien.datasets.storage.parquet import RowContainer, labels_of, photo_name, pictures
 from mien.datasets.tree import OWN, Place, Tree
 from mien.errors import UsageError
 from mien.images.formats import is_packed, printable, shows_picture
@@ -65,7 +65,7 @@ def read_huggingface(tree: Tree) -> Dataset:
         tree.problems.append(_why_nothing(dataset, list(files)))
     elif not dataset.photos and not tree.problems:
         tree.problems.append("no row has a photograph")
-    dataset.holder = Rows(root, _targets(used), splits, _metadata(tree, used), reading.states)
+    dataset.container = RowContainer(root, _targets(used), splits, _metadata(tree, used), reading.states)
     reading.note()
     return dataset
 

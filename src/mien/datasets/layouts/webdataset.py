@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from mien.datasets.dataset import Dataset
 from mien.datasets.layouts.image_folder import SPLIT_FOLDERS
 from mien.datasets.scan import scan
-from mien.datasets.storage.tar import COMPRESSED, Tars, index_tar
+from mien.datasets.storage.tar import COMPRESSED, TarContainer, index_tar
 from mien.datasets.tree import OWN, Place, Tree
 from mien.errors import UsageError
 from mien.images.formats import is_packed, printable
@@ -47,7 +47,7 @@ def read_webdataset(tree: Tree) -> Dataset:
         tree.problems.append("there is no .tar file")
     if tree.problems:
         return dataset
-    dataset.holder = Tars(root, {tar: split_of(tar) for tar in tars})
+    dataset.container = TarContainer(root, {tar: split_of(tar) for tar in tars})
     _read(dataset, tars)
     if not dataset.photos:
         why = f" ({dataset.skipped[0].file}: {dataset.skipped[0].reason})" if dataset.skipped else ""

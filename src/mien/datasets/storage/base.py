@@ -15,10 +15,10 @@ from mien.images.formats import printable
 from mien.types import Photo, Skipped
 from mien.util.files import stamp
 
-Write = Callable[[str, bytes], None]  # a photograph's name and its file
+WritePhoto = Callable[[str, bytes], None]  # a photograph's name and its file
 
 
-class Source(Protocol):
+class PhotoReader(Protocol):
     """A dataset's photographs."""
 
     def data(self, name: str) -> bytes:
@@ -35,7 +35,7 @@ class Source(Protocol):
         """The name in the result of a photo that has to become a PNG."""
 
 
-def photo_of(source: Source, name: str) -> Photo:
+def photo_of(source: PhotoReader, name: str) -> Photo:
     """Read one of a dataset's photographs.
 
     Raises:
@@ -44,8 +44,8 @@ def photo_of(source: Source, name: str) -> Photo:
     return read_photo_bytes(source.data(name), name)
 
 
-def state_of(source: Source, name: str) -> list[int] | None:
-    """`Source.stamp` of one of a dataset's photographs.
+def state_of(source: PhotoReader, name: str) -> list[int] | None:
+    """`PhotoReader.stamp` of one of a dataset's photographs.
 
     Raises:
         OutputError: a disk or a store does not answer.
@@ -57,10 +57,10 @@ def state_of(source: Source, name: str) -> list[int] | None:
                           "run the same command again when its disk or store answers") from error
 
 
-class Sink(Protocol):
+class PhotoWriter(Protocol):
     """A result's photographs, which come shard by shard."""
 
-    def shard(self, index: int) -> AbstractContextManager[Write]:
+    def shard(self, index: int) -> AbstractContextManager[WritePhoto]:
         """Give what writes the photographs of one shard, each whole or not at all, in place of what was there.
 
         Once it is left without an error they are all there; with one, some may be.
@@ -113,18 +113,18 @@ class Sink(Protocol):
         """
 
 
-class Holder(Protocol):
+class Container(Protocol):
     """What holds a dataset's photographs where they are no files of their own; small, and can be pickled."""
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PhotoReader:
         """Where they come from, made anew in each process."""
 
-    def sink(self, dst: Path, work: Path, subset: str) -> Sink:
+    def writer(self, dst: Path, work: Path, subset: str) -> PhotoWriter:
         """Where a result of the same form goes; `subset`: splits, as in "train+val", or ""."""
 
 
-class FolderSource:
+class FolderReader:
     """Photographs below a folder."""
 
     def __init__(self, root: Path) -> None:
@@ -140,14 +140,14 @@ class FolderSource:
         return f"{name}.png"
 
 
-class FolderSink:
+class FolderWriter:
     """Photographs below a folder; names that lead out of it are not there."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @contextmanager
-    def shard(self, index: int) -> Iterator[Write]:
+    def shard(self, index: int) -> Iterator[WritePhoto]:
         with written_together() as write:
             def put(name: str, data: bytes) -> None:
                 path = self.root / name

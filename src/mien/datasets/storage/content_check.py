@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from mien.datasets.storage.base import Source
+from mien.datasets.storage.base import PhotoReader
 from mien.errors import PhotoError
 
 
@@ -18,10 +18,10 @@ def content_digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-class Touched:
+class ContentCheck:
     """Tells touched photographs from changed ones."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PhotoReader) -> None:
         self.source = source
 
     def same(self, before: Any, digests: Any, now: Mapping[str, list[int] | None],

@@ -16,7 +16,7 @@ import fsspec
 
 from mien.datasets.dataset import Dataset
 from mien.datasets.scan import Tally, tally_photo
-from mien.datasets.storage.base import FolderSink, Sink, Source, Write
+from mien.datasets.storage.base import FolderWriter, PhotoReader, PhotoWriter, WritePhoto
 from mien.errors import OutputError, PhotoError, UsageError
 from mien.images.formats import printable
 from mien.types import Skipped
@@ -33,7 +33,7 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
-class Remote:
+class UrlFolder:
     """A folder by URL; opened anew in each process. What fails is tried again, for stores fail now and then.
 
     Raises:
@@ -47,8 +47,8 @@ class Remote:
         except (ImportError, ValueError) as error:
             raise UsageError(f"cannot open {self.url}: {error}", "install the package that fsspec names") from error
 
-    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
-        return Remote, (self.url,)
+    def __reduce__(self) -> tuple[type[UrlFolder], tuple[str]]:
+        return UrlFolder, (self.url,)
 
     def names(self) -> list[str]:
         """All files below it, relative to it, sorted by their bytes."""
@@ -131,18 +131,18 @@ class Remote:
         raise AssertionError
 
 
-class RemoteSource:
+class UrlReader:
     """Photographs below a URL; the holder of a dataset that lies there, too."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: UrlFolder) -> None:
         self.remote = remote
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PhotoReader:
         return self
 
-    def sink(self, dst: Path, work: Path, subset: str) -> Sink:
-        return FolderSink(dst)
+    def writer(self, dst: Path, work: Path, subset: str) -> PhotoWriter:
+        return FolderWriter(dst)
 
     def data(self, name: str) -> bytes:
         try:
@@ -161,15 +161,15 @@ class RemoteSource:
         return f"{name}.png"
 
 
-class RemoteSink:
+class UrlWriter:
     """Photographs below a URL. A store shows a file when all of it has come; a half one belongs to a shard that is
     not finished, and is written again."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: UrlFolder) -> None:
         self.remote = remote
 
     @contextmanager
-    def shard(self, index: int) -> Iterator[Write]:
+    def shard(self, index: int) -> Iterator[WritePhoto]:
         yield self._write
 
     def has(self, index: int, name: str, size: int | None) -> bool:
@@ -219,7 +219,7 @@ def open_remote(url: str, layout: str, subset: str | None) -> Dataset:
     if layout not in ("auto", "folder") or subset:
         raise UsageError(f"{url}: only plain folders of photographs are read from there",
                          "leave --layout and --subset out, or copy the dataset to a disk")
-    remote, tally, photos = Remote(url), Tally(), list[str]()
+    remote, tally, photos = UrlFolder(url), Tally(), list[str]()
     try:
         names = remote.names()
     except OSError as error:
@@ -234,7 +234,7 @@ def open_remote(url: str, layout: str, subset: str | None) -> Dataset:
             photos += tally_photo(name, tally)
     if not photos:
         raise UsageError(f"{url} holds no photograph", "check the URL")
-    dataset = Dataset("folder", Path(), photos, skipped=tally.skipped, holder=RemoteSource(remote))
+    dataset = Dataset("folder", Path(), photos, skipped=tally.skipped, container=UrlReader(remote))
     dataset.note_other_files(tally.passed_over)
     return dataset
 
@@ -245,7 +245,7 @@ def upload(folder: Path, url: str) -> None:
     Raises:
         OutputError: one cannot be written.
     """
-    with RemoteSink(Remote(url)).shard(0) as write:
+    with UrlWriter(UrlFolder(url)).shard(0) as write:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 write(path.relative_to(folder).as_posix(), path.read_bytes())

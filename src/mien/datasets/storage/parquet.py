@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.datasets.storage.arrow_rows import AHEAD, batches, bytes_of, count_rows, picture_columns, schema_of
-from mien.datasets.storage.shard_archive import PieceSink, Where
+from mien.datasets.storage.shard_archive import ArchiveIndex, ShardArchiveWriter
 from mien.errors import OutputError, PhotoError
 from mien.images.formats import printable, suffix_of
 from mien.types import Skipped
@@ -56,7 +56,7 @@ def _labels(path: Path, *state: int) -> dict[str, str]:
     return labels_of(picture_columns(schema_of(path)))
 
 
-class RowSource:
+class RowReader:
     """Photographs in the rows of the files below a folder. Holds the rows around the last photo that was asked for."""
 
     def __init__(self, root: Path) -> None:
@@ -112,7 +112,7 @@ class RowSource:
         return self._held[row - self._start]
 
 
-class RowSink(PieceSink):
+class RowWriter(ShardArchiveWriter):
     """Parquet files with the rows of the source, but those whose photographs are missing.
 
     Args:
@@ -135,7 +135,7 @@ class RowSink(PieceSink):
     def source_stamp(self, container: str) -> list[int] | None:
         return stamp(self.root / container)
 
-    def join(self, container: str, where: Where, path: Path) -> list[Skipped]:
+    def join(self, container: str, where: ArchiveIndex, path: Path) -> list[Skipped]:
         left: list[Skipped] = []
         if self.states[container] != stamp(self.root / container):
             raise OutputError(f"{printable(container)} was changed during the run", "run the same command again")
@@ -159,7 +159,7 @@ class RowSink(PieceSink):
         return schema.with_metadata(metadata or None)
 
 
-def _replaced(batch: pa.RecordBatch, file: str, start: int, where: Where) -> tuple[pa.Table, list[Skipped]]:
+def _replaced(batch: pa.RecordBatch, file: str, start: int, where: ArchiveIndex) -> tuple[pa.Table, list[Skipped]]:
     """The rows with their new photographs, without those that lack one; and the photographs these had."""
     labels = {column: label for label, column in labels_of(picture_columns(batch.schema)).items()}
     new: dict[str, list[str | None]] = {column: [None] * len(batch) for column in labels}
@@ -180,7 +180,7 @@ def _replaced(batch: pa.RecordBatch, file: str, start: int, where: Where) -> tup
     return table, [Skipped(name, "another photograph of its row is missing") for row, name in names if row in lost]
 
 
-def _column(old: Any, names: list[str | None], where: Where) -> pa.Array:
+def _column(old: Any, names: list[str | None], where: ArchiveIndex) -> pa.Array:
     """A column of photographs, with those that are in pieces; rows without one are null."""
     files = [_from_piece(where, name) if name else None for name in names]
     if isinstance(old, pa.ChunkedArray):
@@ -209,7 +209,7 @@ def _path(value: dict[str, Any], name: str) -> dict[str, str]:
     return {"path": f"{PurePosixPath(last).stem}.png" if became_png else last}
 
 
-def _from_piece(where: Where, name: str) -> bytes:
+def _from_piece(where: ArchiveIndex, name: str) -> bytes:
     piece, offset, size = where[name]
     with piece.open("rb") as file:
         file.seek(offset)
@@ -217,7 +217,7 @@ def _from_piece(where: Where, name: str) -> bytes:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowContainer:
     """What holds a dataset's photographs: files of rows below a folder.
 
     Attributes:
@@ -233,11 +233,11 @@ class Rows:
     states: dict[str, list[int] | None]
 
     @property
-    def source(self) -> RowSource:
-        return RowSource(self.root)
+    def source(self) -> RowReader:
+        return RowReader(self.root)
 
-    def sink(self, dst: Path, work: Path, subset: str) -> RowSink:
+    def writer(self, dst: Path, work: Path, subset: str) -> RowWriter:
         wanted = subset.split("+")
         files = {file: target for file, target in self.targets.items()
                  if not subset or self.splits.get(file) in wanted}
-        return RowSink(self.root, files, self.metadata, self.states, dst, work)
+        return RowWriter(self.root, files, self.metadata, self.states, dst, work)

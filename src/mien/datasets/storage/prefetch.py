@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from mien.datasets.storage.base import Source, state_of
+from mien.datasets.storage.base import PhotoReader, state_of
 from mien.datasets.storage.content_check import content_digest
 from mien.errors import PhotoError
 from mien.images.decode import read_photo_bytes
@@ -14,7 +14,7 @@ from mien.types import Photo
 
 
 @dataclass(frozen=True)
-class Reading:
+class PrefetchedPhoto:
     """A photograph as it was found, or why it could not be read.
 
     Attributes:
@@ -28,14 +28,14 @@ class Reading:
     state: list[int] | None = None
 
 
-def read_ahead(source: Source, names: Iterable[str]) -> Iterator[Reading]:
+def read_ahead(source: PhotoReader, names: Iterable[str]) -> Iterator[PrefetchedPhoto]:
     """Read photographs in their order, each while the caller is busy with the one before.
 
     Raises:
-        OutputError: as `Source.data` and `state_of`, when it is that photo's turn.
+        OutputError: as `PhotoReader.data` and `state_of`, when it is that photo's turn.
     """
     thread = ThreadPoolExecutor(1, "reading")  # one: sources of rows hold what lies around the last photo
-    following: Future[Reading] | None = None
+    following: Future[PrefetchedPhoto] | None = None
     try:
         for name in names:
             reading, following = following, thread.submit(_read, source, name)
@@ -47,15 +47,15 @@ def read_ahead(source: Source, names: Iterable[str]) -> Iterator[Reading]:
         thread.shutdown(cancel_futures=True)
 
 
-def _read(source: Source, name: str) -> Reading:
+def _read(source: PhotoReader, name: str) -> PrefetchedPhoto:
     try:
         data = source.data(name)
     except PhotoError as error:
-        return Reading(name, error)
+        return PrefetchedPhoto(name, error)
     digest, state = content_digest(data), state_of(source, name)
     photo: Photo | PhotoError
     try:
         photo = read_photo_bytes(data, name)
     except PhotoError as error:
         photo = error
-    return Reading(name, photo, digest, state)
+    return PrefetchedPhoto(name, photo, digest, state)

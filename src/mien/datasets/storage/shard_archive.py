@@ -15,11 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from mien.datasets.storage.base import Write
+from mien.datasets.storage.base import WritePhoto
 from mien.types import Skipped
 from mien.util.files import part_name, read_object, replace_file, stamp, write_errors
 
-Where = dict[str, tuple[Path, int, int]]  # photograph -> the piece it lies in, where in it, how many bytes
+ArchiveIndex = dict[str, tuple[Path, int, int]]  # photograph -> the piece it lies in, where in it, how many bytes
 
 
 def header(name: str, size: int) -> tarfile.TarInfo:
@@ -34,7 +34,7 @@ def new_tar(file: IO[bytes]) -> tarfile.TarFile:
     return tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape")
 
 
-class PieceSink(ABC):
+class ShardArchiveWriter(ABC):
     """A result whose photographs lie in larger files, each of them made of one larger file of the source.
 
     Every shard's photographs become a piece in WORK; `finish` makes the larger files of them. These are in DST, whole
@@ -58,7 +58,7 @@ class PieceSink(ABC):
         """What changes when a larger file of the source does; None where it is gone."""
 
     @abstractmethod
-    def join(self, container: str, where: Where, path: Path) -> list[Skipped]:
+    def join(self, container: str, where: ArchiveIndex, path: Path) -> list[Skipped]:
         """Write one larger file: the photographs from their pieces, all else from the source.
 
         Returns:
@@ -66,7 +66,7 @@ class PieceSink(ABC):
         """
 
     @contextmanager
-    def shard(self, index: int) -> Iterator[Write]:
+    def shard(self, index: int) -> Iterator[WritePhoto]:
         part = self.pieces / part_name()
         with write_errors(part):
             self.pieces.mkdir(parents=True, exist_ok=True)
@@ -135,8 +135,8 @@ class PieceSink(ABC):
         if record.get("of") == made_of and record.get("file") == stamp(target) is not None:
             return [Skipped(**one) for one in record["left"]]
         left = list[Skipped]()
-        where: Where = {name: (piece, *place) for piece in pieces for name, place in _members(piece).items()
-                        if self.container(name) == container}
+        where: ArchiveIndex = {name: (piece, *place) for piece in pieces for name, place in _members(piece).items()
+                               if self.container(name) == container}
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, lambda path: left.extend(self.join(container, where, path)))
         text = json.dumps({"container": container, "target": name, "of": made_of, "file": stamp(target),

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from mien.datasets.storage.shard_archive import PieceSink, Where, header, new_tar
+from mien.datasets.storage.shard_archive import ArchiveIndex, ShardArchiveWriter, header, new_tar
 from mien.errors import OutputError, PhotoError
 from mien.images.decode import LARGEST
 from mien.images.formats import (
@@ -39,7 +39,7 @@ _INDICES = 4  # tars whose members are held at once
 
 
 @dataclass(frozen=True)
-class Member:
+class TarMember:
     """A file in a tar: where its bytes begin, how many they are, and whether they are (or claim to be) a picture."""
 
     name: str
@@ -54,7 +54,7 @@ class Member:
 
 
 @dataclass
-class Index:
+class TarIndex:
     """What is in one tar.
 
     Attributes:
@@ -62,14 +62,14 @@ class Index:
             of their samples; "" stands for the tar itself. passed_over: hidden members and WebDataset's own.
     """
 
-    members: dict[str, Member] = field(default_factory=dict)
+    members: dict[str, TarMember] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     passed_over: int = 0
 
     @cached_property
-    def samples(self) -> dict[str, list[Member]]:
+    def samples(self) -> dict[str, list[TarMember]]:
         """The members of each sample."""
-        samples: dict[str, list[Member]] = {}
+        samples: dict[str, list[TarMember]] = {}
         for member in self.members.values():
             samples.setdefault(member.sample, []).append(member)
         return samples
@@ -86,7 +86,7 @@ def sample_of(name: str) -> str:
     return folder + slash + base.partition(".")[0]
 
 
-def index_tar(path: Path) -> Index:
+def index_tar(path: Path) -> TarIndex:
     """The members of a tar, found by its headers; texts are read through, nothing is unpacked.
 
     What is damaged or cut short is in `skipped`, with everything that came before it in `members`.
@@ -95,12 +95,12 @@ def index_tar(path: Path) -> Index:
         OSError: its disk does not answer.
     """
     state = stamp(path)
-    return _index(path, *state) if state else Index(skipped=[Skipped("", "the tar is not there, or closed")])
+    return _index(path, *state) if state else TarIndex(skipped=[Skipped("", "the tar is not there, or closed")])
 
 
 @lru_cache(maxsize=_INDICES)
-def _index(path: Path, size: int, changed: int) -> Index:
-    index, spoilt, seen = Index(), dict[str, str](), set[str]()
+def _index(path: Path, size: int, changed: int) -> TarIndex:
+    index, spoilt, seen = TarIndex(), dict[str, str](), set[str]()
     try:
         for info, file in _headers(path):
             _enter(index, info, file, size, spoilt, seen)
@@ -109,7 +109,7 @@ def _index(path: Path, size: int, changed: int) -> Index:
             raise  # or a good tar would be taken for half of one
         what = "damaged or cut short" if seen else "no tar, or a damaged one"
         index.skipped.append(Skipped("", f"{what} ({printable(reason(error))}): "
-                                         f"{'what lies behind ' + printable([*seen][-1]) if seen else 'it'} is lost"))
+                                     f"{'what lies behind ' + printable([*seen][-1]) if seen else 'it'} is lost"))
     for name in [name for name in index.members if sample_of(name) in spoilt]:
         if index.members.pop(name).picture:
             index.skipped.append(Skipped(name, f"its sample leaves with {printable(spoilt[sample_of(name)])}"))
@@ -136,7 +136,7 @@ def _headers(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
                 raise tarfile.ReadError(f"a damaged header at byte {tar.offset:,}")
 
 
-def _enter(index: Index, info: tarfile.TarInfo, file: IO[bytes], size: int, spoilt: dict[str, str],
+def _enter(index: TarIndex, info: tarfile.TarInfo, file: IO[bytes], size: int, spoilt: dict[str, str],
            seen: set[str]) -> None:
     name, base = info.name, info.name.rpartition("/")[2]
     if info.isdir():
@@ -158,7 +158,7 @@ def _enter(index: Index, info: tarfile.TarInfo, file: IO[bytes], size: int, spoi
         if reason:
             index.skipped.append(Skipped(name, f"left out: {reason}, and might show the original"))
             return
-        index.members[name] = Member(name, info.offset_data, info.size, picture)
+        index.members[name] = TarMember(name, info.offset_data, info.size, picture)
 
 
 def _why_left(head: bytes, file: IO[bytes], info: tarfile.TarInfo) -> str:
@@ -194,7 +194,7 @@ def _refusal(info: tarfile.TarInfo, size: int) -> str:
     return "cut short" if info.offset_data + info.size > size else ""
 
 
-class TarSource:
+class TarReader:
     """Photographs in the tars of a folder; a name is the tar's, a slash, the member's."""
 
     def __init__(self, root: Path) -> None:
@@ -233,7 +233,7 @@ class TarSource:
                               "run the same command again when its disk answers") from error
 
 
-def _as_png(index: Index, name: str) -> str:
+def _as_png(index: TarIndex, name: str) -> str:
     """The key stays, the suffix becomes .png; where that could be another member's name it is put behind."""
     others = [one for one in index.samples[sample_of(name)] if one.name != name]
     rivals = any(one.picture and _stem(one.name) == _stem(name) for one in others)
@@ -247,7 +247,7 @@ def _stem(name: str) -> str:
     return name[: len(name) - len(PurePosixPath(name).suffix)]
 
 
-class TarSink(PieceSink):
+class TarWriter(ShardArchiveWriter):
     """Tars of the same names, with the same members but those that left.
 
     Args:
@@ -267,7 +267,7 @@ class TarSink(PieceSink):
     def source_stamp(self, container: str) -> list[int] | None:
         return stamp(self.root / container)
 
-    def join(self, container: str, where: Where, path: Path) -> list[Skipped]:
+    def join(self, container: str, where: ArchiveIndex, path: Path) -> list[Skipped]:
         index = index_tar(self.root / container)
         written = {one.name: name for one in index.members.values() if one.picture
                    and (name := _written(index, container, one.name, where))}
@@ -291,7 +291,7 @@ class TarSink(PieceSink):
                 for name in written if sample_of(name) in gone]
 
 
-def _written(index: Index, tar: str, name: str, where: Where) -> str | None:
+def _written(index: TarIndex, tar: str, name: str, where: ArchiveIndex) -> str | None:
     """Under which name a photograph was written, if it was."""
     if f"{tar}/{name}" in where:
         return f"{tar}/{name}"
@@ -300,17 +300,17 @@ def _written(index: Index, tar: str, name: str, where: Where) -> str | None:
 
 
 @dataclass(frozen=True)
-class Tars:
+class TarContainer:
     """What holds a dataset's photographs: tars in a folder, each with the split it belongs to, or ""."""
 
     root: Path
     splits: dict[str, str]
 
     @property
-    def source(self) -> TarSource:
-        return TarSource(self.root)
+    def source(self) -> TarReader:
+        return TarReader(self.root)
 
-    def sink(self, dst: Path, work: Path, subset: str) -> TarSink:
+    def writer(self, dst: Path, work: Path, subset: str) -> TarWriter:
         wanted = subset.split("+")
-        return TarSink(self.root, [tar for tar, split in self.splits.items() if not subset or split in wanted],
-                       dst, work)
+        return TarWriter(self.root, [tar for tar, split in self.splits.items() if not subset or split in wanted],
+                         dst, work)

@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 from mien.errors import UsageError
-from mien.evaluation.attacks.split import Setting
+from mien.evaluation.attacks.split import AttackSplit
 from mien.evaluation.crops import Crops
 from mien.evaluation.privacy import pairs_of_one_person
 from mien.evaluation.provenance import recipe_of
 from mien.models.bundle import Encoder
 from mien.models.generators.mobilestylegan import N_LAYERS
-from mien.recipe import Optimize
+from mien.recipe import OptimizeSettings
 
 BATCH = 16
 LEADING = 192  # of each layer's whitened numbers, the widest directions
 
 
-def fingerprints(setting: Setting, encoder: Encoder, changed: Collection[int]) -> tuple[Tensor, Tensor]:
+def fingerprints(setting: AttackSplit, encoder: Encoder, changed: Collection[int]) -> tuple[Tensor, Tensor]:
     """(new, originals) [M, D] of the people the attacker is after; `changed`: W+ layers that say nothing."""
     old, new, people = setting.part(known=True)
     before, after = _codes(old, encoder, changed), _codes(new, encoder, changed)
@@ -44,7 +44,7 @@ def fingerprints(setting: Setting, encoder: Encoder, changed: Collection[int]) -
 def layers_changed(published: Path) -> tuple[int, ...]:
     """As the recipe says that a run has put beside its photographs; none where there is none, or where all were."""
     try:
-        changed = Optimize(layers=tuple(recipe_of(published)["optimize"]["layers"])).changed(N_LAYERS)
+        changed = OptimizeSettings(layers=tuple(recipe_of(published)["optimize"]["layers"])).changed(N_LAYERS)
     except (ValueError, KeyError, TypeError, UsageError):
         return ()
     return changed if len(changed) < N_LAYERS else ()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.evaluation.attacks.split import Setting
+from mien.evaluation.attacks.split import AttackSplit
 from mien.evaluation.crops import Crops
 from mien.models.recognition.sface import SFace
 
@@ -24,7 +24,7 @@ RATE = 1e-4
 TEMPERATURE = 0.1
 
 
-def adapt(network: SFace, setting: Setting, seed: int,
+def adapt(network: SFace, setting: AttackSplit, seed: int,
           progress: Callable[[int, int], None] = lambda done, total: None) -> None:
     """Train in place: a person's new face shall be nearer to the person's originals than to those of others."""
     old, new, people = setting.part(known=True)

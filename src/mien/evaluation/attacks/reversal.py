@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.anonymizer.losses import VIEW, view_matrix
-from mien.evaluation.attacks.split import Setting
+from mien.evaluation.attacks.split import AttackSplit
 from mien.evaluation.crops import Crops
 from mien.models.recognition.sface import SFace
 from mien.util.image_tensors import to_pixels, view
@@ -52,7 +52,7 @@ def _block(a: int, b: int) -> nn.Sequential:
                          nn.Conv2d(b, b, 3, padding=1), nn.GroupNorm(8, b), nn.SiLU())
 
 
-def learn(setting: Setting, recognizer: SFace, seed: int,
+def learn(setting: AttackSplit, recognizer: SFace, seed: int,
           progress: Callable[[int, int], None] = lambda done, total: None) -> Undo:
     """Train on the known people's pairs: pixels, and the recognizer's likeness to the original."""
     old, new, _ = setting.part(known=True)

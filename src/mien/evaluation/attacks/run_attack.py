@@ -17,11 +17,11 @@ from torch import Tensor
 from mien.errors import UsageError
 from mien.evaluation.attacks import layers, parrot, reversal
 from mien.evaluation.attacks.scoring import ATTACK_METRICS, score
-from mien.evaluation.attacks.split import Setting, gather, of_named
+from mien.evaluation.attacks.split import AttackSplit, gather, of_named
 from mien.evaluation.crops import Crops
 from mien.evaluation.evaluation import AttackResult, Figure, Group
 from mien.evaluation.evaluators import open_detector
-from mien.evaluation.pairs import Counterparts, sample
+from mien.evaluation.pairs import PhotoPairs, sample
 from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.models.hub.cache import sha256_of, weights_sha256
 from mien.models.hub.fetch import ensure
@@ -32,9 +32,9 @@ from mien.util.files import replace_file, stamp
 
 FORMAT = 3  # of what is kept: rises when an attack does something else
 MOST = 1000  # photographs whose faces are held at once
-Progress = Callable[[int, int], None]
+CountProgress = Callable[[int, int], None]
 FOR_ALL = ("yunet", "dlib_resnet", "shape_predictor", "efficientnet_lite0")  # who finds the faces, who knows nothing
-Told = Callable[[str, int, int], None]
+EvaluationProgress = Callable[[str, int, int], None]
 Vectors = tuple[Tensor, Tensor]  # of the new faces and of the originals [N, D], row by row
 
 TITLES = {
@@ -45,8 +45,8 @@ TITLES = {
 ATTACKS = tuple(TITLES)
 
 
-def attack(name: str, setting: Setting, seed: int = 0,
-           progress: Progress = lambda done, total: None) -> AttackResult:
+def attack(name: str, setting: AttackSplit, seed: int = 0,
+           progress: CountProgress = lambda done, total: None) -> AttackResult:
     """Carry out one of `ATTACKS`.
 
     Raises:
@@ -63,8 +63,8 @@ def attack(name: str, setting: Setting, seed: int = 0,
         attackers={who: _figures(*vectors, people) for who, vectors in attackers.items()})
 
 
-def carry_out(names: Sequence[str], pairs: Counterparts, work: Path, seed: int,
-              progress: Told) -> dict[str, AttackResult]:
+def carry_out(names: Sequence[str], pairs: PhotoPairs, work: Path, seed: int,
+              progress: EvaluationProgress) -> dict[str, AttackResult]:
     """Attack the photographs, at most `MOST` of them; what was carried out before on the same files is kept in `work`.
 
     Raises:
@@ -77,7 +77,7 @@ def carry_out(names: Sequence[str], pairs: Counterparts, work: Path, seed: int,
         return {}
     some = sample(of_named(pairs), MOST, seed)
     files = [[str(path), stamp(path)] for path in (*(some.root / name for name in some.names), *some.new)]
-    setting: Setting | None = None
+    setting: AttackSplit | None = None
     results = {}
     for name in names:
         decided = [FORMAT, files, some.people.tolist(), seed, _weights(name)]
@@ -107,7 +107,7 @@ def _figures(new: Tensor, originals: Tensor, people: np.ndarray) -> Group:
     return {name: Figure.of(one, ATTACK_METRICS[name].better) for name, one in score(new, originals, people).items()}
 
 
-def _layers(setting: Setting, seed: int, progress: Progress) -> tuple[dict[str, Vectors], str]:
+def _layers(setting: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
     chosen = model_set("mobile")
     networks = chosen.load(chosen.gather())
     progress(0, 1)
@@ -118,7 +118,7 @@ def _layers(setting: Setting, seed: int, progress: Progress) -> tuple[dict[str, 
     return {"the layers": found}, budget
 
 
-def _parrot(setting: Setting, seed: int, progress: Progress) -> tuple[dict[str, Vectors], str]:
+def _parrot(setting: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
     path = ensure(["sface"])["sface"]
     before, adapted = SFace.from_file(path), SFace.from_file(path)
     parrot.adapt(adapted, setting, seed, progress)
@@ -128,7 +128,7 @@ def _parrot(setting: Setting, seed: int, progress: Progress) -> tuple[dict[str, 
     return vectors, f"{parrot.STEPS} steps, {parrot.PAIRS} people in each"
 
 
-def _reversal(setting: Setting, seed: int, progress: Progress) -> tuple[dict[str, Vectors], str]:
+def _reversal(setting: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
     recognizer = SFace.from_file(ensure(["sface"])["sface"])
     network = reversal.learn(setting, recognizer, seed, progress)
     old, new, _ = setting.part(known=False)

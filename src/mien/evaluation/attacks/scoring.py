@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mien.evaluation.confidence import Estimate, estimate
-from mien.evaluation.distance_histogram import Spread, rows, strangers
+from mien.evaluation.distance_histogram import DistanceHistogram, rows, strangers
 from mien.evaluation.metrics import Figures, Metric, rate_name
-from mien.evaluation.privacy import FALSE_MATCHES, RANKS, Gallery, People, finding, others
+from mien.evaluation.privacy import FALSE_MATCHES, RANKS, OriginalsGallery, People, finding, others
 
 ATTACK_METRICS: dict[str, Metric] = {
     **{f"rank{k}_own_original_victims": Metric(
@@ -23,12 +23,12 @@ ATTACK_METRICS: dict[str, Metric] = {
     **{f"verified_own_original_cross_far{rate_name(rate)}": Metric(
         f"verified as the original, cross FAR {rate_name(rate)}",
         f"at the threshold at which {rate:.1%} of the pairs of a new face and a stranger's original pass", "less")
-        for rate in FALSE_MATCHES},
+       for rate in FALSE_MATCHES},
     **{f"rank{k}_other_new_victims": Metric(
         "another new face of the person is the nearest new face" if k == 1 else
         f"another new face of the person is among the nearest {k} new faces",
         "searched among the new faces of the people the attacker is after, as one who has some with names", "less")
-        for k in RANKS},
+       for k in RANKS},
     "auc_own_original_cross": Metric("own original against strangers' (AUC)", "50 %: no better than guessing", "less"),
     "auc_other_photo_cross": Metric("another photograph of the person against strangers' (AUC)",
                                     "50 %: no better than guessing", "less"),
@@ -39,12 +39,12 @@ def score(new: Tensor, originals: Tensor, people: People) -> Figures:
     """Figures in `ATTACK_METRICS` of vectors [N, D], row by row the same photograph; near is alike."""
     who = torch.from_numpy(people)
     impostors = strangers(new, originals, who, who)
-    found = finding(new, Gallery(originals, people), np.arange(len(people)),
+    found = finding(new, OriginalsGallery(originals, people), np.arange(len(people)),
                     {rate: impostors.threshold(rate) for rate in FALSE_MATCHES})
     own = (new - originals).norm(dim=1).numpy()
     out: Figures = {f"rank{k}_own_original_victims": x for k, x in found.ranked.items()}
     out |= {f"rank{k}_other_photo_victims": x for k, x in found.ranked_others.items()}
-    among = finding(new, Gallery(new, people), np.arange(len(people)), {})
+    among = finding(new, OriginalsGallery(new, people), np.arange(len(people)), {})
     out |= {f"rank{k}_other_new_victims": x for k, x in among.ranked_others.items()}
     out |= {f"verified_own_original_cross_far{rate_name(rate)}": x for rate, x in found.verified.items()}
     out["auc_own_original_cross"] = estimate(1 - impostors.share_below(own), people)
@@ -52,7 +52,7 @@ def score(new: Tensor, originals: Tensor, people: People) -> Figures:
     return {name: one for name, one in out.items() if one.count and np.isfinite(one.value)}
 
 
-def _others(new: Tensor, originals: Tensor, people: People, impostors: Spread) -> Estimate:
+def _others(new: Tensor, originals: Tensor, people: People, impostors: DistanceHistogram) -> Estimate:
     """Area under the curve of the person's other photographs."""
     nearer, whose = [], []
     who = torch.from_numpy(people)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mien.errors import UsageError
 from mien.evaluation.crops import Crops, crops_of
-from mien.evaluation.pairs import Counterparts
+from mien.evaluation.pairs import PhotoPairs
 from mien.evaluation.privacy import People, named
 from mien.models.bundle import Detector
 
@@ -23,7 +23,7 @@ LEAST = 4  # people: two to learn of, two to tell apart
 
 
 @dataclass(frozen=True)
-class Setting:
+class AttackSplit:
     """Row by row the same photograph before and after.
 
     Attributes:
@@ -46,8 +46,8 @@ class Setting:
         return self.old.at(which), self.new.at(which), self.people[which]
 
 
-def gather(pairs: Counterparts, detector: Detector, seed: int,
-           progress: Callable[[int, int], None] = lambda done, total: None) -> Setting:
+def gather(pairs: PhotoPairs, detector: Detector, seed: int,
+           progress: Callable[[int, int], None] = lambda done, total: None) -> AttackSplit:
     """Cut the largest face out of every original that has a name, and what is in its place out of the new photograph.
 
     Raises:
@@ -57,7 +57,7 @@ def gather(pairs: Counterparts, detector: Detector, seed: int,
     old, new, rows = crops_of(pairs, detector, progress)
     who = pairs.people[rows]
     enough_people(who)
-    return Setting(old, new, who, known_half(who, seed), pairs.published)
+    return AttackSplit(old, new, who, known_half(who, seed), pairs.published)
 
 
 def enough_people(people: People) -> None:
@@ -66,7 +66,7 @@ def enough_people(people: People) -> None:
         raise UsageError(f"an attack needs at least {LEAST} people, and {len(np.unique(people))} can be compared")
 
 
-def of_named(pairs: Counterparts) -> Counterparts:
+def of_named(pairs: PhotoPairs) -> PhotoPairs:
     """The photographs on which somebody is named: of others nobody can say whom they lead to.
 
     Raises:

@@ -19,11 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mien.anonymizer.pairing import Free, distances, pair, pair_person
+from mien.anonymizer.pairing import AvailableFaces, distances, pair, pair_person
 from mien.anonymizer.pool import Pool, Traits
 from mien.anonymizer.seeds import seed_of
-from mien.jobs.assignment.face_index import Survey
-from mien.jobs.identities import Gallery
+from mien.jobs.assignment.face_index import FaceIndex
+from mien.jobs.identities import PersonGallery
 from mien.recipe import Recipe
 from mien.types import Match
 from mien.util.files import replace_file
@@ -33,7 +33,8 @@ PERSON_FACES = 8  # faces a person's new face is chosen by
 
 UNKNOWN = float("nan")  # distance of what was matched once and is not known any more
 
-Matched = tuple[list[Match], list[str]]  # a shard's faces: the match of each, and its person where somebody asks
+# Of a shard: each face's match, and each face's person where the recipe tells people apart.
+ShardAssignment = tuple[list[Match], list[str]]
 
 
 def is_matched(recipe: Recipe) -> bool:
@@ -42,7 +43,7 @@ def is_matched(recipe: Recipe) -> bool:
 
 
 @dataclass(frozen=True)
-class Matching:
+class Assignment:
     """The pool faces of all shards' faces to be anonymized, shard after shard.
 
     Attributes:
@@ -98,11 +99,11 @@ class Matching:
         """Whether this shard was matched, with this content."""
         return shard < len(self.digests) and int(self.digests[shard]) == digest
 
-    def fits(self, shard: int, survey: Survey) -> bool:
+    def fits(self, shard: int, survey: FaceIndex) -> bool:
         """Whether it was made by this survey of the shard."""
         return self.knows(shard, survey.digest) and int(self.firsts[shard : shard + 2].diff()) == len(survey.traits)
 
-    def of_shard(self, shard: int) -> Matched:
+    def of_shard(self, shard: int) -> ShardAssignment:
         """Matches of a shard's faces, and who they are."""
         here = slice(int(self.firsts[shard]), int(self.firsts[shard + 1]))
         matches = [Match(index, distance) for index, distance in
@@ -114,10 +115,11 @@ def _tensor(values: array[int] | array[float]) -> Tensor:
     return torch.from_numpy(np.array(values))
 
 
-_TENSORS = tuple(field.name for field in fields(Matching) if field.name != "names")
+_TENSORS = tuple(field.name for field in fields(Assignment) if field.name != "names")
 
 
-def match_shards(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], free: Free) -> Iterator[Matched]:
+def match_shards(pool: Pool, recipe: Recipe, surveys: Iterable[FaceIndex],
+                 free: AvailableFaces) -> Iterator[ShardAssignment]:
     """Match the faces of shards, in their order: each with a pool face that no other has.
 
     Args:
@@ -133,13 +135,13 @@ def match_shards(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], free: Fr
             yield list(islice(matches, len(survey.traits))), []
 
 
-def _seeds(survey: Survey, seed: int) -> list[int]:
+def _seeds(survey: FaceIndex, seed: int) -> list[int]:
     names = list(survey.sources)
     return [seed_of(seed, 0, [(names[place], number)]) for place, number in survey.numbers()]
 
 
-def match_people(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], matches: dict[str, Match], key: bytes,
-                 near: float, label: Callable[[str], str], before: Sequence[list[str]] = ()) -> list[Matched]:
+def match_people(pool: Pool, recipe: Recipe, surveys: Iterable[FaceIndex], matches: dict[str, Match], key: bytes,
+                 near: float, label: Callable[[str], str], before: Sequence[list[str]] = ()) -> list[ShardAssignment]:
     """Match people: one pool face for all of a person's faces, by a secret key.
 
     Args:
@@ -150,7 +152,7 @@ def match_people(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], matches:
     Returns:
         Of each shard.
     """
-    gallery, known, who = Gallery(near), dict[str, list[Traits]](), list[list[str]]()
+    gallery, known, who = PersonGallery(near), dict[str, list[Traits]](), list[list[str]]()
     for number, survey in enumerate(surveys):
         if number < len(before):
             people = before[number]
@@ -164,14 +166,14 @@ def match_people(pool: Pool, recipe: Recipe, surveys: Iterable[Survey], matches:
             rows = known.setdefault(person, [])
             if len(rows) < PERSON_FACES:
                 rows.append(survey.traits.rows(slice(i, i + 1)))
-    free = Free(len(pool), (match.index for match in matches.values()))
+    free = AvailableFaces(len(pool), (match.index for match in matches.values()))
     for person in sorted(set(known) - set(matches)):
         mean = distances(pool, Traits.joined(known[person]), recipe.pair).mean(dim=0)
         matches[person] = pair_person(mean, recipe.pair, key, free)
     return [([matches[person] for person in people], people) for people in who]
 
 
-def _people(survey: Survey, gallery: Gallery, label: Callable[[str], str]) -> list[str]:
+def _people(survey: FaceIndex, gallery: PersonGallery, label: Callable[[str], str]) -> list[str]:
     """Who the shard's faces to be anonymized are: a photo's label is its largest face's."""
     areas, names = survey.boxes[:, 2] * survey.boxes[:, 3], list(survey.sources)
     people = []
@@ -182,8 +184,8 @@ def _people(survey: Survey, gallery: Gallery, label: Callable[[str], str]) -> li
     return people
 
 
-def _blocks(surveys: Iterable[Survey]) -> Iterator[list[Survey]]:
-    part: list[Survey] = []
+def _blocks(surveys: Iterable[FaceIndex]) -> Iterator[list[FaceIndex]]:
+    part: list[FaceIndex] = []
     for survey in surveys:
         part.append(survey)
         if sum(len(one.traits) for one in part) >= BLOCK:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from mien.anonymizer.pairing import Free
+from mien.anonymizer.pairing import AvailableFaces
 from mien.anonymizer.pool import Pool
 from mien.errors import OutputError
-from mien.jobs.assignment.assign import Matched, Matching, match_people, match_shards
-from mien.jobs.assignment.face_index import Survey
-from mien.jobs.assignment.indexer import Surveyor
+from mien.jobs.assignment.assign import Assignment, ShardAssignment, match_people, match_shards
+from mien.jobs.assignment.face_index import FaceIndex
+from mien.jobs.assignment.indexer import Indexer
 from mien.jobs.assignment.recovery import fill, what_is_left
 from mien.jobs.executors.ranks import POLL
 from mien.jobs.request import Request
@@ -18,7 +18,7 @@ from mien.types import Match
 from mien.util.files import stamp, write_errors
 
 
-class Matcher:
+class Assigner:
     """The matching of a run. Of several ranks the first decides, and the others wait until it has.
 
     Args:
@@ -26,7 +26,7 @@ class Matcher:
         patience: seconds that a first rank is waited for which has not come yet.
     """
 
-    def __init__(self, request: Request, pool: Pool, surveyor: Surveyor, near: float, label: Callable[[str], str],
+    def __init__(self, request: Request, pool: Pool, surveyor: Indexer, near: float, label: Callable[[str], str],
                  patience: float) -> None:
         self.request, self.recipe, self.pool = request, request.recipe, pool
         self.surveyor, self.store, self.peers = surveyor, surveyor.store, surveyor.peers
@@ -40,7 +40,7 @@ class Matcher:
             OutputError: WORK cannot be written, or what finished shards have cannot be known any more.
         """
         old, every = stamp(self.store.matching), set(range(len(self.surveyor.shards)))
-        before = Matching.from_file(self.store.matching)
+        before = Assignment.from_file(self.store.matching)
         if before is None and self.peers.rank == 0:
             before = self._recovered(sorted(every - set(todo)))
         digests = [self.surveyor.digest(index) for index in sorted(every)]
@@ -66,9 +66,9 @@ class Matcher:
         """The shards whose faces are asked for, those that were matched before first: people's are compared."""
         return [*(sorted(kept) if self.people else ()), *sorted(every - kept)]
 
-    def _decide(self, before: Matching | None, kept: list[int], wanted: list[int], digests: list[int]) -> None:
+    def _decide(self, before: Assignment | None, kept: list[int], wanted: list[int], digests: list[int]) -> None:
         """Match the faces of `wanted`, see `_wanted`; those of `kept` keep what `before` says of them."""
-        def surveys() -> Iterator[Survey]:
+        def surveys() -> Iterator[FaceIndex]:
             for index in wanted:
                 survey = self.surveyor.survey(index)
                 digests[index] = survey.digest
@@ -78,10 +78,10 @@ class Matcher:
         if self.people:
             matches = dict(pair for some, who in known.values() for pair in zip(who, some, strict=True))
             all_found = self._match_people(surveys(), matches, [who for _, who in known.values()])
-            found: Iterator[Matched] = iter(all_found[len(kept):])
+            found: Iterator[ShardAssignment] = iter(all_found[len(kept):])
         else:
-            free = Free(len(self.pool), (match.index for index in kept for match in before.of_shard(index)[0])
-                        if before else ())
+            free = AvailableFaces(len(self.pool), (match.index for index in kept for match in before.of_shard(index)[0])
+                                  if before else ())
             found = match_shards(self.pool, self.recipe, surveys(), free)
         stays = set(kept)
 
@@ -91,14 +91,14 @@ class Matcher:
                 yield digests[index], some, who  # as it was read for this
 
         with write_errors(self.request.work):
-            Matching.of(rows()).write(self.store.matching)
+            Assignment.of(rows()).write(self.store.matching)
 
-    def _match_people(self, surveys: Iterable[Survey], known: dict[str, Match],
-                      before: list[list[str]]) -> list[Matched]:
+    def _match_people(self, surveys: Iterable[FaceIndex], known: dict[str, Match],
+                      before: list[list[str]]) -> list[ShardAssignment]:
         return match_people(self.pool, self.recipe, surveys, known, self.request.key or b"", self.near, self.label,
                             before)
 
-    def _recovered(self, done: list[int]) -> Matching | None:
+    def _recovered(self, done: list[int]) -> Assignment | None:
         """What finished shards say of their matching, where its own file is not there or damaged."""
         if not done:
             return None
@@ -108,13 +108,13 @@ class Matcher:
         surveys = map(self.surveyor.survey, done)
         if self.people:
             known = {person: match for left in lefts for person, match in left.known.items()}
-            found: Iterable[Matched] = self._match_people(surveys, known, [left.people for left in lefts])
+            found: Iterable[ShardAssignment] = self._match_people(surveys, known, [left.people for left in lefts])
         else:
             found = fill(self.pool, self.recipe, surveys, lefts)
         rows: list[tuple[int, list[Match], list[str]]] = [(-1, [], [])] * len(self.surveyor.shards)
         for index, matched in zip(done, found, strict=True):
             rows[index] = (self.surveyor.survey(index).digest, *matched)
-        return Matching.of(rows)
+        return Assignment.of(rows)
 
     def _wait(self, mine: list[int], seen: list[int] | None) -> None:
         """Wait until the first rank has matched this rank's shards, in a file that is not in the state `seen`.
@@ -140,5 +140,5 @@ class Matcher:
             time.sleep(POLL)
 
     def _fit(self, mine: list[int]) -> bool:
-        matching = Matching.from_file(self.store.matching) if mine else None
+        matching = Assignment.from_file(self.store.matching) if mine else None
         return all(matching and matching.fits(index, self.surveyor.survey(index)) for index in mine)

@@ -19,12 +19,12 @@ from mien.anonymizer.pool import Traits
 from mien.types import Face
 from mien.util.files import replace_file
 
-Sources = dict[str, list[int] | None]  # photo -> size and time of change, None where there is no such file
+FileStates = dict[str, list[int] | None]  # photo -> size and time of change, None where there is no such file
 UNREAD: list[int] = []  # in place of these, where a shard was done without a photo that should be looked at anew
 
 
 @dataclass(frozen=True)
-class Survey:
+class FaceIndex:
     """The F faces of one shard's photos, S of them to be anonymized.
 
     Attributes:
@@ -34,7 +34,7 @@ class Survey:
         digests: of the photos' files, where they could be read. seconds: by stage; wall: of all.
     """
 
-    sources: Sources
+    sources: FileStates
     read: list[str]
     photos: Tensor
     boxes: Tensor
@@ -73,7 +73,7 @@ class Survey:
         replace_file(path, lambda file: file.write_bytes(data))
 
     @classmethod
-    def from_file(cls, path: Path, sources: Sources | None = None) -> Self | None:
+    def from_file(cls, path: Path, sources: FileStates | None = None) -> Self | None:
         """The survey of these photos in this state (None: whatever is there), or None where it is not or damaged."""
         try:
             data = path.read_bytes()
@@ -99,7 +99,7 @@ def _metadata(data: bytes) -> dict[str, str]:
 _TENSORS = ("photos", "boxes", "points", "scores", "chosen")
 
 
-def digest_of(sources: Sources, digests: Mapping[str, str]) -> int:
+def digest_of(sources: FileStates, digests: Mapping[str, str]) -> int:
     """CRC-32 of the photos' names and contents, or states where no content is known, as in earlier versions."""
     known = {name: digests.get(name, "") for name in sources} if digests else sources
     return zlib.crc32(json.dumps(known).encode())

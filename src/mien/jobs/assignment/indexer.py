@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from mien.datasets.storage.content_check import Touched
+from mien.datasets.storage.content_check import ContentCheck
 from mien.errors import OutputError
-from mien.jobs.assignment.face_index import Sources, Survey, digest_of
-from mien.jobs.executors.base import Engine
+from mien.jobs.assignment.face_index import FaceIndex, FileStates, digest_of
+from mien.jobs.executors.base import Executor
 from mien.jobs.executors.rank_registry import Peers
-from mien.jobs.progress import Event, Progress
-from mien.jobs.state import Store
+from mien.jobs.progress import Progress, ProgressFn
+from mien.jobs.state import JobState
 from mien.jobs.worker import Task
 from mien.util.files import write_errors
 
@@ -25,15 +25,15 @@ class Shards(Protocol):
     def __getitem__(self, index: int) -> tuple[str, ...]: ...
 
 
-class Surveyor:
+class Indexer:
     """The surveys of a run.
 
     Args:
         engine: does what is missing, here and elsewhere. own: does it here. touched: knows photos again.
     """
 
-    def __init__(self, store: Store, shards: Shards, engine: Engine, own: Engine, peers: Peers,
-                 touched: Touched, progress: Progress) -> None:
+    def __init__(self, store: JobState, shards: Shards, engine: Executor, own: Executor, peers: Peers,
+                 touched: ContentCheck, progress: ProgressFn) -> None:
         self.store, self.shards, self.engine, self.own, self.peers = store, shards, engine, own, peers
         self.touched, self.progress = touched, progress
         self.photos = self.total = 0
@@ -56,19 +56,19 @@ class Surveyor:
         self.peers.wait(ranks)
         self._tell()
 
-    def survey(self, index: int) -> Survey:
+    def survey(self, index: int) -> FaceIndex:
         """What was seen in a shard's photos, even if one was changed since: it is skipped then.
 
         Raises:
             OutputError: it is not there.
         """
-        survey = Survey.from_file(self.store.path("surveys", index))
+        survey = FaceIndex.from_file(self.store.path("surveys", index))
         if survey is None or tuple(survey.sources) != self.shards[index]:
             raise OutputError(f"{self.store.path('surveys', index)} is gone or damaged", "run the same command again")
         return survey
 
     def digest(self, index: int) -> int:
-        """Of a shard's photos as they are now, like `Survey.digest`."""
+        """Of a shard's photos as they are now, like `FaceIndex.digest`."""
         survey, sources = self._current(index)
         return digest_of(sources, survey.digests if survey else self.store.digests(index, sources))
 
@@ -76,10 +76,10 @@ class Surveyor:
         self.peers.remember("survey", index)
         return self._current(index)[0] is not None
 
-    def _current(self, index: int) -> tuple[Survey | None, Sources]:
+    def _current(self, index: int) -> tuple[FaceIndex | None, FileStates]:
         """What is known of a shard's photos as they are now, and the states they are in."""
         path, sources = self.store.path("surveys", index), self.peers.stamps(self.shards[index])
-        survey = Survey.from_file(path)
+        survey = FaceIndex.from_file(path)
         if survey is None or survey.sources == sources:
             return survey, sources
         if not self.touched.same(survey.sources, survey.digests, sources, self.store.digests(index, sources)):
@@ -93,4 +93,4 @@ class Surveyor:
         return Task("survey", index, self.shards[index])
 
     def _tell(self, part: int = 0, faces: int = 0) -> None:
-        self.progress(Event("photos looked at", self.photos + part, self.total, 0, 0, self.peers.waiting))
+        self.progress(Progress("photos looked at", self.photos + part, self.total, 0, 0, self.peers.waiting))

@@ -12,18 +12,18 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from mien.anonymizer.pairing import Free
+from mien.anonymizer.pairing import AvailableFaces
 from mien.anonymizer.pool import Pool
 from mien.errors import OutputError
-from mien.jobs.assignment.assign import UNKNOWN, Matched, match_shards
-from mien.jobs.assignment.face_index import Survey
+from mien.jobs.assignment.assign import UNKNOWN, ShardAssignment, match_shards
+from mien.jobs.assignment.face_index import FaceIndex
 from mien.jobs.shard import ShardResult
 from mien.recipe import Recipe
 from mien.types import Match
 
 
 @dataclass(frozen=True)
-class Left:
+class Leftover:
     """What a finished shard left of its faces to be anonymized.
 
     Attributes:
@@ -39,7 +39,7 @@ class Left:
         return {person: match for person, match in zip(self.people, self.matches, strict=True) if match and person}
 
 
-def what_is_left(survey: Survey, result: ShardResult, latents: Path) -> Left:
+def what_is_left(survey: FaceIndex, result: ShardResult, latents: Path) -> Leftover:
     """Of a finished shard's faces their matches, as their codes say, and their people, as its results say.
 
     Raises:
@@ -55,12 +55,13 @@ def what_is_left(survey: Survey, result: ShardResult, latents: Path) -> Left:
                               "pool face", "start anew with another DST and --work")
         matches.append(None if index is None else Match(index, UNKNOWN))
         people.append(row.person if row is not None else f"nobody {survey.digest} {place} {number}")  # it was skipped
-    return Left(matches, people)
+    return Leftover(matches, people)
 
 
-def fill(pool: Pool, recipe: Recipe, surveys: Iterator[Survey], lefts: Sequence[Left]) -> Iterator[Matched]:
+def fill(pool: Pool, recipe: Recipe, surveys: Iterator[FaceIndex],
+         lefts: Sequence[Leftover]) -> Iterator[ShardAssignment]:
     """The matches of shards, where each face has its own: those left, and new ones for faces that lack one."""
-    free = Free(len(pool), (match.index for left in lefts for match in left.matches if match))
+    free = AvailableFaces(len(pool), (match.index for left in lefts for match in left.matches if match))
     for survey, left in zip(surveys, lefts, strict=True):
         gaps = torch.tensor([match is None for match in left.matches], dtype=torch.bool)
         some = replace(survey, chosen=survey.chosen[gaps], traits=survey.traits.rows(gaps))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from mien.jobs.worker import Task, Tell, Worker
+from mien.jobs.worker import ShardProgressFn, Task, Worker
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Does tasks, in any order.
 
     Attributes:
@@ -19,7 +19,7 @@ class Engine(Protocol):
     workers: int
     leads: bool
 
-    def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
+    def run(self, tasks: Iterable[Task], tell: ShardProgressFn) -> Iterator[Task]:
         """Do all tasks; gives each one back as soon as its files are there.
 
         Args:
@@ -34,7 +34,7 @@ class Engine(Protocol):
         """Let go of workers."""
 
 
-class Here:
+class LocalExecutor:
     """In this process, one after another."""
 
     workers, leads = 1, True
@@ -42,7 +42,7 @@ class Here:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
 
-    def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
+    def run(self, tasks: Iterable[Task], tell: ShardProgressFn) -> Iterator[Task]:
         for task in tasks:
             self.worker.do(task, tell)
             yield task

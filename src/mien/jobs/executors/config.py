@@ -6,16 +6,16 @@ import os
 from dataclasses import dataclass
 
 from mien.errors import UsageError
-from mien.jobs.executors.base import Engine
+from mien.jobs.executors.base import Executor
 from mien.jobs.request import Request
 from mien.util.devices import listed, named
 from mien.util.threads import use_threads
 
-ENGINES = ("local", "ray")
+EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True)
-class Crew:
+class Workers:
     """Who is to do a run.
 
     Attributes:
@@ -44,8 +44,8 @@ class Crew:
         Raises:
             UsageError: naming the option.
         """
-        if self.engine not in ENGINES:
-            raise UsageError(f"there is no engine {self.engine!r}", f"engines: {', '.join(ENGINES)}")
+        if self.engine not in EXECUTORS:
+            raise UsageError(f"there is no engine {self.engine!r}", f"engines: {', '.join(EXECUTORS)}")
         if min(self.workers, self.threads) < 0:
             raise UsageError("--workers and --threads cannot be negative")
         if self.engine == "ray" and self.device not in ("auto", "cpu", "cuda"):
@@ -56,23 +56,23 @@ class Crew:
             raise UsageError(f"--rank {self.rank} of --world-size {self.size}",
                              "ranks go from 0 to one less than the world's size")
 
-    def open(self, request: Request) -> Engine | None:
+    def open(self, request: Request) -> Executor | None:
         """The engine, its workers not yet started; None: this process does it all.
 
         Raises:
             UsageError: the engine is not installed.
         """
         if self.engine == "ray":
-            from mien.jobs.executors.ray import Ray
+            from mien.jobs.executors.ray import RayExecutor
 
-            return Ray(request.for_workers(), self.workers or None, self.threads or 1, named(self.device))
+            return RayExecutor(request.for_workers(), self.workers or None, self.threads or 1, named(self.device))
         devices = listed(self.device) if self.size == 1 else (self.here,)
         workers = max(self.workers, len(devices))
         if workers > 1:
-            from mien.jobs.executors.processes import Processes
+            from mien.jobs.executors.processes import ProcessExecutor
 
             threads = self.threads or max(1, (os.cpu_count() or 1) // workers)
-            return Processes(request.for_workers(), workers, threads, devices)
+            return ProcessExecutor(request.for_workers(), workers, threads, devices)
         if self.threads:
             use_threads(self.threads)
         return None

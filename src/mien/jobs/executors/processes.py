@@ -13,10 +13,10 @@ from multiprocessing.queues import SimpleQueue
 from mien.jobs.executors.dispatch import WorkerDied, dispatch
 from mien.jobs.executors.worker_process import end_with_parent, open_worker
 from mien.jobs.request import Request
-from mien.jobs.worker import Task, Tell, Worker
+from mien.jobs.worker import ShardProgressFn, Task, Worker
 
 
-class Processes:
+class ProcessExecutor:
     """So many processes, each with its own copy of the networks; one that dies is replaced, and its shard done again.
 
     They end with this one, even if it is killed.
@@ -33,7 +33,7 @@ class Processes:
         self.opener = partial(open_worker, request, threads)
         self.pool: ProcessPoolExecutor | None = None
 
-    def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
+    def run(self, tasks: Iterable[Task], tell: ShardProgressFn) -> Iterator[Task]:
         yield from dispatch(tasks, self._submit, self._revive, self.workers)
 
     def _submit(self, task: Task) -> Future[None]:

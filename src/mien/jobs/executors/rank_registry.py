@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from mien.jobs.assignment.face_index import Sources, Survey
-from mien.jobs.state import Store
+from mien.jobs.assignment.face_index import FaceIndex, FileStates
+from mien.jobs.state import JobState
 from mien.jobs.worker import Task
 from mien.util.files import stamp
 
@@ -25,7 +25,7 @@ class Peers:
         waiting: for whom, in words.
     """
 
-    def __init__(self, store: Store, rank: int, size: int, stamps: Callable[[Sequence[str]], Sources]) -> None:
+    def __init__(self, store: JobState, rank: int, size: int, stamps: Callable[[Sequence[str]], FileStates]) -> None:
         self.store, self.rank, self.size, self.stamps = store, rank, size, stamps
         self.waiting = ""
         self._seen: dict[tuple[str, int], list[int] | None] = {}
@@ -47,7 +47,7 @@ class Peers:
         if self._seen.get(key) == before:
             return "as before"
         sources = self.stamps(task.names)
-        there = (Survey.from_file(self._file(*key), sources) if task.what == "survey"
+        there = (FaceIndex.from_file(self._file(*key), sources) if task.what == "survey"
                  else self.store.shard(task.shard, sources))
         return "stale" if there is None else "done"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from mien.jobs.executors.base import Engine
+from mien.jobs.executors.base import Executor
 from mien.jobs.executors.rank_registry import Peers
-from mien.jobs.worker import Task, Tell
+from mien.jobs.worker import ShardProgressFn, Task
 
 POLL = 0.5  # seconds between two looks at what the others have done
 
@@ -21,12 +21,12 @@ class Ranks:
         patience: seconds without anything new after which it also does what ranks left that never came.
     """
 
-    def __init__(self, engine: Engine, peers: Peers, patience: float) -> None:
+    def __init__(self, engine: Executor, peers: Peers, patience: float) -> None:
         self.engine, self.peers, self.patience = engine, peers, patience
         self.workers, self.leads = engine.workers, peers.rank == 0
         self.met: set[int] = set()
 
-    def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
+    def run(self, tasks: Iterable[Task], tell: ShardProgressFn) -> Iterator[Task]:
         every = list(tasks)
         others = [task for task in every if self._whose(task) != self.peers.rank]
         yield from self.engine.run([task for task in every if self._whose(task) == self.peers.rank], tell)

@@ -14,10 +14,10 @@ from mien.errors import MienError, UsageError
 from mien.jobs.executors.dispatch import WorkerDied, dispatch
 from mien.jobs.executors.worker_process import open_worker
 from mien.jobs.request import Request
-from mien.jobs.worker import Task, Tell, Worker
+from mien.jobs.worker import ShardProgressFn, Task, Worker
 
 
-class Ray:
+class RayExecutor:
     """Tasks of Ray, one core (or `threads`) and, where it computes on GPUs, one GPU each; the driver holds no pictures.
 
     Args:
@@ -49,7 +49,7 @@ class Ray:
         self.remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0,
                                  max_calls=0)(_do)  # processes with a GPU would end after each task
 
-    def run(self, tasks: Iterable[Task], tell: Tell) -> Iterator[Task]:
+    def run(self, tasks: Iterable[Task], tell: ShardProgressFn) -> Iterator[Task]:
         yield from dispatch(tasks, self._submit, lambda: None, self.workers)
 
     def _submit(self, task: Task) -> Future[None]:

@@ -55,9 +55,9 @@ class Encoder(nn.Module):
         """
         return load_into(cls(), path, "the encoder", HINT).eval().requires_grad_(False)
 
-    def forward(self, image: Tensor, look: Tensor) -> Tensor:
+    def forward(self, image: Tensor, preview: Tensor) -> Tensor:
         """The change of the codes [B, 16, 512]."""
-        both = torch.cat([image, look], dim=1)
+        both = torch.cat([image, preview], dim=1)
         middle, deep = self.trunk(both, TAPS)
         small = F.avg_pool2d(both, 8).flatten(1)
         x = torch.cat([self.middle(middle).flatten(1), self.deep(deep).flatten(1), small], dim=1)
@@ -66,7 +66,7 @@ class Encoder(nn.Module):
         change: Tensor = self.shared(x)[:, None] + F.pad(offsets, (0, DIM - LEADING))
         return change
 
-    def encode(self, image: Tensor, look: Callable[[Tensor], Tensor], passes: int = PASSES) -> Tensor:
+    def encode(self, image: Tensor, preview: Callable[[Tensor], Tensor], passes: int = PASSES) -> Tensor:
         """Aligned faces [B, 3, H, W] in -1..1 -> codes [B, 16, 512].
 
         Args:
@@ -75,5 +75,5 @@ class Encoder(nn.Module):
         image = F.interpolate(image, size=(SIZE, SIZE), mode="area")
         codes = image.new_zeros(len(image), N_LAYERS, DIM)
         for _ in range(passes):
-            codes = codes + self(image, look(codes).clamp(-1, 1))
+            codes = codes + self(image, preview(codes).clamp(-1, 1))
         return codes

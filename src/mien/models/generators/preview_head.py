@@ -42,7 +42,7 @@ class Shape:
 SHAPES = {256: Shape(5, 256, (64, 32)), 128: Shape(4, 512, (128, 64))}
 
 
-class ImageHead(nn.Module):
+class PreviewHead(nn.Module):
     """Modulated features [B, C, S/2, S/2] and W+ [B, 16, 512] -> picture [B, 3, S, S] in about -1..1.
 
     The features come modulated by the generator's own next layer. As there, a wavelet doubles them and two separable
@@ -118,7 +118,7 @@ class ImageHead(nn.Module):
         other.map.data = other.map.data.to(precision)
         return other
 
-    def look(self, generator: MobileStyleGAN, wp: Tensor) -> Tensor:
+    def preview(self, generator: MobileStyleGAN, wp: Tensor) -> Tensor:
         """W+ [B, 16, 512] -> picture [B, 3, S, S] in about -1..1."""
         return torch.as_tensor(self(generator.modulated(wp, self.shape.blocks), wp))
 

