@@ -18,7 +18,7 @@ from helpers import fake_run
 from helpers.fake_run import ANNA, STUBBORN, album, photos_in, save, squares
 from mien.cli import app as cli
 from mien.errors import ModelError
-from mien.jobs.run import Event
+from mien.jobs.progress import Progress
 from mien.report.terminal import Reporter
 
 
@@ -287,9 +287,9 @@ def test_a_terminal_gets_a_bar() -> None:
     screen = io.StringIO()
     reporter = Reporter(False, Console(file=screen, force_terminal=True, width=100))
     with reporter.run() as listen:
-        listen(Event("photos looked at", 3, 3, 0, 0))
-        listen(Event("photos", 1, 3, 2, 2))
-        listen(Event("photos", 3, 3, 4, 4))
+        listen(Progress("photos looked at", 3, 3, 0, 0))
+        listen(Progress("photos", 1, 3, 2, 2))
+        listen(Progress("photos", 3, 3, 4, 4))
     assert "photos looked at" in screen.getvalue() and "4 faces" in screen.getvalue()
 
 
@@ -298,11 +298,11 @@ def test_a_log_gets_lines_whose_time_left_is_that_of_this_call(monkeypatch: pyte
     monkeypatch.setattr("mien.report.terminal.time.monotonic", lambda: now)
     log = io.StringIO()
     with Reporter(False, Console(file=log, width=100)).run() as listen:
-        listen(Event("photos", 90, 100, 90, 0))  # from an earlier call
+        listen(Progress("photos", 90, 100, 90, 0))  # from an earlier call
         now = 60.0
-        listen(Event("photos", 95, 100, 95, 5))
+        listen(Progress("photos", 95, 100, 95, 5))
         now = 61.0
-        listen(Event("photos", 96, 100, 96, 6))  # too soon for another line
+        listen(Progress("photos", 96, 100, 96, 6))  # too soon for another line
     first, second = log.getvalue().splitlines()
     assert "90/100" in first and "left" not in first
     assert "95/100" in second and second.endswith("about 60 s left")

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.drawn_faces import drawn_photo
 from helpers.fake_run import call, save
-from mien.evaluation.evaluation import Result
+from mien.evaluation.evaluation import Evaluation
 
 
 def test_the_command_says_what_it_needs(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_the_command_writes_a_table_and_a_file(tmp_path: Path) -> None:
     save(tmp_path / "dst" / "a.png", drawn_photo())
     done = call("evaluate", tmp_path / "src", tmp_path / "dst", "--bounds", "none", "--quiet", quick=False)
     assert done.returncode == 0, done.stderr
-    result = Result.read(tmp_path / "dst.json")
+    result = Evaluation.read(tmp_path / "dst.json")
     assert result.faces == 1 and result.sets["dst"].figures["utility"]["found_yunet"].value == 1
     assert "face found" in done.stdout and "Nobody is named" in done.stdout
     assert (tmp_path / "dst.evaluation.work").stat().st_mode & 0o77 == 0

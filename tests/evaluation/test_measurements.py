@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.evaluation import observed
+from mien.evaluation import measurements
 from mien.evaluation.measurements import Measurements, observe_sets
 
 
@@ -60,8 +60,8 @@ def copies(source: Path, tmp_path: Path) -> list[Path]:
 def test_originals_are_read_once_for_all_sets(source: Path, copies: list[Path], tmp_path: Path,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted(source.rglob("*.png"))[:2]
-    read, real = list[Path](), observed.read_photo
-    monkeypatch.setattr(observed, "read_photo", lambda path, name: (read.append(path), real(path, name))[1])
+    read, real = list[Path](), measurements.read_photo
+    monkeypatch.setattr(measurements, "read_photo", lambda path, name: (read.append(path), real(path, name))[1])
     sets = {"originals": files, "one": copies[:2], "other": copies[1:3]}
     told: list[tuple[int, int]] = []
     seen = observe_sets(files, sets, ("dlib",), tmp_path / "seen", progress=lambda *done: told.append(done))
@@ -73,14 +73,14 @@ def test_originals_are_read_once_for_all_sets(source: Path, copies: list[Path], 
 def test_what_another_question_has_seen_is_not_looked_at(source: Path, copies: list[Path], tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     """Other photographs, in another order; what has changed, or lies in a damaged file, is looked at."""
-    monkeypatch.setattr(observed, "SHARD", 2)
+    monkeypatch.setattr(measurements, "SHARD", 2)
     files, earlier = sorted(source.rglob("*.png"))[:5], tmp_path / "earlier"
     observe(files, copies, ("dlib",), earlier / "set")
     some = [3, 0, 1]
     originals, new = ([paths[place] for place in some] for paths in (files, copies))
     wanted = observe(originals, new, ("dlib",), tmp_path / "alone" / "set")
-    looked, real = list[Path](), observed._look
-    monkeypatch.setattr(observed, "_look", lambda *asked: (looked.append(asked[2]), real(*asked))[1])
+    looked, real = list[Path](), measurements._look
+    monkeypatch.setattr(measurements, "_look", lambda *asked: (looked.append(asked[2]), real(*asked))[1])
 
     def again(folder: str) -> Measurements:
         return observe_sets(originals, {"set": new}, ("dlib",), tmp_path / folder, known=earlier)["set"]

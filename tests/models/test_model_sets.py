@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from mien.errors import ModelError, UsageError
-from mien.models import importing
 from mien.models.detection.fan import FAN
 from mien.models.detection.s3fd import S3FD
 from mien.models.detection.s3fd_fan import LandmarkDetector
+from mien.models.hub import imported
 from mien.models.model_sets import model_set
 
 
@@ -53,7 +53,7 @@ def test_the_record_of_a_run_names_the_detector_s_weights(tmp_path: Path, monkey
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
     for name, network in (("s3fd", S3FD()), ("fan", FAN())):
         torch.save({key: torch.zeros_like(value) for key, value in network.state_dict().items()}, tmp_path / name)
-        importing.import_file(tmp_path / name)
+        imported.import_file(tmp_path / name)
     monkeypatch.setattr("mien.models.model_sets.weights_sha256", lambda name: "fetched")
     usual, published = model_set("mobile").hashes(), model_set("mobile", "auto", "s3fd").hashes()
     assert published.keys() - usual.keys() == {"s3fd", "fan"}

@@ -18,7 +18,7 @@ from mien.anonymizer.detect import detect
 from mien.anonymizer.invert import invert
 from mien.anonymizer.load import Loaded
 from mien.anonymizer.losses import faces_of
-from mien.anonymizer.pipeline import Pipeline, Work
+from mien.anonymizer.pipeline import Pipeline, WorkItem
 from mien.anonymizer.pool import build_pool
 from mien.anonymizer.render import render_styles
 from mien.errors import UsageError
@@ -56,7 +56,7 @@ def photo(generated: Generated) -> Photo:
     return Photo("two.png", np.hstack(generated.photos), Encoding("PNG", "RGB"))
 
 
-def anonymized(networks: Networks, ready: Loaded, recipe: Recipe, photo: Photo) -> Work:
+def anonymized(networks: Networks, ready: Loaded, recipe: Recipe, photo: Photo) -> WorkItem:
     pipeline = Pipeline(networks, ready.pool, recipe)
     work = pipeline.prepare(photo, detect(networks, photo))
     pipeline.run([work])

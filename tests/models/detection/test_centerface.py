@@ -10,7 +10,7 @@ from helpers.drawn_faces import drawn_photo
 from mien.errors import ModelError, PhotoError
 from mien.models.detection.centerface import CenterFace, decode
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "centerface.npz"
+REFERENCE = Path(__file__).parents[2] / "reference" / "centerface.npz"
 Weights = Callable[[str], Path]
 
 

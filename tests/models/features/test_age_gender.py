@@ -12,7 +12,7 @@ from mien.models.features.age_gender import AGE_SIZE, AGES, GENDER_SIZE, PADDING
 from mien.models.recognition.face_chip import face_chip
 from mien.types import Pixels
 
-REFERENCE = np.load(Path(__file__).parents[1] / "reference" / "age_gender.npz")
+REFERENCE = np.load(Path(__file__).parents[2] / "reference" / "age_gender.npz")
 
 
 @pytest.fixture(scope="module")

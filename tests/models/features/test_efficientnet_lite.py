@@ -17,7 +17,7 @@ from mien.models.features.efficientnet_lite import (
     convert_efficientnet_lite0,
 )
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "efficientnet_lite0.npz"
+REFERENCE = Path(__file__).parents[2] / "reference" / "efficientnet_lite0.npz"
 Weights = Callable[[str], Path]
 
 

@@ -10,7 +10,7 @@ import torch
 from mien.errors import ModelError
 from mien.models.generators.mobilestylegan import MobileStyleGAN, convert_mobilestylegan, inverse_haar
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "mobilestylegan.npz"
+REFERENCE = Path(__file__).parents[2] / "reference" / "mobilestylegan.npz"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from mien.errors import ModelError
 from mien.models.formats.dlib_archive import Layer
 from mien.models.recognition.dlib_resnet import DlibResNet, _fold, convert_dlib_resnet
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+REFERENCE = Path(__file__).parents[2] / "reference"
 MAKE = runpy.run_path(str(REFERENCE / "make_dlib.py"))
 
 

@@ -17,7 +17,7 @@ from mien.models.recognition.face_chip import (
     fit_similarity,
 )
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+REFERENCE = Path(__file__).parents[2] / "reference"
 MAKE = runpy.run_path(str(REFERENCE / "make_dlib.py"))
 
 

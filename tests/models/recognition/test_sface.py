@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from mien.errors import ModelError
 from mien.models.recognition.sface import TEMPLATE, SFace, align_matrix, convert_sface
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+REFERENCE = Path(__file__).parents[2] / "reference"
 Weights = Callable[[str], Path]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from mien.errors import ModelError
 from mien.models.recognition.shape_predictor import ShapePredictor, convert_shape_predictor
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+REFERENCE = Path(__file__).parents[2] / "reference"
 MAKE = runpy.run_path(str(REFERENCE / "make_dlib.py"))
 
 
