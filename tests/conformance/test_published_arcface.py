@@ -49,7 +49,7 @@ def test_the_fixed_cut_and_its_embedding(network: ArcFace, vectors: Any, picture
 
 
 def identity_loss(network: ArcFace, new: torch.Tensor, real: torch.Tensor, margin: float) -> torch.Tensor:
-    """The mean over a batch of the optimization's loss, its identity part alone."""
+    """Returns the identity part of the optimization's loss, averaged over the batch."""
     alone = Recipe.load("falco-reference").optimize.model_copy(
         update={"margin": margin, "identity_weight": 1.0, "attribute_weight": 0.0})
     cosine = (network(face_view(new)) * network(face_view(real))).sum(dim=1)
@@ -68,7 +68,7 @@ def test_identity_loss(network: ArcFace, vectors: Any, pictures: Any, pair: str,
 
 
 def mirrored(module: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
-    """The few inputs that lie within float32's rounding of the kink, moved to its other side."""
+    """Moves the few inputs that are within float32's rounding of the kink to its other side."""
     x, = inputs
     near = x.abs() < 1e-6 * x.std()
     return x - (2 * x * near).detach()

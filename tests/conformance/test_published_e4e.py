@@ -7,21 +7,21 @@ import pytest
 import torch
 
 from helpers.agreement import assert_same
-from mien.models.generators.e4e import E4E
+from mien.models.generators.e4e import E4eEncoder
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def encoder(filled: Any, manifest: Any, fill: Any) -> E4E:
-    network = E4E()
+def encoder(filled: Any, manifest: Any, fill: Any) -> E4eEncoder:
+    network = E4eEncoder()
     mean = torch.from_numpy(fill.tensor(manifest("e4e_ffhq_encode")["latent_avg"]))
     network.load_state_dict(filled("e4e_ffhq_encode", "encoder.") | {"latent_avg": mean})
     return network
 
 
 @torch.inference_mode()
-def test_codes_and_taps(encoder: E4E, vectors: Any, waves: Any, fill: Any) -> None:
+def test_codes_and_taps(encoder: E4eEncoder, vectors: Any, waves: Any, fill: Any) -> None:
     reference = vectors("e4e_ffhq_encode")
     drawn = (fill.formula_image(256, 256, 0).transpose(2, 0, 1).astype(np.float32) / 255 - 0.5) / 0.5
     images = torch.cat([waves("e4e/x0", "e4e/x1", size=(256, 256)), torch.from_numpy(drawn)[None]])

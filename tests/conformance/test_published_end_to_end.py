@@ -1,7 +1,6 @@
-"""From the authors' files to anonymized photographs: imported by the command, run by the command.
+"""The command imports files in the authors' formats, and anonymizes photographs with them.
 
-The weights are filled by a rule, so that what they generate is no face. What must hold holds all the same: no real
-face is left as it was.
+Their weights are filled by a rule, so what they generate is no face. No real face may be left as it was all the same.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ verify = { attempts = 1 }
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory, filled: Any, manifest: Any, fill: Any) -> dict[str, Path]:
-    """Files as the authors publish them, by their usual names; e4e's options once as a dict, once as a namespace."""
+    """Writes files as the authors publish them, by their usual names; e4e's options as a dict and as a namespace."""
     folder = tmp_path_factory.mktemp("pretrained")
     options = {"encoder_type": "Encoder4Editing", "stylegan_size": 1024, "start_from_latent_avg": True,
                "checkpoint_path": "e4e.pt", "device": "cuda:0"}
@@ -55,7 +54,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory, filled: Any, manifest:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Path],
           checkpoints: dict[str, Path]) -> Iterator[Path]:
-    """A cache of this module's own: the judging networks by links, the checkpoints imported."""
+    """Makes a cache of this module's own: links to the judging networks, and the imported checkpoints."""
     folder = tmp_path_factory.mktemp("cache")
     (folder / "models").mkdir()
     for name in model_set("falco").fetched:
@@ -74,7 +73,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Pat
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Path]) -> Path:
-    """An astronaut, and a person whom the other model set made up."""
+    """Saves two photos: an astronaut, and a person whom the mobile model set made up."""
     folder = tmp_path_factory.mktemp("photos")
     save(folder / "astronaut.png", pixels_of(weights("astronaut")))
     person, = fake_run.portraits(MobileStyleGAN.from_file(weights("mobilestylegan")), [501])

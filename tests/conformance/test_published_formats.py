@@ -1,10 +1,8 @@
-"""All published files, by their manifests: recognized, and one generator under three sets of names."""
+"""Every published file is recognized by its keys and shapes; one generator in three formats gives one picture."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +22,12 @@ TO_ROSINALITY: dict[str, Callable[[Tensor], Tensor]] = {
     "reshape (1,)": lambda x: x.reshape(1), "reshape (4,4)": lambda x: x.reshape(4, 4),
     "reshape (1,3,1,1)": lambda x: x.reshape(1, 3, 1, 1),
     "unsqueeze(0), then flip of both kernel axes": lambda x: x[None].flip(3, 4)}
-# the key map gives these the other way round
+# The key map gives these in the other direction.
 TO_NVIDIA: dict[str, Callable[[Tensor], Tensor]] = {
     "same": lambda x: x, "minus 1": lambda x: x + 1, "unsqueeze(0)": lambda x: x[0],
     "unsqueeze twice to (1,1,r,r)": lambda x: x[0, 0], "flip of both kernel axes": lambda x: x.flip(2, 3)}
 WRAPPED: dict[str, Callable[[State], Any]] = {
     "stylegan2_ffhq1024": lambda state: {"generator_smooth": state, "discriminator": {}},
-    "stylegan2_ffhq512": lambda state: {"generator": state},
     "rosinality_stylegan2_1024": lambda state: {"g_ema": state, "latent_avg": torch.zeros(512)},
     "nvidia_ada_g_ema_1024": lambda state: {"G": {}, "D": {}, "G_ema": state},
     "e4e_ffhq_encode": lambda state: {"state_dict": state, "latent_avg": torch.zeros(18, 512), "opts": {}},
@@ -50,8 +47,8 @@ def genforce(filled: Any) -> State:
 
 
 @pytest.fixture(scope="module")
-def key_map(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "stylegan2_key_map.json").read_text())
+def key_map(fill: Any) -> dict[str, Any]:
+    return fill.read_json("stylegan2_key_map")
 
 
 def shapes(manifest: dict[str, Any]) -> dict[str, tuple[int, ...]]:

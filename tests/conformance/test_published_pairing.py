@@ -1,4 +1,4 @@
-"""The nearest neighbors that the reference pairs by, both distances."""
+"""Pairing finds the nearest neighbors that the reference finds, by both distances."""
 
 from __future__ import annotations
 

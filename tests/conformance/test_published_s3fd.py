@@ -59,7 +59,7 @@ def test_the_faces_of_a_photo_are_these_boxes_with_the_landmarks_of_fan(
     landmarks = FAN()
     landmarks.load_state_dict(filled("fan4_2d"))
     photo, reference = fill.formula_image(192, 256, 1), vectors("s3fd")["boxes_after_nms_and_threshold"]
-    threshold = float(reference[3:5, 4].mean())  # four are surer
+    threshold = float(reference[3:5, 4].mean())  # four boxes score higher
     faces = LandmarkDetector(detector, landmarks, threshold).detect(photo)
     boxes = np.array([face.box for face in faces])
     boxes[:, 2:] += boxes[:, :2]
@@ -69,11 +69,11 @@ def test_the_faces_of_a_photo_are_these_boxes_with_the_landmarks_of_fan(
     picture = torch.from_numpy(photo).permute(2, 0, 1)
     for face, row in zip(faces, kept, strict=True):
         points = landmarks.landmarks(picture, torch.from_numpy(row[None, :4]))[0].numpy()
-        assert np.abs(face.points - five_points(points)).max() <= 1  # of a box that is not the same to the last digit
+        assert np.abs(face.points - five_points(points)).max() <= 1  # the boxes differ in the last digits
         assert face.score == pytest.approx(row[4], abs=1e-5)
 
 
 def inside(box: Any, shape: tuple[int, ...]) -> bool:
-    """Whether 30 % of a box lie within the photo."""
+    """Tells whether at least 30 % of a box is inside the photo."""
     low, high = np.clip(box[:2], 0, shape[1::-1]), np.clip(box[2:4], 0, shape[1::-1])
     return bool(np.prod(high - low) >= 0.3 * np.prod(box[2:4] - box[:2]))

@@ -1,4 +1,4 @@
-"""Three steps of the reference's optimization, digit by digit."""
+"""Three steps of the reference's optimization come out the same: losses, gradients and codes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def networks(filled: Any) -> Networks:
 
 @dataclass
 class Seen:
-    """What one step saw: both losses, the code and its gradient, the learning rate, the first picture."""
+    """What one step computed: losses, the picture, and the code before it with gradient and learning rate."""
 
     identity: float
     attribute: float
@@ -51,7 +51,7 @@ class Seen:
 
 @dataclass
 class Course:
-    """The optimization of the reference's example: its steps, and the code [18, 512] before and after."""
+    """The optimization of the reference's example: its steps, and the W+ code [18, 512] before and after."""
 
     steps: list[Seen]
     initial: torch.Tensor
@@ -108,7 +108,7 @@ def test_gradients(course: Course, vectors: Any) -> None:
 
 @contextmanager
 def doubled(networks: Networks) -> Iterator[None]:
-    """The networks in double precision, then as they were: every float32 number is a double."""
+    """Holds the networks in double precision; float32 weights survive the way there and back."""
     modules = networks.generator, networks.recognizer, networks.features.network  # type: ignore[attr-defined]
     for module in modules:
         module.double()  # type: ignore[attr-defined]
@@ -121,7 +121,7 @@ def doubled(networks: Networks) -> Iterator[None]:
 
 def test_the_plain_form_has_the_reference_s_first_gradients(
         networks: Networks, filled: Any, fill: Any, vectors: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The form that the benchmark measures against rounds as the reference does: it modulates weights, not maps."""
+    """The benchmark's plain generator modulates weights, not maps, and so rounds as the reference does."""
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     plain = import_module("plain_falco").PlainStyleGAN2(filled("stylegan2_ffhq1024"))
     drawn = torch.from_numpy(fill.formula_image(1024, 1024, 0).transpose(2, 0, 1)[None].astype(np.float32) / 255)
@@ -135,10 +135,10 @@ def test_the_plain_form_has_the_reference_s_first_gradients(
 
 
 def test_the_first_gradients_are_exact(networks: Networks, fill: Any, vectors: Any) -> None:
-    """In double precision: at 10 million kinks float32's rounding decides for a few which of two slopes holds.
+    """Compares in double precision: in float32, rounding picks the slope at a few of 10 million kinks.
 
-    The reference's own float32 gradient lies 7e-5 from the exact one, its identity part 2e-4, and so far do those of
-    two float32 programs lie from each other that compute one layer in another order.
+    The reference's own float32 gradient differs from the exact one by 7e-5, and its identity part by 2e-4. Two
+    float32 programs that compute one layer in another order differ as much from each other.
     """
     reference, settings = vectors("falco_step"), Recipe.load("falco-reference").optimize
     drawn = torch.from_numpy(fill.formula_image(1024, 1024, 0).transpose(2, 0, 1)[None].astype(np.float64) / 255)

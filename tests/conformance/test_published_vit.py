@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def half_rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """As if read from an OpenAI file: all but norms and embeddings are float16 there."""
+    """Rounds all but norms and embeddings to float16, as they are in OpenAI's files."""
     return {key: value if "ln_" in key or "embedding" in key else value.half().float() for key, value in state.items()}
 
 
@@ -30,7 +30,7 @@ def rounded(filled: Any) -> VisionTransformer:
 
 
 def attribute_loss(network: VisionTransformer, new: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """The mean over a batch, the networks fed as the reference code feeds them."""
+    """Returns the loss averaged over the batch, on images in the reference's ranges."""
     features = TokenFeatures(network)
     return (features.tokens(new, raw=True) - features.tokens(real, raw=True)).abs().mean(dim=2).sum(dim=1).mean()
 
