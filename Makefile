@@ -1,10 +1,10 @@
 # The few verbs people use. Everything lives in .venv and in the user's cache (MIEN_CACHE to move it).
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests import torch before mien: see mien/__init__.py.
+# Tests import torch before anything sets this for their process: see src/mien/util/wait_policy.py.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test test-all check clean
+.PHONY: setup demo test test-all check hooks wheel clean
 
 setup: .venv/ready
 
@@ -26,8 +26,16 @@ test-all: setup
 	$(BIN)/python -m pytest
 
 check: setup
-	$(BIN)/ruff check src tests training benchmarks
+	$(BIN)/ruff check src tests training benchmarks docs
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/make_commands.py --check
+
+hooks: setup
+	$(BIN)/pre-commit install
+
+wheel: setup
+	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
 
 clean:
 	rm -rf .venv demo build dist

@@ -1,4 +1,4 @@
-"""CelebA-HQ, CelebA and LFW, some photos of each: read, anonymized, written back in their layout, read again.
+"""Anonymizes some photos of CelebA-HQ, CelebA and LFW, and compares the result, read in its layout, with the source.
 
     python benchmarks/dataset_layouts.py run --data FOLDER --work FOLDER    # resumable: run it again to go on
     python benchmarks/dataset_layouts.py write --work FOLDER                # compares and writes RESULTS.md
@@ -20,7 +20,7 @@ from results import OUT, put_section, stamp
 from mien.api import anonymize_dataset
 from mien.datasets.dataset import Dataset
 from mien.datasets.registry import open_dataset
-from mien.jobs.run import Event
+from mien.jobs.progress import Progress
 from mien.recipe import Recipe
 
 SETS = ("CelebA-HQ", "CelebA", "LFW")
@@ -40,7 +40,7 @@ def chosen(dataset: Dataset, count: int) -> list[str]:
 
 
 def part(src: Path, dst: Path, count: int) -> None:
-    """A small dataset of the same layout: links to some photos, and tables with their rows."""
+    """Makes a small dataset of the same layout: links to some photos, and tables with their rows."""
     dataset = open_dataset(src)
     names = chosen(dataset, count)
     for name in names:
@@ -51,18 +51,18 @@ def part(src: Path, dst: Path, count: int) -> None:
 
 
 def run(data: Path, work: Path, count: int, recipe: str) -> None:
-    """Anonymize all three, going on where an earlier call stopped."""
+    """Anonymizes all three, going on where an earlier call stopped."""
     for name in SETS:
         part(data / name, work / "src" / name, count)
 
-        def show(event: Event, name: str = name) -> None:
+        def show(event: Progress, name: str = name) -> None:
             print(f"{name}: {event.photos}/{event.total} photos, {event.faces} faces", flush=True)
 
         anonymize_dataset(work / "src" / name, work / "dst" / name, recipe, work=work / "private" / name, progress=show)
 
 
 def row(name: str, work: Path) -> str:
-    """What became of one dataset, as a row of the table."""
+    """Compares one dataset with its source, as a row of the table."""
     old, new = (open_dataset(work / folder / name) for folder in ("src", "dst"))
     same = [old.layout == new.layout, old.photos == new.photos, old.splits == new.splits, old.people == new.people,
             old.attribute_names == new.attribute_names,
@@ -81,7 +81,7 @@ def row(name: str, work: Path) -> str:
 
 
 def write(work: Path, recipe: str, out: Path) -> None:
-    """Compare what was written with what was read, and put the table into RESULTS.md."""
+    """Compares the results with their sources, and puts the table into RESULTS.md."""
     lines = [f"`python benchmarks/dataset_layouts.py`. {stamp()} Recipe {recipe}, hash {Recipe.load(recipe).hash}.",
              "",
              "| dataset | photos written | faces anonymized, of those found | least distance by the judge "

@@ -1,4 +1,4 @@
-"""mien's default loop against the paper's plain one (plain_falco.py) on the generator that comes along: seconds a face.
+"""Measures mien's default loop against the paper's plain one (plain_falco.py), both on the default's networks.
 
     python benchmarks/default_speed.py [--rounds 5 --faces 4 --steps 12 --threads 2]    # measures and writes RESULTS.md
     python benchmarks/default_speed.py --device cuda --faces 64                         # the same on a GPU, apart
@@ -59,7 +59,7 @@ class Scene:
 
 
 def scene(networks: Networks, pool: Pool, count: int) -> Scene:
-    """As many people as fill a batch."""
+    """Generates as many people as fill a batch."""
     generator, rng = networks.generator, torch.Generator().manual_seed(1)
     w = generator.truncate(generator.map(torch.randn(count, 512, generator=rng).to(networks.device)), 0.7)
     photos = [to_pixels(networks.render(row.repeat(1, generator.n_layers, 1)))[0].cpu().numpy() for row in w]
@@ -74,14 +74,14 @@ def in_layers(codes: Tensor, networks: Networks) -> Tensor:
 
 
 def now(networks: Networks) -> float:
-    """A clock's seconds, once all that a GPU was asked for is done."""
+    """The time in seconds, once a GPU has done all that it was asked for."""
     if networks.device.type == "cuda":
         torch.cuda.synchronize(networks.device)
     return time.perf_counter()
 
 
 def take_plain(networks: Networks, here: Scene, number: int, steps: int) -> float:
-    """Seconds of one face, one after another of the batch."""
+    """Seconds of one face by the plain loop; each round takes another face of the batch."""
     features = cast(AttributeFeatures, networks.features)
     weights = [value for part in (networks.generator, features.attributes)
                for value in (*part.buffers(), *part.parameters()) if value.is_floating_point()]
@@ -97,7 +97,7 @@ def take_plain(networks: Networks, here: Scene, number: int, steps: int) -> floa
 
 
 def take_default(networks: Networks, here: Scene, recipe: Recipe) -> tuple[float, float]:
-    """Seconds a face of a batch: of the loop, and of the final pictures."""
+    """Seconds a face of a batch by the default loop, and of rendering the final pictures."""
     started = now(networks)
     faces = faces_of(networks, here.faces, here.crops, recipe.optimize.size)
     done: Optimized = optimize_faces(networks, faces, in_layers(here.real, networks), here.paired, recipe.optimize, 0,

@@ -1,7 +1,7 @@
-"""The paper's optimization (`--recipe falco`) against its plain loop: seconds a step and face, memory, and the codes.
+"""Measures the paper's optimization (`--recipe falco`) against its plain loop: seconds a step, memory, and the codes.
 
     python benchmarks/falco_speed.py --work FOLDER                              # with imported checkpoints
-    python benchmarks/falco_speed.py --work FOLDER --vectors ../shared/conformance    # with filled weights
+    python benchmarks/falco_speed.py --work FOLDER --vectors tests/conformance/data    # with filled weights
 
 Every way runs in a process of its own, in turns, a few rounds each; a ratio is taken within a round. All start from
 the same codes and pictures, and what they end in is compared with the plain loop's end. What the 256 px output changes
@@ -63,7 +63,7 @@ WAYS = {"plain": Way("plain loop: batch 1, 1024 px, targets anew, gradients for 
 
 
 def fill(vectors: Path, work: Path) -> dict[str, Path]:
-    """Weights of the published shapes by the vectors' rule, kept under `work`."""
+    """Makes weights of the published shapes by the vectors' rule, and keeps them under `work`."""
     spec = importlib.util.spec_from_file_location("fill", vectors / "fill.py")
     assert spec is not None and spec.loader is not None
     rule = importlib.util.module_from_spec(spec)
@@ -73,14 +73,13 @@ def fill(vectors: Path, work: Path) -> dict[str, Path]:
                                       ("", "", "visual."), strict=True):
         paths[name] = work / f"{name}.safetensors"
         if not paths[name].exists():
-            found = rule.load(str(vectors / f"{manifest}.manifest.json"), prefix, prefix)
-            state = {key: torch.from_numpy(np.asarray(value)) for key, value in found.items()}
+            state = {key: torch.from_numpy(value) for key, value in rule.load(manifest, prefix).items()}
             save_file(prepare_stylegan2(state) if name == NAMES[0] else state, paths[name])
     return paths
 
 
 def scene(generator: StyleGAN2, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures [N, 3, 256, 256] of generated "real" faces, their W+, and that of their pairs [N, 18, 512]."""
+    """Generates pictures [N, 3, 256, 256] of "real" faces, their W+, and that of their pool faces [N, 18, 512]."""
     rng = torch.Generator().manual_seed(1)
     real, paired = (generator.truncate(generator.map(torch.randn(count, 512, generator=rng)), 0.7)[:, None]
                     .repeat(1, generator.n_layers, 1) for _ in range(2))
@@ -90,7 +89,7 @@ def scene(generator: StyleGAN2, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def take(way: Way, name: str, paths: dict[str, Path], work: Path, steps: int) -> dict[str, Any]:
-    """Run one way once in this process: seconds of each step and face, peak memory, codes into a file."""
+    """Runs one way once in this process: gives seconds by step and face and peak memory, and writes codes to a file."""
     precision = PRECISIONS[way.precision]
     generator = StyleGAN2.from_file(paths[NAMES[0]])
     recognizer, attributes = ArcFace.from_file(paths[NAMES[1]], precision), VisionTransformer.from_file(
@@ -129,14 +128,14 @@ def take(way: Way, name: str, paths: dict[str, Path], work: Path, steps: int) ->
 
 
 def distance(work: Path, name: str, to: str) -> str:
-    """Of the first face's end from another way's, relative to the way that one went from the start."""
+    """The distance of the first face's end from another way's, relative to the way that one went from the start."""
     one, other = (load_file(work / f"{each}.codes.safetensors") for each in (name, to))
     gap, way = one["codes"][:1] - other["codes"][:1], other["codes"][:1] - other["start"][:1]
     return f"{100 * float(gap.norm() / way.norm()):.3g} %"
 
 
 def trained(count: int, steps: int) -> str:
-    """The paper's method with the mobile set's trained networks: through 256 px against through the whole picture."""
+    """Compares optimizing through 256 px with optimizing through the whole picture, with the mobile set's networks."""
     chosen = model_set("mobile")
     networks = chosen.load(chosen.gather())
     generator, base = networks.generator, Recipe.load("falco").optimize
@@ -158,16 +157,16 @@ def trained(count: int, steps: int) -> str:
     rows = [f"| {name} | {cosine:.3f} | {attribute:.2f} |" for name, (cosine, attribute) in
             zip(("start", "end, through the whole picture", "end, through 256 px"), losses, strict=True)]
     said = (f"With the mobile set's trained weights, {count} faces, {steps} steps, float32; losses of the whole "
-            "picture, mean over faces. Its image head, a network that guesses the 256 px picture, stands in for "
+            "picture, mean over faces. Its preview head, a network that guesses the 256 px picture, stands in for "
             "StyleGAN2's own output, which is a part of the picture: what is lost here is an upper bound. Most of the "
             "numbers hardly show, and Adam moves them all the same: the two ends "
-            f"lie {100 * float(gap.mean()):.0f} % of the way gone from one another.")
+            f"are {100 * float(gap.mean()):.0f} % of the way gone apart.")
     return "\n".join([said, "", "| | cosine to the original | attribute loss |", "|---|---|---|", *rows])
 
 
 def table(rounds: list[dict[str, dict[str, Any]]], work: Path, steps: int, weights: str) -> str:
     lines = [f"`python benchmarks/falco_speed.py`. {stamp()} {weights} weights, {steps} steps, {len(rounds)} rounds.",
-             "", "Codes: how far the end lies from the plain loop's, and from that of the 256 px output in float32, "
+             "", "Codes: how far the end is from the plain loop's, and from that of the 256 px output in float32, "
              "batch 1, relative to the way gone from the start.", "",
              "| way | s a step and face: median (least, most) | faster than the plain loop (at least 20 x): median "
              "(least, most) | peak GB | codes, to the plain loop's | to 256 px's |", "|---|---|---|---|---|---|"]

@@ -1,12 +1,12 @@
-"""Runs that are killed at random moments, or find their disk full, closed or damaged, and are then started again.
+"""Kills runs at random moments, or gives them a full, read-only or damaged disk, and then starts them again.
 
     python benchmarks/kills.py run --work FOLDER [--tries 20] [--kinds driver node ...]    # resumable
     python benchmarks/kills.py write --work FOLDER                                         # writes RESULTS.md
 
-The program is the real one with stand-ins for its networks (tests/helpers/fake_run.py): photographs of blue squares
-in shards of eight. A moment is drawn, by a seed: when so many files have come into WORK, and some milliseconds more.
-Then the same command is given again, every second time with one process in place of several; what lies in DST
-afterwards is held against an undisturbed run's. As root, since a small disk has to be mounted.
+The program is the real one with stand-ins for its networks (small_runs.py): photographs of blue squares in shards of
+eight. A moment is drawn, by a seed: when so many files have come into WORK, and some milliseconds more. Then the same
+command is given again, every second time with one process in place of several; what is in DST afterwards is compared
+with an undisturbed run's. It needs root, since a small disk has to be mounted.
 """
 
 from __future__ import annotations
@@ -27,14 +27,23 @@ from pathlib import Path
 from typing import Any
 
 from results import OUT, put_section, stamp, stamps
-from test_bad_input import FULL, ordinary_call
+from small_runs import (
+    FULL,
+    album,
+    call,
+    environment,
+    mien_command,
+    ordinary_call,
+    photos_in,
+    rows_in,
+    start,
+)
 
-from helpers.fake_run import album, call, environment, mien_command, photos_in, rows_in, start
 from mien.jobs.shard import SHARD
 
 PHOTOS, PAUSE = 64, 0.1  # seconds that a batch takes
 DELAY = 0.3  # seconds, at most
-FILES = "*/0*"  # of WORK: surveys, codes and markers
+FILES = "*/0*"  # of WORK: face indexes, codes and markers
 DISK = 4096  # KB
 YEAR = 365 * 86_400
 PROCESSES, RAY = ("--workers", "2"), ("--engine", "ray", "--workers", "2")
@@ -42,16 +51,16 @@ PROCESSES, RAY = ("--workers", "2"), ("--engine", "ray", "--workers", "2")
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of misfortune.
+    """One kind of failure.
 
     Attributes:
-        crew: options of the run. victim: part of the command line of the process that is killed; "": the run's own.
-        needs: files of WORK that have to be there first. damage: what befalls the folders before the same command is
-            given again.
+        workers: options of the run. victim: part of the command line of the process that is killed; "": the run's own.
+        needs: files of WORK that have to be there first. damage: damages the folders before the same command is given
+            again.
     """
 
     title: str
-    crew: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
     victim: str = ""
     needs: str = ""
     damage: Callable[[Try], None] = lambda this: None
@@ -59,11 +68,11 @@ class Kind:
 
 @dataclass
 class Try:
-    """One run that something happens to, in a folder of its own.
+    """One run that fails, in a folder of its own.
 
     Attributes:
-        code: how the disturbed run ended; said: on its error output. hit: it was still at work then. half: photographs
-            of it that are not those they will be. again: how the run after it ended.
+        code: exit code of the disturbed run. said: its error output. hit: whether it was still at work when it was
+            disturbed. half: photographs in DST that differ from the final ones. again: exit code of the run after it.
     """
 
     kind: str
@@ -83,13 +92,13 @@ class Try:
         self.folder.mkdir()
         self.src, self.dst, self.private = self.work / "src", self.folder / "dst", self.folder / "work"
 
-    def command(self, crew: tuple[str, ...]) -> tuple[str | Path, ...]:
-        return "anonymize", self.src, self.dst, "--work", self.private, *crew
+    def command(self, workers: tuple[str, ...]) -> tuple[str | Path, ...]:
+        return "anonymize", self.src, self.dst, "--work", self.private, *workers
 
     def disturb(self, kind: Kind) -> None:
-        """Run, and kill at a drawn moment."""
+        """Runs the command, and kills it at a drawn moment."""
         files = self.rng.randrange(len(list(_private(self.whole).glob(FILES))) + 1)
-        process = start(*self.command(kind.crew), pause=PAUSE)
+        process = start(*self.command(kind.workers), pause=PAUSE)
         _wait(process, lambda: self._has_come(kind, files))
         time.sleep(self.rng.uniform(0, DELAY))
         _wait(process, lambda: bool(_victims(process.pid, kind.victim)))
@@ -111,9 +120,9 @@ class Try:
         return sum(data != final[name] for name, data in there.items() if name in final)
 
     def outcome(self) -> dict[str, Any]:
-        """Run again to the end, and compare."""
+        """Runs the command again to the end, and compares."""
         if self.again is None:
-            result = call(*self.command(KINDS[self.kind].crew if self.number % 2 == 0 else ()))
+            result = call(*self.command(KINDS[self.kind].workers if self.number % 2 == 0 else ()))
             self.again = result.returncode
             if self.again:
                 print(result.stderr, flush=True)
@@ -122,7 +131,7 @@ class Try:
                 "again": self.again, **self.compared(), "stamp": stamp()}
 
     def compared(self) -> dict[str, int]:
-        """Files and rows of the undisturbed run that are not there, others that are, and files of other bytes."""
+        """Counts what of the undisturbed run is missing, what is there beside it, and files of other bytes."""
         files, wanted = photos_in(self.dst), photos_in(self.whole)
         rows, right = (Counter(map(repr, rows_in(dst) if (dst / "mien.parquet").exists() else []))
                        for dst in (self.dst, self.whole))
@@ -174,7 +183,7 @@ def _kill(pid: int) -> bool:
 
 @contextmanager
 def _ended(pid: int) -> Iterator[None]:
-    """Whatever a run started is gone afterwards: some of Ray's processes outlive the others for a while."""
+    """Ends all processes that a run has started: some of Ray's outlive the others for a while."""
     below = {one: _command_line(one) for one in _descendants(pid)}
     yield
     for one, line in below.items():
@@ -183,12 +192,12 @@ def _ended(pid: int) -> Iterator[None]:
 
 
 def _cut(this: Try) -> None:
-    """One of the files that had to be there ends at a drawn byte."""
+    """Cuts one of the files that had to be there at a drawn byte."""
     _cut_one(this, this.private.glob(KINDS[this.kind].needs))
 
 
 def _cut_photo(this: Try) -> None:
-    """A finished shard's photograph ends at a drawn byte."""
+    """Cuts a photograph of a finished shard at a drawn byte."""
     marker = json.loads(this.rng.choice(sorted(this.private.glob(KINDS[this.kind].needs))).read_text())
     _cut_one(this, (this.dst / name for name in marker["outputs"].values()))
 
@@ -199,7 +208,7 @@ def _cut_one(this: Try, files: Iterable[Path]) -> None:
 
 
 def _close(this: Try) -> None:
-    """DST cannot be written for a while."""
+    """Runs the command while DST cannot be written."""
     folders = [this.dst, *(path for path in this.dst.rglob("*") if path.is_dir())]
     for folder in folders:
         folder.chmod(0o500)
@@ -210,7 +219,7 @@ def _close(this: Try) -> None:
 
 
 def _from_the_future(this: Try) -> None:
-    """Everything there was made in a year's time: so it looks when the clock was set back."""
+    """Dates all files a year ahead: so it looks when the clock was set back."""
     for root in (this.dst, this.private):
         for path in root.rglob("*"):
             ahead = path.stat().st_mtime + YEAR
@@ -228,15 +237,15 @@ KINDS = {
     "read-only": Kind("killed, then DST read-only", damage=_close),
     "marker": Kind("killed, then a shard's marker cut short", needs="shards/0*.json", damage=_cut),
     "photo": Kind("killed, then a photo in DST cut short", needs="shards/0*.json", damage=_cut_photo),
-    "survey": Kind("killed, then a survey cut short", needs="surveys/0*", damage=_cut),
-    "matching": Kind("killed, then the matching cut short", needs="matching.safetensors", damage=_cut),
+    "index": Kind("killed, then a face index cut short", needs="faces/0*", damage=_cut),
+    "assignment": Kind("killed, then the assignment cut short", needs="assignment.safetensors", damage=_cut),
     "list": Kind("killed, then the list of photos cut short", needs="files.json", damage=_cut),
     "clock": Kind("killed, then the clock a year back", damage=_from_the_future),
 }
 
 
 def fill(this: Try) -> None:
-    """Run on a disk with room for a drawn part of what the run writes, free it, run again."""
+    """Runs on a disk with room for a drawn part of what the run writes, frees it, and runs again."""
     disk, copy = this.folder / "disk", this.folder / "copy"
     disk.mkdir()
     copy.mkdir()
@@ -255,7 +264,7 @@ def fill(this: Try) -> None:
 
 
 def tried(kind: str, number: int, work: Path) -> dict[str, Any]:
-    """One try."""
+    """Makes one try and gives its row."""
     this = Try(kind, number, work)
     if kind == "full":
         fill(this)
@@ -265,7 +274,7 @@ def tried(kind: str, number: int, work: Path) -> dict[str, Any]:
 
 
 def run(work: Path, tries: int, kinds: list[str]) -> None:
-    """All tries that are missing."""
+    """Makes all tries that are missing."""
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "whole" / "mien.json").exists():
         result = call("anonymize", album(work / "src", PHOTOS), work / "whole")
@@ -302,8 +311,8 @@ def write(work: Path, out: Path) -> None:
         if mine:
             lines.append(f"| {one.title} | {len(mine)} | {sum(row['hit'] for row in mine)} | {codes} | "
                          f"{' | '.join(map(str, (*sums, failed, *ends)))} |")
-    lines += ["", "Then the same command again, every second time with one process in place of two; what lies there "
-              "then is held against an undisturbed run's: photographs byte by byte, rows of the manifest but their "
+    lines += ["", "Then the same command again, every second time with one process in place of two; what is there "
+              "then is compared with an undisturbed run's: photographs byte by byte, rows of the manifest but their "
               "times, names in WORK. Exit code -9: killed itself; 0: it went on by itself; 1: it said that Ray is "
               "gone; 4: it said what it could not write."]
     put_section("Killed at random moments", "\n".join(lines), out)

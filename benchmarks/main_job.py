@@ -1,4 +1,4 @@
-"""The main job measured: anonymize real photographs, then judge the result, and write the figures down.
+"""Measures the main job: anonymizes real photographs, then judges the result, and writes the figures to RESULTS.md.
 
     python benchmarks/main_job.py run celebahq --data FOLDER --work FOLDER    # resumable: run it again to go on
     python benchmarks/main_job.py run photos --data FOLDER --work FOLDER --part 1/2    # parts may run side by side
@@ -7,7 +7,7 @@
 
 FOLDER of --data holds CelebA-HQ/ (FALCO's layout with identities and splits) and photos/images/. CelebA-HQ's photos
 are whole identities of the val split in a seeded order until at least --count photos. Faces are judged by dlib's
-network, which took no part in the optimization; a second detector (CenterFace) looks whether they are still faces.
+network, which took no part in the optimization; a second detector (CenterFace) tells whether they are still faces.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mien.api import anonymize_dataset
 from mien.datasets.registry import open_dataset
 from mien.errors import PhotoError
 from mien.images.decode import read_photo
-from mien.jobs.run import Event
+from mien.jobs.progress import Progress
 from mien.models.detection.centerface import CenterFace
 from mien.models.hub.fetch import ensure
 from mien.recipe import Recipe
@@ -61,7 +61,7 @@ def celebahq_photos(data: Path, count: int) -> list[Path]:
 
 
 def source(name: str, part: str, data: Path, work: Path, count: int) -> Path:
-    """A folder of links to one part ("2/3": the second third) of a set's photos."""
+    """Makes a folder of links to one part ("2/3": the second third) of a set's photos."""
     paths = celebahq_photos(data, count) if name == "celebahq" else sorted((data / "photos" / "images").iterdir())
     number, parts = (int(x) for x in part.split("/"))
     chosen = np.array_split(np.array(paths, dtype=object), parts)[number - 1]
@@ -69,7 +69,7 @@ def source(name: str, part: str, data: Path, work: Path, count: int) -> Path:
 
 
 def link(paths: list[Path], folder: Path) -> Path:
-    """A folder of links to photos."""
+    """Makes a folder of links to photos."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
         if not (folder / path.name).is_symlink():
@@ -78,10 +78,10 @@ def link(paths: list[Path], folder: Path) -> Path:
 
 
 def run(name: str, part: str, data: Path, work: Path, count: int, recipe: str) -> None:
-    """Anonymize one part of a set, going on where an earlier call stopped."""
+    """Anonymizes one part of a set, going on where an earlier call stopped."""
     src = source(name, part, data, work, count)
 
-    def show(event: Event) -> None:
+    def show(event: Progress) -> None:
         print(f"{src.name}: {event.photos}/{event.total} photos, {event.faces} faces", flush=True)
 
     anonymize_dataset(src, work / "dst" / src.name, recipe, work=work / "private" / src.name, progress=show)
@@ -93,11 +93,14 @@ def run(name: str, part: str, data: Path, work: Path, count: int, recipe: str) -
 
 @dataclass
 class Measured:
-    """What became of one face.
+    """What was measured of one face.
 
-    `largest`: it is its photo's largest, the one the photo was taken of. `black`: the judge's distance of the original
-    to nothing at all; below the threshold the judge cannot judge this face (most of it lies outside the photo, or it
-    is none). `there`: one of the two detectors finds a face in its place in DST.
+    Attributes:
+        largest: whether it is its photo's largest. changed: whether most of its inner box differs visibly.
+        distance: the judge's, from the original to DST. black: the judge's, from the original to a black picture; below
+            the threshold the judge cannot judge this face (most of it is outside the photo, or it is no face).
+        there: whether one of the two detectors finds a face in its place in DST.
+        second_before, second_detector: whether CenterFace finds it in the original, and in DST.
     """
 
     file: str
@@ -121,7 +124,7 @@ def finished(name: str, work: Path) -> list[tuple[Path, Path]]:
 
 
 def measure(src: Path, dst: Path, ready: Loaded) -> Iterator[Measured]:
-    """Search the originals anew and hold every face against DST; nothing is taken from the manifest but the status."""
+    """Detects faces in the originals anew and compares each with DST; the manifest gives only what is not measured."""
     second = CenterFace(ensure(["centerface"])["centerface"])
     rows: dict[str, list[dict[str, object]]] = {}
     for row in pq.read_table(dst / "mien.parquet").to_pylist():
@@ -225,7 +228,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def write(work: Path, out: Path) -> None:
-    """Measure all finished sets and put their tables into RESULTS.md."""
+    """Measures all finished sets and puts their tables into RESULTS.md."""
     sets = {name: finished(name, work) for name in SETS}
     used = {(record["recipe"]["name"], record["recipe_hash"]) for pairs in sets.values() for _, dst in pairs
             for record in (json.loads((dst / "mien.json").read_text()),)}

@@ -1,4 +1,4 @@
-"""The paper's optimization as its reference code goes about it, kept to measure against.
+"""The paper's optimization as its reference code does it, to measure against.
 
 One face at a time, the full 1024 px picture at each step, weights modulated for each sample, both targets computed
 anew at each step, gradients for all weights of generator and attribute network although nothing uses them.
@@ -64,7 +64,7 @@ class PlainStyleGAN2:
 
 def plain_loop(generator: Look, recognizer: Look, tokens: Look, weights: Iterable[Tensor], photo: Tensor, real: Tensor,
                paired: Tensor, steps: int, tick: Callable[[], None] = lambda: None) -> Tensor:
-    """Optimize one face with the paper's constants.
+    """Optimizes one face with the paper's constants.
 
     Args:
         generator: W+ -> picture, at full size. recognizer: pictures in -1..1 -> unit vectors. tokens: of the attribute

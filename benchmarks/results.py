@@ -1,4 +1,4 @@
-"""What the benchmarks share: the results file, one section a benchmark; the machine; measurements that are kept."""
+"""Writes the sections of RESULTS.md, names the machine, and keeps measurements in files, for all benchmarks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # whose small runs some benchmarks use
-
 OUT = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Results
 
@@ -27,7 +25,7 @@ within one section only.
 
 
 def machine() -> str:
-    """Processor, cores, GPU and torch, for a section's heading."""
+    """Names processor, cores, GPU and torch, for the beginning of a section."""
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.processor())
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
@@ -35,15 +33,15 @@ def machine() -> str:
 
 
 def stamp() -> str:
-    """Date, commit and machine, as a section begins."""
+    """Names date, commit and machine, for the beginning of a section."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     return f"{date.today().isoformat()}, commit {commit.strip()}, {machine()}."
 
 
 def measured_apart(file: Path, script: str, *arguments: object) -> dict[str, Any]:
-    """What the last line of a script's output says, in JSON: run in a process of its own, kept in `file`.
+    """Runs a script in a process of its own and reads the last line of its output as JSON.
 
-    What was measured before is not measured again.
+    The result is kept in `file`; where that is there already, nothing is run.
     """
     if not file.exists():
         command = [sys.executable, script, *map(str, arguments)]
@@ -55,18 +53,18 @@ def measured_apart(file: Path, script: str, *arguments: object) -> dict[str, Any
 
 
 def stamps(rows: Iterable[dict[str, Any]]) -> str:
-    """When and where kept measurements were made."""
+    """Names when and where kept measurements were made."""
     return " ".join(dict.fromkeys(row["stamp"] for row in rows))
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Median and, of so many that there are such, quartiles."""
+def median_and_quartiles(values: Sequence[float], digits: int = 2) -> str:
+    """Writes the median and, in brackets, the quartiles, as in "1.30 (1.27, 1.65)"."""
     quarters = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     return f"{median(values):.{digits}f} ({quarters[0]:.{digits}f}, {quarters[2]:.{digits}f})"
 
 
 def put_section(title: str, text: str, out: Path = OUT) -> None:
-    """Write a section, in place of the one that has its title."""
+    """Writes a section, in place of the one that has its title."""
     old = out.read_text("utf-8") if out.exists() else HEAD
     sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", old, flags=re.MULTILINE | re.DOTALL))
     sections[title] = f"\n{text.strip()}\n\n"

@@ -1,4 +1,4 @@
-"""What a run costs besides its networks, and what it costs to choose pool faces, at size.
+"""Measures what a run costs besides its networks, and what it costs to assign pool faces to many faces.
 
     python benchmarks/scale.py overhead --work FOLDER [--sizes 1000 10000 100000 1000000] [--form folder|tars]
     python benchmarks/scale.py pairing --work FOLDER [--faces 30000 --pool 60000]
@@ -6,10 +6,10 @@
 
 Every measurement runs in a process of its own and is kept in --work: run again, only what is missing is measured.
 `overhead`: photographs of 32 x 32 pixels with one face each go through everything but detection, alignment, generator,
-judge and blending, which do nothing; they are read, encoded and written, and WORK, with a survey, codes and a marker
-for each shard, lies on disk. Each name has a twin that differs in case only, one file in a hundred is cut short, and in
-tars one name in a hundred is longer than any file's may be. A million need about 25 GB.
-`pairing`: the faces of a run, as their surveys lie in WORK, are matched with a pool; all numbers are drawn.
+judge and blending, which do nothing; they are read, encoded and written, and WORK is on disk, with a face index,
+codes and a marker for each shard. Each name has a twin that differs in case only, one file in a hundred is cut short,
+and in tars one name in a hundred is longer than any file's may be. A million need about 25 GB.
+`pairing`: the faces of a run are assigned pool faces, from face indexes as WORK has them; all numbers are drawn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import shutil
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -34,17 +34,20 @@ import torch
 from PIL import Image
 from results import OUT, measured_apart, put_section, stamps
 
+from mien.anonymizer.finish import Decision
 from mien.anonymizer.pairing import AvailableFaces
-from mien.anonymizer.pipeline import Pipeline, Subject, WorkItem
+from mien.anonymizer.pipeline import Pipeline
 from mien.anonymizer.pool import Pool, Traits
-from mien.api import make_request
-from mien.jobs.assignment.assign import match_shards
-from mien.jobs.assignment.face_index import FaceIndex, FileStates, face_tensors
-from mien.jobs.run import Run, Summary
+from mien.anonymizer.work_item import Subject, WorkItem
+from mien.jobs.assignment.assign import assign_shards
+from mien.jobs.face_index import FaceIndex, FileStates, face_tensors
+from mien.jobs.job import make_request
+from mien.jobs.run import Run
 from mien.jobs.shard import SHARD
+from mien.jobs.summary import Summary
 from mien.recipe import Recipe
 from mien.report.run_page import write_report
-from mien.types import Crop, Face, FaceOutcome, Match, Photo
+from mien.types import Crop, Face, FaceOutcome, Match, Photo, Pixels
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SIDE, D, C, E, IDENTITY = 32, 256, 64, 64, 128  # of photos; of the real pool's numbers
@@ -63,13 +66,13 @@ def shade(number: int) -> bytes:
 
 
 def entries(size: int) -> Iterator[tuple[str, str, int]]:
-    """Of each photo its folder, its name, and which picture it shows; -1: one that is cut short."""
+    """Yields each photo's folder, its name, and the number of its picture; -1: one that is cut short."""
     for i in range(size):
         yield f"{i // IN_FOLDER:04d}", f"{i // 2:07d}{'aA'[i % 2]}", -1 if i % 100 == BROKEN else i % SHADES
 
 
 def fill_folder(root: Path, size: int) -> None:
-    """A million names of a few files: links cost no room."""
+    """Writes a million names of a few files: links take no room."""
     pictures = root.with_name("pictures")
     pictures.mkdir()
     for number in range(SHADES):
@@ -82,7 +85,7 @@ def fill_folder(root: Path, size: int) -> None:
 
 
 def fill_tars(root: Path, size: int) -> None:
-    """The same in tars of a thousand."""
+    """Writes the same photographs into tars of a thousand."""
     root.mkdir()
     pictures = {number: shade(number) for number in range(SHADES)} | {-1: shade(0)[:-40]}
     rows = list(entries(size))
@@ -98,7 +101,7 @@ FORMS = {"folder": fill_folder, "tars": fill_tars}
 
 
 class Memory(threading.Thread):
-    """What this process holds, looked at twice a second."""
+    """Measures this process's memory twice a second."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -130,8 +133,9 @@ class Idle(Pipeline):
                 subject.match = subject.match or Match(0, 0.0)
                 subject.outcome.judge_distance = subject.outcome.similarity = 0.9
 
-    def search_again(self, work: WorkItem, decoded: Any) -> bool:
-        return False
+    def finish(self, item: WorkItem, encode: Callable[[WorkItem], Pixels]) -> Decision:
+        encode(item)
+        return "anonymized"
 
 
 class IdleNetworks:
@@ -161,20 +165,20 @@ class IdleNetworks:
 
 
 class IdlePool(Pool):
-    """A pool to which each real face is what the dice say."""
+    """A pool that draws the traits of real faces at random."""
 
     def traits(self, faces: Any) -> Traits:
         return drawn_traits(len(faces), DICE)
 
 
 def drawn_traits(n: int, rng: torch.Generator) -> Traits:
-    """Of n faces."""
+    """Draws the traits of n faces."""
     parts = [torch.randn(n, width, generator=rng) for width in (D, C, E, IDENTITY)]
     return Traits(*parts[:3], torch.nn.functional.normalize(parts[3]))
 
 
 def drawn_pool(kind: type[Pool], size: int) -> Pool:
-    """A pool of random numbers."""
+    """Draws a pool."""
     rng = torch.Generator().manual_seed(0)
     identities = torch.nn.functional.normalize(torch.randn(size, IDENTITY, generator=rng))
     return kind(torch.zeros(size, 1), torch.randn(size, D, generator=rng), torch.randn(size, C, generator=rng),
@@ -182,7 +186,7 @@ def drawn_pool(kind: type[Pool], size: int) -> Pool:
 
 
 def sync_time(folder: Path) -> float:
-    """Seconds that the disk takes to keep a small new file, median."""
+    """The median of the seconds that the disk takes to sync a small new file."""
     taken = []
     for number in range(100):
         with (folder / f"{number}").open("wb") as file:
@@ -195,7 +199,7 @@ def sync_time(folder: Path) -> float:
 
 
 def overhead(size: int, form: str, work: Path) -> dict[str, Any]:
-    """A run over `size` entries, then the same command with nothing left to do."""
+    """Measures a run over `size` entries, then the same command with nothing left to do."""
     import mien.jobs.worker
 
     vars(mien.jobs.worker).update(Pipeline=Idle, faces_of=lambda networks, faces, crops: faces)
@@ -209,8 +213,8 @@ def overhead(size: int, form: str, work: Path) -> dict[str, Any]:
     memory, times = Memory(), list[float]()
     memory.start()
     for _ in range(2):
-        started, summary = time.perf_counter(), Summary()  # the first one's must not lie beside the second's
-        request = make_request(src, dst, Recipe(), None, None, None, None, None, None)
+        started, summary = time.perf_counter(), Summary()  # the first one's is not kept in memory beside the second's
+        request = make_request(src, dst, Recipe())
         summary = Run(request, IdleNetworks(), drawn_pool(IdlePool, 2000)).execute()  # type: ignore[arg-type]
         times.append(time.perf_counter() - started)
         assert len(summary.skipped) == size // 100, f"{len(summary.skipped)} skipped"
@@ -225,7 +229,7 @@ def overhead(size: int, form: str, work: Path) -> dict[str, Any]:
 
 
 def pairing(faces: int, size: int, work: Path) -> dict[str, Any]:
-    """Match faces with a pool."""
+    """Measures how long it takes to assign pool faces."""
     folder = work / f"pairing-{faces}"
     folder.mkdir(parents=True, exist_ok=True)
     count = -(-faces // SHARD)
@@ -239,17 +243,17 @@ def pairing(faces: int, size: int, work: Path) -> dict[str, Any]:
         n = len(names)
         traits = drawn_traits(n, rng)
         tensors: dict[str, Any] = face_tensors([[FACE]] * n)
-        survey = FaceIndex(names, list(names), **tensors, chosen=torch.arange(n), traits=traits)
-        survey.write(folder / f"{index:06d}.safetensors")
+        face_index = FaceIndex(names, list(names), **tensors, chosen=torch.arange(n), traits=traits)
+        face_index.write(folder / f"{index:06d}.safetensors")
     pool = drawn_pool(Pool, size)
     started = time.perf_counter()
 
-    def surveys() -> Any:
+    def face_indexes() -> Any:
         for index in range(count):
             yield FaceIndex.from_file(folder / f"{index:06d}.safetensors", sources(index))
 
-    matched = match_shards(pool, Recipe(), surveys(), AvailableFaces(size))
-    used = [match.index for matches, _ in matched for match in matches]
+    assigned = assign_shards(pool, Recipe(), face_indexes(), AvailableFaces(size))
+    used = [match.index for matches, _ in assigned for match in matches]
     seconds = time.perf_counter() - started
     assert len(used) == len(set(used)) == faces
     shutil.rmtree(folder)
@@ -275,8 +279,8 @@ def write(work: Path, out: Path) -> None:
               "nothing. Each photo is synced once, each shard of eight three times. Each name has a twin that differs "
               "in case only; one file in a hundred is cut short, and that these were skipped and all others written is "
               "checked. No file can have a name of more than 255 bytes; in tars one in a hundred has. Peak memory is "
-              "the whole process's, Python, torch and numpy included. Matching reads the faces from the surveys on "
-              "disk and gives no pool face twice."]
+              "the whole process's, Python, torch and numpy included. Pool faces are assigned from the face indexes "
+              "on disk, and none twice."]
     put_section("Scale: what a run costs besides its networks", "\n".join(lines), out)
 
 

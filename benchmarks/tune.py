@@ -1,11 +1,11 @@
-"""Recipes tried on the same train photographs, for choosing the default one; inversions are made once.
+"""Compares recipes on the same train photographs, for choosing the default one; inversions are made once.
 
     python benchmarks/tune.py --data FOLDER --work FOLDER default default/optimize.steps=12 falco-mobile [--write]
 
 Each argument is a recipe with settings after slashes. FOLDER of --data holds CelebA-HQ/. Each person of the train split
 that has three photographs and more gives three, in a seeded order, until --people of them. Every face goes through the
-whole pipeline, retries included, and is looked at by the instruments of `mien evaluate`; only encoding is left out.
-What is kept in --work holds vectors of real people.
+whole pipeline, retries included, and is measured as `mien evaluate` does; only encoding is left out. --work holds
+vectors of real people.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from results import put_section, stamp
 from mien.anonymizer.blend import Patch, blend
 from mien.anonymizer.load import Loaded, prepare
 from mien.anonymizer.losses import Faces
-from mien.anonymizer.pipeline import Pipeline, Subject, WorkItem
+from mien.anonymizer.pipeline import Pipeline
 from mien.anonymizer.render import render
+from mien.anonymizer.work_item import Subject, WorkItem
 from mien.datasets.registry import open_dataset
-from mien.evaluation.evaluators import fingerprints, open_instruments
-from mien.evaluation.measure import Evaluators, Numbers, largest, observe
+from mien.evaluation.evaluators import fingerprints, load_evaluators
+from mien.evaluation.measure import Columns, Evaluators, largest_face, measure_face
 from mien.evaluation.measurements import Measurements
-from mien.evaluation.metrics import Figures, figures, reference
+from mien.evaluation.metrics import Estimates, calibrate, estimate_metrics
 from mien.evaluation.work_folder import key_of
 from mien.images.decode import read_photo
 from mien.models.features.attribute_network import ATTRIBUTES
@@ -52,8 +53,8 @@ class Sample:
     labels: np.ndarray
 
 
-class Tried(Pipeline):
-    """The pipeline, its inversions kept in a folder."""
+class KeepingPipeline(Pipeline):
+    """The pipeline, which keeps its inversions in a folder."""
 
     def __init__(self, ready: Loaded, recipe: Recipe, folder: Path) -> None:
         super().__init__(ready.networks, ready.pool, recipe)
@@ -72,8 +73,8 @@ class Tried(Pipeline):
             subject.inverted = torch.load(file)
 
 
-def sampled(data: Path, people: int, instruments: Evaluators, split: str) -> Sample:
-    """Photos of `people` people."""
+def sampled(data: Path, people: int, evaluators: Evaluators, split: str) -> Sample:
+    """Reads the photos of `people` people."""
     dataset = open_dataset(data / "CelebA-HQ", "celebahq", split)
     of: dict[str, list[str]] = {}
     for name in dataset.names():
@@ -83,7 +84,7 @@ def sampled(data: Path, people: int, instruments: Evaluators, split: str) -> Sam
     for number, who in enumerate(np.random.default_rng(1).permutation(many)[:people]):
         for name in sorted(of[str(who)])[:PHOTOS]:
             photo = read_photo(dataset.root / name, Path(name).name)
-            face = largest(instruments.detector, photo.pixels)
+            face = largest_face(evaluators.detector, photo.pixels)
             if face is not None:
                 photos.append(photo)
                 faces.append(face)
@@ -94,17 +95,17 @@ def sampled(data: Path, people: int, instruments: Evaluators, split: str) -> Sam
 
 
 def attempt(sample: Sample, recipe: Recipe, ready: Loaded, folder: Path) -> tuple[list[WorkItem], dict[str, float]]:
-    """Anonymize them all, a few photos at a time, and seconds a stage."""
-    pipeline = Tried(ready, recipe, folder)
+    """Anonymizes all photos, a few at a time, and gives the seconds by stage too."""
+    pipeline = KeepingPipeline(ready, recipe, folder)
     works = [pipeline.prepare(photo, [face]) for photo, face in zip(sample.photos, sample.faces, strict=True)]
     for i in range(0, len(works), recipe.batch):
         pipeline.run(works[i : i + recipe.batch])
         print(f"{min(i + recipe.batch, len(works))}/{len(works)}", end="\r", flush=True)
-    return works, pipeline.seconds
+    return works, pipeline.timer.seconds
 
 
 def rendered(sample: Sample, ready: Loaded) -> list[WorkItem]:
-    """A random face of the pool in every one's place."""
+    """Puts a random face of the pool in every face's place."""
     pipeline = Pipeline(ready.networks, ready.pool, Recipe())
     works = [pipeline.prepare(photo, [face]) for photo, face in zip(sample.photos, sample.faces, strict=True)]
     drawn = np.random.default_rng(2).integers(len(ready.pool.codes), size=len(works))
@@ -115,14 +116,14 @@ def rendered(sample: Sample, ready: Loaded) -> list[WorkItem]:
     return works
 
 
-def looked_at(sample: Sample, works: list[WorkItem] | None, instruments: Evaluators, file: Path) -> Measurements:
-    """What the instruments see; kept."""
+def measured(sample: Sample, works: list[WorkItem] | None, evaluators: Evaluators, file: Path) -> Measurements:
+    """The measurements of all photographs, kept in a file."""
     if not file.exists():
-        rows: list[Numbers] = []
+        rows: list[Columns] = []
         for i, (photo, face) in enumerate(zip(sample.photos, sample.faces, strict=True)):
             pixels = photo.pixels if works is None else works[i].pixels
             assert pixels is not None
-            rows.append(observe(instruments, pixels, face, photo.pixels))
+            rows.append(measure_face(evaluators, pixels, face, photo.pixels))
         np.savez(file, **{name: np.stack([row[name] for row in rows]) for name in rows[0]})
     with np.load(file) as held:
         return Measurements(np.arange(len(sample.photos)), {name: held[name] for name in held.files}, [])
@@ -133,7 +134,7 @@ COLUMNS = ("recipe", "verified, FAR 1e-3", "own original nearest", "two new face
            "found by the second detector", "anonymized", "attempts", "s a face without inversion")
 
 
-def line(name: str, found: dict[str, Figures], ends: tuple[float, float], held: dict[str, Any]) -> str:
+def line(name: str, found: dict[str, Estimates], ends: tuple[float, float], held: dict[str, Any]) -> str:
     """One row of the table; `ends`: attributes of the random face and of the original."""
     dlib, sface, utility = found["privacy/dlib"], found["privacy/sface"], found["utility"]
     place = (utility["attributes_accuracy"].value - ends[0]) / (ends[1] - ends[0])
@@ -158,24 +159,24 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.work / f"{args.split}-{args.people}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    instruments = open_instruments(JUDGES)
-    sample = sampled(args.data, args.people, instruments, args.split)
+    evaluators = load_evaluators(JUDGES)
+    sample = sampled(args.data, args.people, evaluators, args.split)
     print(f"{len(sample.photos)} photos of {args.people} people of {args.split}")
-    seen_by = fingerprints(JUDGES)
-    original = reference(looked_at(sample, None, instruments, folder / f"originals-{key_of(seen_by)}.npz"),
+    measured_by = fingerprints(JUDGES)
+    original = calibrate(measured(sample, None, evaluators, folder / f"originals-{key_of(measured_by)}.npz"),
                          sample.people, sample.labels, True, JUDGES)
     ready = prepare(Recipe())
-    kept = folder / f"random-{key_of([seen_by, ready.weights])}.npz"
-    random = looked_at(sample, None if kept.exists() else rendered(sample, ready), instruments, kept)
-    bounds = {name: figures(original, one, JUDGES) for name, one in (("originals", original.seen),
-                                                                     ("random generated face", random))}
-    ends = tuple(one["utility"]["attributes_accuracy"].value for one in reversed(bounds.values()))
-    rows = [line(name, one, ends, {}) for name, one in bounds.items()]
+    kept = folder / f"random-{key_of([measured_by, ready.weights])}.npz"
+    random = measured(sample, None if kept.exists() else rendered(sample, ready), evaluators, kept)
+    sets = {"originals": original.measurements, "random generated face": random}
+    baselines = {name: estimate_metrics(original, one, JUDGES) for name, one in sets.items()}
+    ends = tuple(one["utility"]["attributes_accuracy"].value for one in reversed(baselines.values()))
+    rows = [line(name, one, ends, {}) for name, one in baselines.items()]
     for variant in args.variants:
         base, *settings = variant.split("/")
         recipe = Recipe.load(base).with_settings(settings).settled()
         ready = prepare(recipe)
-        file = folder / f"{base}-{recipe.hash}-{key_of([seen_by, ready.weights])}.npz"
+        file = folder / f"{base}-{recipe.hash}-{key_of([measured_by, ready.weights])}.npz"
         note = file.with_suffix(".json")
         works = None
         if not file.exists():
@@ -185,8 +186,8 @@ def main() -> None:
                 "anonymized": float(np.mean([one.status == "anonymized" for one in outcomes])),
                 "attempts": float(np.mean([one.attempts for one in outcomes])),
                 "seconds": {stage: round(x / len(works), 2) for stage, x in seconds.items()}}))
-        seen = looked_at(sample, works, instruments, file)
-        rows.append(line(f"`{variant}`", figures(original, seen, JUDGES), ends, json.loads(note.read_text())))
+        found = measured(sample, works, evaluators, file)
+        rows.append(line(f"`{variant}`", estimate_metrics(original, found, JUDGES), ends, json.loads(note.read_text())))
         print(rows[-1], flush=True)
     head = f"| {' | '.join(COLUMNS)} |\n|---{'|---' * (len(COLUMNS) - 1)}|"
     table = "\n".join([head, *rows])

@@ -1,11 +1,11 @@
-"""Would a learned start save steps? How much of the optimization's way can be told from where it begins.
+"""Measures how much of the optimization's way can be predicted from its start, and so whether a learned start helps.
 
     python benchmarks/warm_start.py SRC WORK [--write]
 
 WORK is that of a finished run over SRC by a recipe that changes all layers (`mien anonymize SRC DST --work WORK`). Of
-every face whose first attempt passed, the way from the start to the result is told by ridge regression from the
-encoder's guess and the pool face, learned of the other faces; beside it, how much of the way the optimizer's own first
-steps go. A start that goes less far than one step goes saves less than a step.
+every face whose first attempt passed, the way from the start to the result is predicted by ridge regression from the
+encoder's guess and the pool face, learned from the other faces; beside it, how much of the way the optimizer's own
+first steps go. A start that goes less far than one step goes saves less than a step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mien.anonymizer.load import Loaded, prepare
 from mien.anonymizer.losses import Faces, faces_of
 from mien.anonymizer.optimize import optimize
 from mien.images.decode import read_photo
-from mien.jobs.assignment.face_index import FaceIndex
+from mien.jobs.face_index import FaceIndex
 from mien.recipe import Recipe
 from mien.types import Face
 
@@ -48,16 +48,16 @@ class Found:
 
 
 def found(work: Path) -> Iterator[Found]:
-    """Faces whose first attempt passed."""
+    """Yields the faces whose first attempt passed."""
     for file in sorted((work / "latents").glob("*.safetensors")):
-        survey, codes = FaceIndex.from_file(work / "surveys" / file.name), load_file(file)
+        face_index, codes = FaceIndex.from_file(work / "faces" / file.name), load_file(file)
         marker = json.loads((work / "shards" / f"{file.stem}.json").read_text("utf-8"))
-        assert survey is not None, "the run is not finished"
-        places = {name: place for place, name in enumerate(survey.sources)}
+        assert face_index is not None, "the run is not finished"
+        places = {name: place for place, name in enumerate(face_index.states)}
         for row in marker["outcomes"]:
             if row["status"] == "anonymized" and row["attempts"] == 1:
                 place, number = places[row["file"]], row["face"]
-                yield Found(row["file"], survey.faces(place)[number], int(codes[f"{place}.{number}.pair"]),
+                yield Found(row["file"], face_index.faces(place)[number], int(codes[f"{place}.{number}.pair"]),
                             codes[f"{place}.{number}.result"].float())
 
 
@@ -66,8 +66,8 @@ def seen(src: Path, one: Found, ready: Loaded, size: int) -> Faces:
     return faces_of(ready.networks, [one.face], [align(photo.pixels, one.face)], size)
 
 
-def told(inputs: Tensor, ways: Tensor, count: int) -> tuple[float, float]:
-    """Of ways [N, D] that a ridge of `count` others tells: the share explained, and the cosine; the best strength."""
+def predicted(inputs: Tensor, ways: Tensor, count: int) -> tuple[float, float]:
+    """Predicts ways [N, D] by a ridge of `count` others: the share explained and the cosine, at the best strength."""
     order = torch.randperm(len(ways), generator=torch.Generator().manual_seed(0))
     rests, cosines = torch.zeros(len(STRENGTHS)), torch.zeros(len(STRENGTHS))
     for fold in range(FOLDS):
@@ -106,7 +106,7 @@ def main() -> None:
         if i in sampled:
             way, target = (one.result - starts[i]).flatten(), ready.pool.identities[one.index][None]
             for count in STEPS:
-                # The last of so many steps is not kept, since nobody has looked at it: one more is asked for.
+                # The last step is not kept, since its picture was not measured: one more is asked for.
                 asked = settings.model_copy(update={"steps": count + 1})
                 gone = optimize(ready.networks, faces, guess, paired, asked, 0, target).codes[0] - starts[i]
                 rest = (way - gone.flatten()).square().sum() / way.square().sum()
@@ -118,7 +118,7 @@ def main() -> None:
     lines = ["| start | of the way explained | cosine to the way |", "|---|---|---|"]
     most = len(rows) * (FOLDS - 1) // FOLDS
     for count in (most // 4, most // 2, most):
-        share, cosine = told(inputs, ways, count)
+        share, cosine = predicted(inputs, ways, count)
         lines.append(f"| learned from {count} faces | {share:.1%} | {cosine:.2f} |")
     for count, gone in steps.items():
         share, cosine = torch.tensor(gone).mean(dim=0).tolist()

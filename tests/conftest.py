@@ -1,4 +1,4 @@
-"""Fixtures for all tests: real weights out of the cache, and small made-up carriers that need no network."""
+"""Fixtures for all tests: real weights out of the cache, and small made-up wheels that need no network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from helpers import fake_run
-from helpers.fake_wheels import FakeCarriers
+from helpers.fake_wheels import FakeWheels
 from helpers.generated_people import Generated, generate
 from mien.anonymizer.load import Loaded, prepare
 from mien.errors import FetchError
@@ -51,14 +51,14 @@ def weights() -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCarriers:
-    """A fresh cache, a pip without anybody's settings, and a workshop for carriers."""
+def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeWheels:
+    """A fresh cache, a pip without anybody's settings, and a workshop for wheels."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
-    return FakeCarriers(tmp_path / "wheels", tmp_path / "cache", monkeypatch)
+    return FakeWheels(tmp_path / "wheels", tmp_path / "cache", monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from helpers.fake_run import ANNA, BERT, STUBBORN, TINY, album, changed, save, s
 from mien.anonymizer import load as setup
 from mien.anonymizer.load import Loaded
 from mien.errors import FaceError, UsageError
-from mien.jobs.run import Progress
+from mien.jobs.progress import Progress
 from mien.recipe import Recipe
 from mien.types import Pixels
 from mien.util.devices import CPU
@@ -34,13 +34,6 @@ def test_importing_mien_loads_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]", result.stderr
 
 
-def test_everything_promised_is_there() -> None:
-    for name in mien.__all__:
-        assert getattr(mien, name).__module__.startswith("mien.")
-    with pytest.raises(AttributeError, match="no attribute 'anonymize_everything'"):
-        mien.anonymize_everything  # noqa: B018
-
-
 @pytest.mark.parametrize("image", [
     IMAGE[..., 0], IMAGE[..., :1], np.zeros((8, 9, 4), np.uint8), IMAGE[None], IMAGE[:0], IMAGE[:, :0],
     IMAGE.astype(np.float32), IMAGE.astype(np.int64), IMAGE.astype(bool), IMAGE.astype(">u2"), [[1, 2, 3]],
@@ -49,13 +42,13 @@ def test_everything_promised_is_there() -> None:
 def test_what_is_no_image_is_refused_before_anything_is_loaded(
     image: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.api._ready", lambda *_: pytest.fail("the image was not checked first"))
+    monkeypatch.setattr("mien.api._loaded", lambda *_: pytest.fail("the image was not checked first"))
     with pytest.raises(UsageError, match=r"expected an image \[H, W, 3\] of uint8 RGB, got"):
         mien.anonymize(image)
 
 
 def test_one_image_knows_no_persons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.api._ready", lambda *_: pytest.fail("the recipe was not checked first"))
+    monkeypatch.setattr("mien.api._loaded", lambda *_: pytest.fail("the recipe was not checked first"))
     with pytest.raises(UsageError, match="no people to tell apart"):
         mien.anonymize(IMAGE, TINY.with_changes({"identity": "per-person"}))
     with pytest.raises(UsageError, match="there is no recipe 'nonsense'"):
@@ -85,7 +78,7 @@ def test_an_image_comes_back_only_after_a_search_that_finds_nothing(
     brush: None, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
     networks: Any = fake_run.RestlessNetworks(more)
-    monkeypatch.setattr("mien.api._ready", lambda *_: replace(fake_run.square_ready(), networks=networks))
+    monkeypatch.setattr("mien.api._loaded", lambda *_: replace(fake_run.square_ready(), networks=networks))
     if more == 4:
         assert [row.status for row in mien.anonymize(fake_run.ground(96, 128), TINY).faces] == ["blurred"] * more
         return
@@ -108,9 +101,13 @@ def test_an_image_without_faces_stays(brush: None) -> None:
         assert (result.image == image).all() and result.faces == []
 
 
-def test_a_failure_can_be_an_error(brush: None) -> None:
+@pytest.mark.parametrize("on_failure", ["error", "drop"])
+def test_an_image_that_the_recipe_drops_is_not_given_back(brush: None, on_failure: str) -> None:
+    recipe = TINY.with_changes({"on_failure": on_failure})
     with pytest.raises(FaceError, match="could not be anonymized"):
-        mien.anonymize(squares(STUBBORN), TINY.with_changes({"on_failure": "error"}))
+        mien.anonymize(squares(STUBBORN, ANNA), recipe)
+    with pytest.raises(FaceError):  # and one in which a face is found late
+        mien.anonymize(squares(ANNA, BERT, shy=1), recipe)
 
 
 def test_a_folder_takes_names_as_text_and_tells_how_far_it_is(brush: None, tmp_path: Path) -> None:
@@ -118,7 +115,7 @@ def test_a_folder_takes_names_as_text_and_tells_how_far_it_is(brush: None, tmp_p
     events: list[Progress] = []
     src, dst = str(tmp_path / "src"), str(tmp_path / "dst")
     summary = mien.anonymize_dataset(src, dst, TINY, progress=events.append)
-    assert [event.photos for event in events if event.what == "photos looked at"] == [8, 10]
+    assert [event.photos for event in events if event.what == "photos indexed"] == [8, 10]
     photos = [event.photos for event in events if event.what == "photos"]
     assert photos == sorted(set(photos)) and {0, 8, 10} < set(photos)  # not only when a shard is whole
     assert {event.total for event in events} == {10}
@@ -140,16 +137,44 @@ def test_a_folder_takes_a_recipe_by_name_or_file(brush: None, tmp_path: Path) ->
 
 
 def test_a_person_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.api._ready", lambda *_: pytest.fail("the key was not asked for first"))
+    monkeypatch.setattr("mien.api._loaded", lambda *_: pytest.fail("the key was not asked for first"))
     save(tmp_path / "src" / "a.png", squares(ANNA))
     recipe = TINY.with_changes({"identity": "per-person"})
     with pytest.raises(UsageError, match="needs a secret key"):
         mien.anonymize_dataset(tmp_path / "src", tmp_path / "dst", recipe)
+    with pytest.raises(UsageError, match=r"too short for a secret key \(5 bytes\)"):
+        mien.anonymize_dataset(tmp_path / "src", tmp_path / "dst", recipe, key=b"short")
+
+
+def test_the_library_leaves_what_the_command_leaves(brush: None, tmp_path: Path) -> None:
+    src = album(tmp_path / "src", 6)
+    summary = mien.anonymize_dataset(src, tmp_path / "one", TINY, with_originals=True)
+    (tmp_path / "tiny.toml").write_text(fake_run.TINY_TOML)
+    done = fake_run.call("anonymize", src, tmp_path / "two", "--recipe", tmp_path / "tiny.toml", "--with-originals")
+    assert done.returncode == 0 and summary.complete, done.stderr
+    for folder in ("", ".work"):
+        one, two = (sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+                    for root in (tmp_path / f"one{folder}", tmp_path / f"two{folder}"))
+        assert one == two and "report.html" in one
+    assert fake_run.photos_in(tmp_path / "one") == fake_run.photos_in(tmp_path / "two")
+    assert fake_run.rows_in(tmp_path / "one") == fake_run.rows_in(tmp_path / "two")
+    mien.anonymize_dataset(src, tmp_path / "bare", TINY, report=False, forget=True)
+    assert not (tmp_path / "bare" / "report.html").exists() and not (tmp_path / "bare.work").exists()
+
+
+def test_where_nothing_can_be_read_both_say_why(brush: None, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(mien.MienError, match=r"no photograph could be read: a\.jpg: "):
+        mien.anonymize_dataset(tmp_path / "src", tmp_path / "one", TINY)
+    done = fake_run.call("anonymize", tmp_path / "src", tmp_path / "two", "--quiet")
+    assert done.returncode == 1 and "no photograph could be read: a.jpg: " in done.stderr
+    assert f"mien.json in {tmp_path / 'two'}" in done.stderr
 
 
 def test_a_real_image(ready: Loaded, portraits: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.api._ready", lambda *_: ready)
-    result = mien.anonymize(portraits[0], TINY.with_changes({"optimize.steps": 6, "verify.attempts": 3}))
+    monkeypatch.setattr("mien.api._loaded", lambda *_: ready)
+    result = mien.anonymize(portraits[0], TINY.with_changes({"optimize.steps": 6, "verify.attempts": 3}), name="a")
     (row,) = result.faces
     assert row.status == "anonymized" and changed(portraits[0], result.image, row.box)
     assert (result.image[:8] == portraits[0][:8]).all() and (result.image[:, :8] == portraits[0][:, :8]).all()

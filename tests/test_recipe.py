@@ -227,9 +227,27 @@ def test_fields_are_set_from_words() -> None:
 
 
 @pytest.mark.parametrize("setting, words", [
-    ("pool.size", "KEY=VALUE"), ("pool.size=many", "pool.size"), ("pool.color=3", "pool.color"), ("=3", "Extra"),
+    ("pool.size", "KEY=VALUE"), ("pool.size=many", "pool.size"), ("pool.color=3", "pool.color"),
+    ("=3", "unknown recipe field ''"),
     ("nowhere.size=3", "no table 'nowhere'"), ("pool=3", "pool"), ("optimize.layers=[5, 4]", "rising order"),
 ])
 def test_settings_that_mean_nothing_are_named(setting: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Recipe().with_settings([setting])
+
+
+@pytest.mark.parametrize(("field", "words"), [
+    ("optimize.margn", "unknown recipe field optimize.margn; did you mean optimize.margin?"),
+    ("pair.colour_weight", "unknown recipe field pair.colour_weight; did you mean pair.color_weight?"),
+    ("sede", "unknown recipe field sede; did you mean seed?"),
+    ("pair.zzzzzz", "unknown recipe field pair.zzzzzz"),
+    ("optimise.margin", "a recipe has no table 'optimise': optimise.margin; did you mean optimize.margin?")])
+def test_an_unknown_field_is_named_with_the_one_that_was_meant(tmp_path: Path, field: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Recipe().with_settings([f"{field}=1"])
+    assert "; ".join(filter(None, (caught.value.message, caught.value.hint))) == words
+    table, _, name = field.rpartition(".")
+    (tmp_path / "my.toml").write_text(f"[{table}]\n{name} = 1\n" if table else f"{name} = 1\n")
+    with pytest.raises(UsageError, match="unknown recipe field") as caught:
+        Recipe.load(str(tmp_path / "my.toml"))
+    assert field.partition(".")[0] in caught.value.message

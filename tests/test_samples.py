@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.fake_run import call
 from mien.anonymizer.detect import overlap
+from mien.errors import OutputError
 from mien.models.bundle import Networks
 from mien.samples import PORTRAIT, write_samples
 
@@ -35,3 +37,11 @@ def test_every_person_in_a_sample_is_found(samples: dict[str, Path], networks: N
     assert len(found) == faces
     assert all(face.score > 0.6 and min(face.box[2:]) > PORTRAIT / 4 for face in found)
     assert not any(overlap(a.box, b.box) for a in found for b in found if a is not b)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_samples(tmp_path / "file")
+    done = call("samples", tmp_path / "file", quick=False)
+    assert done.returncode == 4 and "Traceback" not in done.stderr

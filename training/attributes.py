@@ -1,13 +1,14 @@
-"""Train the attribute judge, or the attribute network, on CelebA-HQ's train split.
+"""Trains the attribute judge, or the attribute network, on CelebA-HQ's train split.
 
     python training/photos.py --data FOLDER --work FOLDER
     python training/attributes.py judge --work FOLDER --out src/mien/weights/attribute_judge.safetensors
     python training/attributes.py network --work FOLDER --epochs 4 --out FOLDER/attribute_network.safetensors
 
-Both are fine-tuned from ImageNet's weights, the first blocks frozen, on aligned faces that are turned, shifted, scaled,
-mirrored and recolored at random; a running mean of the weights is what is kept. Goes on from its checkpoint.
+Both are fine-tuned from ImageNet weights, with the first blocks frozen, on aligned faces that are turned, shifted,
+scaled, mirrored and recolored at random; the running mean of the weights is saved. A training that was stopped goes on
+from its checkpoint.
 
-The network tells the five points besides, so that its features know the head's pose. `pairing.py` then gives it its
+The network also predicts the five points, so that its features contain the head's pose. `pairing.py` then adds its
 pairing vector.
 """
 
@@ -34,19 +35,20 @@ from mien.models.features.efficientnet_lite import HEAD_CHANNELS, EfficientNetLi
 from mien.models.hub.fetch import ensure
 from mien.util.memory import keep_freed_memory
 
-FROZEN = 5  # blocks, stem included: edges and textures, as ImageNet has them
+FROZEN = 5  # first blocks that keep ImageNet's weights, stem included: they detect edges and textures
 BATCH = 32
 RATE = 6e-4
 DECAY = 0.02
-SIDE = 192  # in training; a side of 224 afterwards
-SMOOTH = 0.02
+SIDE = 192  # of training images, pixels; 224 in the last fifth of the steps
+SMOOTH = 0.02  # label smoothing
 
 
 def augment(image: Tensor, rng: torch.Generator, side: int) -> tuple[Tensor, Tensor]:
-    """Images [B, 3, H, W] in -1..1, each turned, scaled, shifted, mirrored, recolored.
+    """Turns, scales, shifts, mirrors and recolors each of the images [B, 3, H, W] in -1..1 at random.
 
     Returns:
-        [B, 3, side, side], and the affines [B, 2, 3] from places in these to places in the images, both -1..1.
+        The images [B, 3, side, side], and the affines [B, 2, 3] from points in them to points in the given ones, both
+        in -1..1.
     """
     b = len(image)
 
@@ -67,7 +69,7 @@ def augment(image: Tensor, rng: torch.Generator, side: int) -> tuple[Tensor, Ten
 
 
 def moved(points: Tensor, theta: Tensor) -> Tensor:
-    """Five points [B, 5, 2], -1..1, of images -> of the augmented ones; mirrored ones change sides."""
+    """Maps five points [B, 5, 2] in -1..1 to the augmented images; those of mirrored images change sides."""
     out = torch.linalg.solve(theta[:, :, :2], (points - theta[:, None, :, 2]).transpose(1, 2)).transpose(1, 2)
     mirrored = torch.linalg.det(theta[:, :, :2]) < 0
     return torch.where(mirrored[:, None, None], out[:, [1, 0, 2, 4, 3]], out)
@@ -75,13 +77,13 @@ def moved(points: Tensor, theta: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def right_answers(network: AttributeClassifier, photos: Photos, rows: np.ndarray) -> Tensor:
-    """[N, 40] bool: whether each attribute of each photograph is told rightly."""
+    """Tells which attributes of which photographs are predicted correctly: [N, 40] bool."""
     told = torch.cat([network(photos.images(part)) > 0 for part in np.array_split(rows, max(1, len(rows) // 32))])
     return told == (photos.attributes[rows] > 0)
 
 
 def start(network: AttributeClassifier, weights: Path) -> None:
-    """ImageNet's weights; everything behind the frozen blocks learns."""
+    """Loads ImageNet's weights and makes everything behind the frozen blocks trainable."""
     network.trunk.load_state_dict(EfficientNetLite0.from_file(weights, blocks=network.blocks).state_dict())
     network.requires_grad_(True)
     network.trunk.stem.requires_grad_(False)
@@ -90,10 +92,10 @@ def start(network: AttributeClassifier, weights: Path) -> None:
 
 
 class Training(nn.Module):
-    """A network, what it learns, and the photographs.
+    """Holds a network, what it learns, and the photographs.
 
     Args:
-        points: share of the loss on the five points. It is small: their gradient, steeper by far, would keep the
+        points: weight of the loss on the five points. It is small, since their much steeper gradient would keep the
             network from learning the rest.
     """
 
@@ -107,7 +109,7 @@ class Training(nn.Module):
             self.points.bias.data = (photos.points.mean(0) / 128 - 1).flatten()
 
     def loss(self, rows: np.ndarray, rng: torch.Generator, side: int) -> tuple[Tensor, str]:
-        """The loss on these photographs, and its parts in words."""
+        """Computes the loss on these photographs, and writes its parts in words."""
         image, theta = augment(self.photos.images(rows), rng, side)
         features = self.network.trunk.head(image).mean(dim=(2, 3))
         loss = F.binary_cross_entropy_with_logits(self.network.classify(F.dropout(features, 0.3)), self.labels[rows])
@@ -120,7 +122,7 @@ class Training(nn.Module):
 
 
 def train(task: Training, photos: Photos, weights: str, checkpoint: Path, epochs: float, out: Path) -> None:
-    """AdamW with a warm start and a cosine schedule; goes on from the checkpoint."""
+    """Trains by AdamW with a warm-up and a cosine schedule; goes on from the checkpoint."""
     network = task.network
     start(network, ensure([weights])[weights])
     network.classify.bias.data.copy_(torch.logit(photos.attributes[: photos.train].float().mean(0)))
@@ -130,7 +132,7 @@ def train(task: Training, photos: Photos, weights: str, checkpoint: Path, epochs
     first = load_checkpoint(checkpoint, task, optimizer, averaged.mean)
     began = time.monotonic()
     for step in range(first, steps):
-        torch.manual_seed(step)  # of dropout
+        torch.manual_seed(step)  # for dropout
         for group in optimizer.param_groups:
             group["lr"] = RATE * warmed(step, steps, 200)
         side = SIDE if step < 0.8 * steps else 224
@@ -151,10 +153,10 @@ def train(task: Training, photos: Photos, weights: str, checkpoint: Path, epochs
 
 
 def _rows(count: int, step: int) -> np.ndarray:
-    """The step's photographs: every epoch another order."""
-    epoch, place = divmod(step * BATCH, count)
+    """Chooses the step's photographs; every epoch has another order."""
+    epoch, first = divmod(step * BATCH, count)
     order = np.random.default_rng(epoch).permutation(count)
-    rows = order[place : place + BATCH]
+    rows = order[first : first + BATCH]
     return rows if len(rows) == BATCH else np.concatenate([rows, order[: BATCH - len(rows)]])
 
 

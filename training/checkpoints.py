@@ -1,4 +1,4 @@
-"""Where a training stands, so that a killed one goes on; and its final weights, half the size."""
+"""Saves and loads checkpoints, so that a killed training goes on, and saves final weights in half precision."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from mien.util.files import replace_file
 
 Network = TypeVar("Network", bound=nn.Module)
-MEAN = 0.998  # what a running mean of weights keeps at a step
+MEAN = 0.998  # share of a running mean of weights that is kept at a step
 
 
 def save_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int,
                     mean: dict[str, Tensor] | None = None) -> None:
-    """Keep weights, the optimizer's state and the number of steps taken; a kill leaves the earlier one.
+    """Saves weights, the optimizer's state and the number of steps taken; a kill leaves the earlier checkpoint.
 
     Args:
-        mean: a running mean of the weights, where one is kept.
+        mean: the running mean of the weights, where there is one.
     """
     state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "mean": mean or {}}
     replace_file(path, lambda target: torch.save(state, target))
@@ -28,7 +28,7 @@ def save_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
                     mean: dict[str, Tensor] | None = None) -> int:
-    """Load what `save_checkpoint` kept, if anything; the number of steps taken, 0 without."""
+    """Loads what `save_checkpoint` saved, if anything, and returns the number of steps taken, 0 without."""
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -40,25 +40,26 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
 
 
 def save_half(network: nn.Module, path: Path) -> None:
-    """Write final weights as float16 (safetensors)."""
+    """Writes final weights as float16 (safetensors)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, path)
 
 
 class Averaged(Generic[Network]):
-    """A running mean of a network's weights."""
+    """Keeps a running mean of a network's weights."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.mean = {key: value.clone() for key, value in network.state_dict().items()}
 
     def update(self, step: int) -> None:
+        """Moves the mean towards the current weights; early steps move it more."""
         keep = min(MEAN, (1 + step) / (10 + step))
         for key, value in self.network.state_dict().items():
             self.mean[key].lerp_(value, 1 - keep)
 
     def copy(self) -> Network:
-        """A network of its own with the mean weights, to be judged while the training goes on."""
+        """Returns another network with the mean weights, to be measured while the training goes on."""
         other = type(self.network)()
         other.load_state_dict(self.mean)
         return other.eval()

@@ -1,11 +1,11 @@
-"""Train the encoder: an aligned face -> whitened W+ codes.
+"""Trains the encoder: an aligned face -> whitened W+ codes.
 
     python training/encoder.py --work FOLDER --out src/mien/weights/encoder.safetensors
 
-WORK holds the photographs (`photos.py`). Every batch has real faces of CelebA-HQ's train split, which are to come back
-as pictures (pixels at three sizes, the attribute network's features, the five points that these tell, later SFace's
-identity), and generated ones, whose codes are known besides. The generator is looked at through its 128 px head, in
-bfloat16. Goes on from its checkpoint.
+WORK holds the photographs (`photos.py`). Every batch has real faces of CelebA-HQ's train split, whose pictures the
+codes must give back (by pixels at three sizes, the attribute network's features, the five points predicted from these,
+and later SFace's identity), and generated ones, whose codes are also known. Pictures are the generator's previews of
+128 px, in bfloat16. A training that was stopped goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from mien.models.features.attribute_network import AttributeNetwork
 from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.models.generators.base import DIM
-from mien.models.generators.mobile_encoder import PASSES, SIZE, Encoder
+from mien.models.generators.mobile_encoder import PASSES, SIZE, MobileEncoder
 from mien.models.generators.mobilestylegan import N_LAYERS, MobileStyleGAN
 from mien.models.generators.preview_head import PreviewHead
 from mien.models.hub.fetch import ensure
@@ -36,12 +36,12 @@ from mien.util.memory import keep_freed_memory
 
 BATCH = 16
 RATE = 7e-4
-FEATURES = (2, 4, 10)  # at 128 px: 32x32, 16x16 and 8x8 places
-POINTED = 4000  # photographs that teach where the five points are
+FEATURES = (2, 4, 10)  # blocks whose maps are compared: 32x32, 16x16 and 8x8 at 128 px
+POINTED = 4000  # photographs to which the prediction of the five points is fitted
 
 
 class Training:
-    """Frozen networks, the photographs, and what a guess is worth."""
+    """Holds the frozen networks and the photographs, and computes the loss of codes."""
 
     def __init__(self, photos: Photos, head: Path) -> None:
         paths = ensure(["mobilestylegan", "efficientnet_lite0", "sface"])
@@ -54,15 +54,15 @@ class Training:
         self.weights = paths["efficientnet_lite0"]
         self.face = 0.5 + 0.5 * ellipse(SIZE, grow=0.12, soft=0.15)
         self.points = self._points()
-        # A wrong number in a wide direction shows more; none is forgotten.
+        # Errors in directions of large spread show more in the picture; the smallest weight is above 0.
         spread = self.generator.whiten_spread
         self.visible = (spread / spread.mean()).clamp(0.05, 4)
         self.compiled = torch.compile(self._look, dynamic=False)
         with torch.no_grad():
-            self.first = self.preview(torch.zeros(1, N_LAYERS, DIM)).clamp(-1, 1)  # what every guess begins from
+            self.first = self.preview(torch.zeros(1, N_LAYERS, DIM)).clamp(-1, 1)  # of the codes before the first pass
 
     def _points(self) -> Tensor:
-        """From features to the five points' coordinates: [N, 10], by ridge regression on photographs of train."""
+        """Fits the map [N, 10] from features to the five points' coordinates, by ridge regression on train."""
         features, rows = [], np.arange(min(POINTED, self.photos.train))
         with torch.no_grad():
             for part in np.array_split(rows, max(len(rows) // BATCH, 1)):
@@ -79,18 +79,18 @@ class Training:
         return self.head.preview(self.fast, self.fast.color(codes))
 
     def preview(self, codes: Tensor) -> Tensor:
-        """Whitened codes [B, 16, 512] -> pictures [B, 3, 128, 128]."""
+        """Renders previews [B, 3, 128, 128] of whitened codes [B, 16, 512]."""
         return torch.as_tensor(self.compiled(codes))
 
     def generated(self, count: int, rng: torch.Generator) -> Tensor:
-        """Codes [count, 16, 512] of generated faces: nearer to the mean by chance, layers a little apart."""
+        """Draws codes [count, 16, 512] of generated faces, randomly nearer to the mean, with layers a little apart."""
         v = self.generator.whiten(self.generator.map(torch.randn(count, DIM, generator=rng)))[:, None]
         v = v * (0.6 + 0.4 * torch.rand(count, 1, 1, generator=rng))
         apart = 0.35 * torch.rand(count, 1, 1, generator=rng)
         return v + apart * torch.randn(count, N_LAYERS, DIM, generator=rng)
 
     def batch(self, step: int, real: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pictures [B, 3, 128, 128], real ones first; weights of their pixels; views; codes of the generated ones."""
+        """Makes a batch: pictures [B, 3, 128, 128], `real` ones first, pixel weights, views, and generated codes."""
         rng = torch.Generator().manual_seed(step)
         rows = np.random.default_rng(step).integers(0, self.photos.train, real)
         image = F.interpolate(self.photos.images(rows), size=(SIZE, SIZE), mode="area")
@@ -109,7 +109,7 @@ class Training:
 
     def losses(self, codes: Tensor, image: Tensor, weight: Tensor, views: Tensor, known: Tensor,
                identity: float) -> tuple[Tensor, Tensor]:
-        """The loss of the batch's codes, and their pictures."""
+        """Computes the loss of the batch's codes, and their previews."""
         real = len(views)
         preview = self.preview(codes)
         loss = 1.5 * pixels(preview, image, weight).mean()
@@ -118,7 +118,7 @@ class Training:
             w = F.interpolate(weight, size=a.shape[-2:], mode="area")
             distance = (a - b).square().sum(dim=1, keepdim=True)
             loss = loss + 0.35 * ((distance * w).sum(dim=(1, 2, 3)) / w.sum(dim=(1, 2, 3))).mean()
-        # In eye distances: what a detector will be asked, told by features that every place of the face has a say in.
+        # In eye distances: the detector's five points must not move, as predicted from features of the whole face.
         moved = ((_flat(got) - _flat(wanted)) @ self.points).view(-1, 5, 2)
         loss = loss + 1.5 * moved.norm(dim=2).mean()
         if len(known):
@@ -133,12 +133,12 @@ class Training:
 
 
 def _flat(features: list[Tensor]) -> Tensor:
-    """Maps of `FEATURES` -> [B, N]: those that tell places well."""
+    """Joins the maps of `FEATURES` that locate points well, to [B, N]."""
     return torch.cat([one.flatten(1) for one in features[1:]], dim=1)
 
 
 def mirrored(views: Tensor) -> Tensor:
-    """Affines [B, 2, 3] from pixels of a picture to the recognizer's view -> those of the mirrored picture."""
+    """Mirrors affines [B, 2, 3] from pixels of a picture to the recognizer's view, for the mirrored picture."""
     flip_picture = torch.tensor([[-1.0, 0.0, SIZE - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     flip_view = torch.tensor([[-1.0, 0.0, 111.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     full = torch.cat([views, views.new_tensor([[[0.0, 0.0, 1.0]]]).expand(len(views), -1, -1)], dim=1)
@@ -146,7 +146,7 @@ def mirrored(views: Tensor) -> Tensor:
 
 
 def pixels(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """Weighted squared difference at 128 and 16 px and absolute at 32 px: [B]."""
+    """Computes the weighted squared difference at 128 and 16 px plus the absolute one at 32 px: [B]."""
     difference, total = (a - b) * weight, weight.mean(dim=(1, 2, 3))
     fine = difference.square().mean(dim=(1, 2, 3))
     middle = F.avg_pool2d(difference, 4).abs().mean(dim=(1, 2, 3))
@@ -155,8 +155,8 @@ def pixels(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def measure(training: Training, encoder: Encoder, rows: np.ndarray) -> list[float]:
-    """Mean squared error at 128 px after each pass, over photographs of val."""
+def measure(training: Training, encoder: MobileEncoder, rows: np.ndarray) -> list[float]:
+    """Measures the mean squared error at 128 px after each pass, over photographs of val."""
     sums = [0.0] * PASSES
     for part in np.array_split(rows, len(rows) // BATCH):
         image = F.interpolate(training.photos.images(part), size=(SIZE, SIZE), mode="area")
@@ -170,8 +170,8 @@ def measure(training: Training, encoder: Encoder, rows: np.ndarray) -> list[floa
 
 
 def train(training: Training, work: Path, steps: int, out: Path) -> None:
-    """AdamW; at first one pass and mostly generated faces, then more of both."""
-    encoder = Encoder()
+    """Trains by AdamW: at first with one pass and mostly generated faces, then with more passes and more real faces."""
+    encoder = MobileEncoder()
     start = EfficientNetLite0.from_file(training.weights).state_dict()
     start["stem.weight"] = torch.cat([start["stem.weight"], -0.5 * start["stem.weight"]], dim=1)
     encoder.trunk.load_state_dict(start)

@@ -1,14 +1,14 @@
-"""Train an image head: the generator's features -> the full output shrunk by area.
+"""Trains a preview head: the generator's features -> the full output shrunk by area.
 
     python training/image_head.py pairs --work FOLDER --inverted codes.safetensors
     python training/image_head.py train --work FOLDER --size 256 --out src/mien/weights/image_head_256.safetensors
     python training/image_head.py train --work FOLDER --size 128 --out src/mien/weights/image_head_128.safetensors
 
 `pairs` generates features and shrunk pictures once into WORK (seeded: sample i is always the same code) and goes on
-where it was stopped; so does `train`, which works on random crops, and goes further when it is given more steps. Codes,
-a quarter each: one w with truncation 0.5 to 1.0; two w mixed at a random layer; every layer jittered in whitened
-coordinates; inverted real photographs (a file with `codes` [N, 16, 512], whitened), whose first HELD_OUT / 4 are kept
-for measuring and whose others are mixed in training.
+where it was stopped. So does `train`, which takes random crops, and which trains further when it is given more steps.
+The codes are, a quarter each: one w with truncation 0.5 to 1.0; two w mixed at a random layer; every layer jittered in
+whitened coordinates; inverted real photographs (a file with `codes` [N, 16, 512], whitened), whose first HELD_OUT / 4
+are kept for measuring and whose others are mixed in training.
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ import argparse
 import math
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from checkpoints import load_checkpoint, save_checkpoint, save_half
 from safetensors.torch import load_file
 from schedule import falling
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.models.generators.base import DIM
-from mien.models.generators.mobilestylegan import N_LAYERS, MobileStyleGAN
-from mien.models.generators.preview_head import SHAPES, PreviewHead
+from mien.models.generators.mobilestylegan import N_LAYERS, Block, MobileStyleGAN
+from mien.models.generators.preview_head import SCALE, SHAPES, PreviewHead
 from mien.models.hub.fetch import ensure
 from mien.util.memory import keep_freed_memory
 
 HELD_OUT = 200  # the first samples are never trained on
 KINDS = ("one w", "mixed styles", "jittered layers", "inverted photographs")
 BATCH = 8
-CROPS = {256: 48, 128: 32}  # of the feature map, a side
+CROPS = {256: 48, 128: 32}  # size of the head -> side of the feature maps' crops
 RATE = 2e-3
 
 
 def sample_code(generator: MobileStyleGAN, inverted: Tensor, i: int) -> Tensor:
-    """W+ [1, 16, 512] number i, of the four kinds in turn; `inverted`: [N, 16, 512] whitened."""
+    """Makes the W+ code [1, 16, 512] number i, of the four kinds in turn; `inverted`: whitened [N, 16, 512]."""
     rng = torch.Generator().manual_seed(1_000_003 * (i + 1))
     kind, kept = i % len(KINDS), HELD_OUT // len(KINDS)
     if kind == 3 and i < HELD_OUT:
@@ -59,8 +60,34 @@ def sample_code(generator: MobileStyleGAN, inverted: Tensor, i: int) -> Tensor:
     return wp
 
 
+@torch.no_grad()
+def start_from(head: PreviewHead, generator: MobileStyleGAN) -> None:
+    """Initializes a head with the generator's own layers; of the first layer's channels it takes the strongest."""
+    block = cast(Block, generator.blocks[head.shape.blocks])
+    after = cast(Block, generator.blocks[head.shape.blocks + 1]).up
+    a, b = head.shape.widths
+    keep = block.conv2.weight[:b, :, 0, 0].square().sum(0).topk(a).indices.sort().values
+    head.style1.weight.copy_(block.conv1.affine)
+    head.style1.bias.copy_(block.conv1.affine_bias)
+    head.depthwise1.weight.copy_(block.conv1.depthwise)
+    head.pointwise1.weight.copy_(block.conv1.weight[keep])
+    cast(Tensor, head.pointwise1.bias).copy_(block.conv1.bias.flatten()[keep] * SCALE)
+    head.style2.weight.copy_(block.conv2.affine[keep])
+    head.style2.bias.copy_(block.conv2.affine_bias[keep])
+    head.depthwise2.weight.copy_(block.conv2.depthwise[keep])
+    head.pointwise2.weight.copy_(block.conv2.weight[:b][:, keep])
+    cast(Tensor, head.pointwise2.bias).copy_(block.conv2.bias.flatten()[:b] * SCALE)
+    for noise, layer in zip(head.noise, (block.conv1, block.conv2), strict=False):
+        noise.copy_(layer.noise[0] * SCALE)
+    head.style3.weight.copy_(after.affine[:b])
+    head.style3.bias.copy_(after.affine_bias[:b])
+    nn.init.normal_(head.later.weight, std=0.002)
+    head.later.bias.zero_()
+    head.depthwise3.weight[:, :, 1, 1] += 1
+
+
 class Pairs:
-    """Memory-mapped modulated features and pictures of both sizes, and the codes [N, 16, 512] they come from."""
+    """Holds memory-mapped features and pictures of both sizes, and the codes [N, 16, 512] that they come from."""
 
     def __init__(self, generator: MobileStyleGAN, inverted: Tensor, count: int, work: Path) -> None:
         self.work, self.count, self.generator = work, count, generator
@@ -71,13 +98,13 @@ class Pairs:
 
     @property
     def done(self) -> int:
-        """How many are there."""
+        """How many pairs are generated so far."""
         path = self.work / "done.txt"
         return int(path.read_text()) if path.exists() else 0
 
     @torch.inference_mode()
     def generate(self) -> None:
-        """Go on where an earlier run stopped."""
+        """Generates the pairs that are missing, from where an earlier run stopped."""
         for i in range(self.done, self.count):
             wp = self.codes[i : i + 1]
             full = self.generator(wp)
@@ -91,7 +118,7 @@ class Pairs:
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The first rows of a file, which grows where it has fewer and keeps what it has more."""
+    """Maps the first rows of a file, which grows where it has fewer and keeps further ones."""
     with path.open("ab") as handle:
         if handle.tell() < 2 * math.prod(shape):
             handle.truncate(2 * math.prod(shape))
@@ -100,7 +127,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 @torch.inference_mode()
 def psnr(head: PreviewHead, pairs: Pairs, step: int = 1) -> Tensor:
-    """Peak signal-to-noise ratio (dB, range -1..1) of every held-out picture, or of every `step`-th."""
+    """Measures the peak signal-to-noise ratio (dB, range -1..1) of every held-out picture, or of every `step`-th."""
     values = []
     for i in range(0, HELD_OUT, step):
         out = head(torch.from_numpy(pairs.features[head.size][i : i + 1]).float(), pairs.codes[i : i + 1])
@@ -110,9 +137,9 @@ def psnr(head: PreviewHead, pairs: Pairs, step: int = 1) -> Tensor:
 
 
 def train(head: PreviewHead, pairs: Pairs, steps: int, out: Path) -> None:
-    """Adam on each crop's squared error and its root, with a cosine schedule; goes on from its checkpoint."""
+    """Trains by Adam on each crop's squared error and its root, with a cosine schedule; goes on from its checkpoint."""
     features, pictures = pairs.features[head.size], pairs.pictures[head.size]
-    # Layers taken over from the generator are nearly right, and a small change of many codes' sum is a large one.
+    # Layers taken over from the generator are nearly right, and need a low rate: small changes of many weights add up.
     new = ("depthwise3", "pointwise3", "colors", "shortcut", "map")
     scales = {"later": 0.06, "style": 0.05} | dict.fromkeys(new, 1.0)
     optimizer = torch.optim.Adam([{"params": [p]} for p in head.parameters()], betas=(0.9, 0.99))
@@ -172,7 +199,7 @@ def main() -> None:
         pairs.generate()
         return
     head = PreviewHead(arguments.size)
-    head.start_from(generator)
+    start_from(head, generator)
     train(head, pairs, arguments.steps, arguments.out)
     values = psnr(head, pairs)
     print(f"{HELD_OUT} held-out codes: {values.mean():.2f} dB mean, {values.min():.2f} dB worst")

@@ -1,4 +1,4 @@
-"""How well real faces are found again in the generator: by the encoder alone, and after a refinement.
+"""Measures how well real faces are inverted: by the encoder alone, and after a refinement.
 
 `measure.py encoder` finds the codes of CelebA-HQ's val photographs (they are kept in WORK, so that a killed run goes
 on) and compares the pictures of these codes with the photographs.
@@ -37,21 +37,22 @@ from mien.util.precision import fastest
 
 REFINEMENT = 30  # steps
 PART = 8
-SIZES = (224, 256, 288, 320, 384)  # px, at which the five points are looked for: one look alone is 4 % off by itself
-SWAPPED = [3, 4, 5, 6, 7]  # layers, as the paper edits
-EVERY = 10  # photographs one of which is compared at the generator's full output too
-Look = Callable[[Tensor], Tensor]  # W+ -> pictures [B, 3, 256, 256]
+SIZES = (224, 256, 288, 320, 384)  # px, at which the five points are detected: at one size alone they are 4 % off
+SWAPPED = [3, 4, 5, 6, 7]  # the layers that the paper edits
+EVERY = 10  # one photograph in so many is compared at the generator's full output too
+Renderer = Callable[[Tensor], Tensor]  # W+ -> pictures [B, 3, 256, 256]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one way of inverting does to N photographs.
+    """Holds the measurements of one way of inverting N photographs.
 
     Attributes:
-        error: [N] mean squared error of the whole aligned picture in -1..1, mirrored borders too. inside: [N] of what
-            lies within the photograph. face: [N] within the face's ellipse. points: [N] mean distance of the five
-            points in eye distances, NaN where no face is found. attributes: [N] how many of 40 the judge tells as the
-            labels do. natural: [N] 0 or 1, whether the second detector sees a face with the middle layers swapped.
+        error: mean squared error [N] of the whole aligned picture in -1..1, with its mirrored borders.
+        inside: the same [N] of the pixels within the photograph. face: the same [N] within the face's ellipse.
+        points: mean distance [N] of the five points in eye distances, NaN where no face is found.
+        attributes: share [N] of the 40 attributes that the judge predicts as the labels say.
+        natural: 0 or 1 [N], whether the second detector finds a face with the middle layers swapped.
     """
 
     error: Floats
@@ -63,7 +64,7 @@ class Found:
 
 
 def find_codes(photos: Photos, rows: np.ndarray, work: Path, steps: int) -> tuple[Tensor, float]:
-    """Whitened codes [N, 16, 512] of photographs after so many steps, kept in WORK; and the seconds a face."""
+    """Finds the whitened codes [N, 16, 512] of photographs by so many steps, kept in WORK, and the seconds a face."""
     chosen = model_set("mobile")
     networks = chosen.load(chosen.gather(), precision=fastest())
     how = Recipe().invert.model_copy(update={"steps": steps})
@@ -88,8 +89,8 @@ def find_codes(photos: Photos, rows: np.ndarray, work: Path, steps: int) -> tupl
 
 
 @torch.inference_mode()
-def compare(networks: Networks, preview: Look, photos: Photos, rows: np.ndarray, codes: Tensor) -> Found:
-    """Pictures of the codes against the photographs of these rows."""
+def compare(networks: Networks, preview: Renderer, photos: Photos, rows: np.ndarray, codes: Tensor) -> Found:
+    """Compares pictures of the codes with the photographs of these rows."""
     judge = AttributeJudge.from_file(shipped_file("attribute_judge"))
     second = CenterFace(ensure(["centerface"])["centerface"])
     rng = torch.Generator().manual_seed(0)
@@ -115,7 +116,7 @@ def compare(networks: Networks, preview: Look, photos: Photos, rows: np.ndarray,
 
 
 def points_apart(detector: Detector, photo: Tensor, picture: Tensor) -> float:
-    """Mean distance of the five points in two pictures [1, 3, S, S], in eye distances; NaN if one shows no face."""
+    """Measures the five points' mean distance in two pictures [1, 3, S, S], in eye distances; NaN without a face."""
     a, b = (steady_points(detector, to_pixels(one)[0].numpy()) for one in (photo, picture))
     if a is None or b is None:
         return float("nan")
@@ -123,7 +124,7 @@ def points_apart(detector: Detector, photo: Tensor, picture: Tensor) -> float:
 
 
 def steady_points(detector: Detector, picture: Pixels, sizes: tuple[int, ...] = SIZES) -> Floats | None:
-    """The five points [5, 2] of the largest face, the mean of what is found at several sizes and mirrored."""
+    """Finds the five points [5, 2] of the largest face: the mean of detections at several sizes and mirrored."""
     found, side = [], len(picture)
     for size in sizes:
         way = cv2.INTER_AREA if size < side else cv2.INTER_CUBIC
@@ -142,7 +143,7 @@ def steady_points(detector: Detector, picture: Pixels, sizes: tuple[int, ...] = 
 
 @torch.inference_mode()
 def unsteady(networks: Networks, photos: Photos, rows: np.ndarray) -> float:
-    """How far apart the points of one and the same photograph are found at two sets of sizes, in eye distances."""
+    """Measures how far apart the points of one photograph are found at two sets of sizes, in eye distances."""
     apart = []
     for row in rows:
         picture = to_pixels(photos.images([row]))[0].numpy()
@@ -154,19 +155,19 @@ def unsteady(networks: Networks, photos: Photos, rows: np.ndarray) -> float:
 
 @torch.inference_mode()
 def judged_right(photos: Photos, rows: np.ndarray) -> float:
-    """Share of the attributes that the judge tells as the labels do, on the photographs themselves."""
+    """Measures the share of attributes that the judge predicts as the labels say, on the photographs themselves."""
     judge = AttributeJudge.from_file(shipped_file("attribute_judge"))
     right = [(judge(photos.images([row])) > 0) == (photos.attributes[row] > 0) for row in rows]
     return float(torch.cat(right).float().mean())
 
 
-def full_look(networks: Networks) -> Look:
-    """The generator's full output, shrunk."""
+def full_output(networks: Networks) -> Renderer:
+    """Renders the generator's full output, shrunk to 256 px."""
     return lambda wp: F.interpolate(networks.generator(wp), size=(256, 256), mode="area")
 
 
 def section(photos: Photos, work: Path, every: int) -> str:
-    """The results' section: both ways of inverting, by the cheap look and by the full output.
+    """Writes the results' section: both ways of inverting, by the preview and by the full output.
 
     Args:
         every: one photograph in so many is refined; the encoder alone is measured on all.
@@ -191,11 +192,11 @@ def section(photos: Photos, work: Path, every: int) -> str:
     ways.append((f"and {REFINEMENT} steps" + (f", every {every}th" if every > 1 else ""), REFINEMENT, rows[::every]))
     for name, steps, taken in ways:
         codes, seconds = find_codes(photos, taken, work, steps)
-        for look_name, preview, which in (("256 px look", networks.preview, slice(None)),
-                                          ("full output", full_look(networks), some)):
+        for kind, preview, which in (("256 px preview", networks.preview, slice(None)),
+                                     ("full output", full_output(networks), some)):
             found = compare(networks, preview, photos, taken[which], codes[which])
             known = judged_right(photos, taken[which])
-            lines.append(_row(name, f"{look_name}, {len(found.error)}", found, known, seconds))
+            lines.append(_row(name, f"{kind}, {len(found.error)}", found, known, seconds))
     wanted = ["0.06 alone, 0.03 refined", "", "", "4 %", "4 points alone, 2 refined", "99 %", ""]
     return "\n".join([*lines, f"| wanted | | {' | '.join(wanted)} |"])
 

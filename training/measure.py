@@ -1,4 +1,4 @@
-"""Measure the trained networks and write the figures to training/RESULTS.md.
+"""Measures the trained networks and writes the figures to training/RESULTS.md.
 
     python training/measure.py heads --work FOLDER --inverted FOLDER/inverted.safetensors
     python training/measure.py attributes --work FOLDER
@@ -45,12 +45,12 @@ OUT = Path(__file__).with_name("RESULTS.md")
 WANTED = {256: "30 mean, 26 worst", 128: "29 mean"}
 SECONDS = {256: "0.3", 128: "0.1"}
 ROUNDS = 5
-Look = Callable[[Tensor], Tensor]  # W+ -> pictures
+Renderer = Callable[[Tensor], Tensor]  # W+ -> pictures
 MALE, YOUNG, PALE = ATTRIBUTES.index("Male"), ATTRIBUTES.index("Young"), ATTRIBUTES.index("Pale_Skin")
 
 
 def heads(work: Path, inverted: Path) -> None:
-    """Peak signal-to-noise ratio on held-out codes, by kind, and what a look costs."""
+    """Measures the peak signal-to-noise ratio of previews on held-out codes, by kind, and the time of a preview."""
     generator = MobileStyleGAN.from_file(ensure(["mobilestylegan"])["mobilestylegan"]).requires_grad_(False)
     pairs = Pairs(generator, load_file(inverted)["codes"], HELD_OUT, work / "head")
     lines = [f"`python training/measure.py heads`. {stamp()} {HELD_OUT} codes that no training saw, a quarter each: "
@@ -66,24 +66,24 @@ def heads(work: Path, inverted: Path) -> None:
                      + " | ".join(f"{kind.mean():.2f}, {kind.min():.2f}" for kind in kinds)
                      + f" | {WANTED[size]} | {SHIPPED[f'image_head_{size}'].path.stat().st_size / 1e6:.1f} |")
     lines += ["", f"Forward and backward through generator and head, batch 4, {torch.get_num_threads()} threads, "
-              f"{ROUNDS} rounds.", "", "| look | s a face: median (least, most) | wanted |", "|---|---|---|"]
+              f"{ROUNDS} rounds.", "", "| preview | s a face: median (least, most) | wanted |", "|---|---|---|"]
     full = ("whole picture, shrunk", lambda wp: torch.nn.functional.avg_pool2d(generator(wp), 4), "")
-    looks = [(f"{size} px, {str(precision).removeprefix('torch.')}", _look(size, generator, precision), SECONDS[size])
-             for size in SHAPES for precision in (torch.float32, torch.bfloat16)]
-    for name, preview, wanted in [*looks, full]:
+    previews = [(f"{size} px, {str(precision).removeprefix('torch.')}", _renderer(size, generator, precision),
+                 SECONDS[size]) for size in SHAPES for precision in (torch.float32, torch.bfloat16)]
+    for name, preview, wanted in [*previews, full]:
         seconds = _timed(generator, preview)
         lines.append(f"| {name} | {median(seconds):.3f} ({min(seconds):.3f}, {max(seconds):.3f}) | {wanted} |")
     put_section("Image heads", "\n".join(lines), OUT)
 
 
-def _look(size: int, generator: MobileStyleGAN, precision: torch.dtype) -> Look:
+def _renderer(size: int, generator: MobileStyleGAN, precision: torch.dtype) -> Renderer:
     head = PreviewHead.from_file(shipped_file(f"image_head_{size}"), size)
     if precision is not torch.float32:
         generator, head = generator.reduced(precision), head.reduced(precision)
     return lambda wp: head.preview(generator, wp)
 
 
-def _timed(generator: MobileStyleGAN, preview: Look) -> list[float]:
+def _timed(generator: MobileStyleGAN, preview: Renderer) -> list[float]:
     wp = generator.map(torch.randn(4, DIM, generator=torch.Generator().manual_seed(0)))[:, None].repeat(1, 16, 1)
     seconds = []
     for _ in range(ROUNDS + 1):
@@ -95,7 +95,7 @@ def _timed(generator: MobileStyleGAN, preview: Look) -> list[float]:
 
 @torch.inference_mode()
 def attributes(work: Path) -> None:
-    """Accuracy of both networks; what the pairing vector tells of person, origin and attributes."""
+    """Measures the accuracy of both networks, and what the pairing vector tells of person, origin and attributes."""
     photos = load_photos(work)
     judge = AttributeJudge.from_file(shipped_file("attribute_judge"))
     network = AttributeNetwork.from_file(shipped_file("attribute_network"))

@@ -1,4 +1,4 @@
-"""The real faces that the trainings read: CelebA-HQ's train and val photographs, aligned once and kept.
+"""Aligns CelebA-HQ's train and val photographs once, and keeps these real faces for the trainings.
 
     python training/photos.py --data FOLDER --work FOLDER
 
@@ -37,12 +37,15 @@ WHERE = ("--data must hold CelebA-HQ: data/{index}.jpg and annotations/ with the
 
 @dataclass(frozen=True)
 class Photos:
-    """N aligned faces, those of train first.
+    """Holds N aligned faces, those of the train split first.
 
     Attributes:
-        pixels: [N, 256, 256, 3] uint8 RGB, memory-mapped. inside: [N, 256, 256] bool, mapped: within the photo.
-        points: [N, 5, 2] in crop pixels. views: [N, 2, 3] affine from crop pixels to the recognizer's view.
-        attributes: [N, 40] 0 or 1. people: [N] numbers from 0. train: how many are of the train split.
+        pixels: crops [N, 256, 256, 3] uint8 RGB, memory-mapped.
+        inside: masks [N, 256, 256] bool of the pixels within the photo, memory-mapped.
+        points: five points [N, 5, 2] in crop pixels.
+        views: affines [N, 2, 3] from crop pixels to the recognizer's view.
+        attributes: labels [N, 40], 0 or 1. people: number of each face's person [N], from 0.
+        train: number of faces of the train split.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -63,12 +66,12 @@ class Photos:
         return range(self.train, len(self))
 
     def images(self, rows: npt.ArrayLike) -> Tensor:
-        """[B, 3, 256, 256] in -1..1."""
+        """Converts the faces of these rows to [B, 3, 256, 256] in -1..1."""
         return to_tensor(self.pixels[np.asarray(rows)])
 
 
 def load_photos(work: Path) -> Photos:
-    """What `prepare_photos` left.
+    """Loads what `prepare_photos` wrote.
 
     Raises:
         SystemExit: nothing is there; the message says what to run.
@@ -85,7 +88,7 @@ def load_photos(work: Path) -> Photos:
 
 
 def prepare_photos(data: Path, work: Path) -> None:
-    """Align the largest face of every photograph of train and val; photos without a face are left out."""
+    """Aligns the largest face of every photograph of train and val; photos without a face are left out."""
     datasets = {split: open_dataset(data / "CelebA-HQ", "celebahq", split) for split in SPLITS}
     detector = YuNet(ensure(["yunet"])["yunet"], score_threshold=0.6)
     names = [(split, name) for split, dataset in datasets.items() for name in dataset.names()]

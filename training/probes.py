@@ -1,4 +1,4 @@
-"""What can be read from a vector: who it is, whether the face is generated, which attributes it has."""
+"""Measures what can be read from a face's vector: identity, origin (real or generated), and attributes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRUNCATION = 0.7  # of the pool's faces
 
 @torch.inference_mode()
 def generated_pictures(count: int, seed: int) -> Iterator[Tensor]:
-    """Pictures of generated faces as the pool sees them, through the image head, 8 a batch."""
+    """Yields previews of generated faces, as the pool computes them, in batches of 8."""
     generator = MobileStyleGAN.from_file(ensure(["mobilestylegan"])["mobilestylegan"])
     head = PreviewHead.from_file(shipped_file("image_head_256"), 256)
     z = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
@@ -31,7 +31,7 @@ def generated_pictures(count: int, seed: int) -> Iterator[Tensor]:
 
 
 def area(positive: Tensor, negative: Tensor) -> float:
-    """Area under the curve: how often a positive's score is the larger, ties counted half."""
+    """Computes the area under the ROC curve: how often a positive's score is the larger, ties counted half."""
     both = torch.cat([positive, negative]).double()
     _, inverse, counts = torch.unique(both, return_inverse=True, return_counts=True)
     ends = counts.cumsum(0)
@@ -41,10 +41,10 @@ def area(positive: Tensor, negative: Tensor) -> float:
 
 
 def pairs_of(people: Tensor, groups: Tensor | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Index pairs [P, 2] of one person's photographs, and as many again (five times) of different people's.
+    """Lists index pairs [P, 2] of one person's photographs, and up to five times as many of different people's.
 
     Args:
-        groups: [N]; if given, the different people are of one group: strangers who have something in common.
+        groups: group of each photograph [N]; if given, the different people of a pair are of one group.
     """
     rng = torch.Generator().manual_seed(seed)
     same = [(i, j) for person in people.unique() for i, j in _twos((people == person).nonzero().flatten().tolist())]
@@ -60,16 +60,18 @@ def _twos(rows: list[int]) -> list[tuple[int, int]]:
 
 
 def person_auc(x: Tensor, people: Tensor, groups: Tensor | None = None) -> float:
-    """How well the distance of vectors [N, D] tells one person's photographs from strangers': area under the curve."""
+    """Computes the area under the curve with which distances of vectors [N, D] tell one person from strangers."""
     same, other = pairs_of(people, groups)
     return area(*(-(x[pairs[:, 0]] - x[pairs[:, 1]]).square().sum(1) for pairs in (same, other)))
 
 
 def probe_auc(a: Tensor, b: Tensor, test_a: Tensor, test_b: Tensor, hidden: int = 0) -> float:
-    """Area under the curve on the test rows of a probe that learnt to tell rows of a from rows of b.
+    """Computes the area under the curve, on the test rows, of a probe trained to tell rows of `a` from rows of `b`.
+
+    The rows of `a` together weigh as much as those of `b`.
 
     Args:
-        hidden: units of a small network; logistic regression without. Rows of a and of b count the same in all.
+        hidden: hidden units of a small network; 0: logistic regression.
     """
     torch.manual_seed(0)
     x = torch.cat([a, b])
@@ -91,7 +93,7 @@ def probe_auc(a: Tensor, b: Tensor, test_a: Tensor, test_b: Tensor, hidden: int 
 
 
 def attribute_probe(x: Tensor, labels: Tensor, test: Tensor, ridge: float = 1e-2) -> Tensor:
-    """Attributes [M, A] in 0..1 that ridge regression reads from test rows [M, D], learnt from rows [N, D]."""
+    """Predicts attributes [M, A], about 0..1, of test rows [M, D] by ridge regression on rows [N, D]."""
     mean, deviation = x.mean(0), x.std(0).clamp(min=1e-6)
     design = torch.cat([(x - mean) / deviation, torch.ones(len(x), 1)], 1)
     gram = design.T @ design + ridge * len(x) * torch.eye(design.shape[1])

@@ -1,4 +1,4 @@
-"""How a training's rate rises and falls."""
+"""Computes learning rate schedules: factors on a training's rate."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 def falling(step: int, steps: int) -> float:
-    """Half a cosine, from 1 at the first step to 0 after the last."""
+    """Computes half a cosine, from 1 at the first step to 0 after the last."""
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def warmed(step: int, steps: int, warm: int) -> float:
-    """The same, a hundredth above it, rising from nothing over the first `warm` steps."""
+    """Computes `falling` plus 0.01, rising from 0 over the first `warm` steps."""
     return min(1, (step + 1) / warm) * (falling(step, steps) + 0.01)

@@ -1,37 +1,58 @@
 """mien: the same photographs, with people who do not exist.
 
     import mien
+
     result = mien.anonymize(image)              # [H, W, 3] uint8 RGB -> Result(image, faces)
-    mien.anonymize_dataset("photos", "public")  # a folder, resumable
+    mien.anonymize_dataset("photos", "public")  # a folder; the same call again goes on where it stopped
     mien.evaluate("photos", "public")           # can anyone be found again, are the data still good
 
-Heavy modules are imported on first use, so that `import mien` and `mien --help` answer at once.
+The names in `__all__` are the public interface. Everything else may change in any version. They are imported on first
+use, so that `import mien` is quick; it changes nothing in the process.
 """
 
 from __future__ import annotations
 
-import os
+import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mien import errors
+
 if TYPE_CHECKING:
-    from mien.api import Result, anonymize, anonymize_dataset, evaluate
+    from mien.anonymizer.image_anonymizer import Anonymizer, Result
+    from mien.api import anonymize, anonymize_dataset, evaluate
     from mien.errors import MienError
+    from mien.evaluation.evaluation import Evaluation
+    from mien.jobs.executors.workers import Workers
+    from mien.jobs.progress import Progress
+    from mien.jobs.summary import Summary
     from mien.recipe import Recipe
+    from mien.types import FaceOutcome
 
-__all__ = ["MienError", "Recipe", "Result", "anonymize", "anonymize_dataset", "evaluate"]
+    __version__: str
 
-# Threads with nothing to do sleep. Left to itself OpenMP waits awake, which gains nothing where mien has the cores for
-# itself, and makes it three times as slow where another process wants them. Torch must not have been imported before.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+__all__ = ["Anonymizer", "Evaluation", "FaceOutcome", "MienError", "Progress", "Recipe", "Result", "Summary", "Workers",
+           "__version__", "anonymize", "anonymize_dataset", "errors", "evaluate"]
 
-_HOMES = {"Result": "mien.api", "anonymize": "mien.api", "anonymize_dataset": "mien.api",
-          "evaluate": "mien.api",
-          "MienError": "mien.errors", "Recipe": "mien.recipe"}
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+_MODULES = {
+    "Anonymizer": "mien.anonymizer.image_anonymizer", "Result": "mien.anonymizer.image_anonymizer",
+    "Evaluation": "mien.evaluation.evaluation", "FaceOutcome": "mien.types", "MienError": "mien.errors",
+    "Progress": "mien.jobs.progress", "Recipe": "mien.recipe", "Summary": "mien.jobs.summary",
+    "Workers": "mien.jobs.executors.workers",
+    "anonymize": "mien.api", "anonymize_dataset": "mien.api", "evaluate": "mien.api"}
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
+    if name == "__version__":
+        from importlib.metadata import version
 
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return version("mien")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'mien' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

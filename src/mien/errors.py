@@ -1,7 +1,7 @@
-"""One tree of exceptions, each with its exit code and a hint.
+"""Defines mien's exceptions: one tree, each with an exit code and a hint.
 
 MienError (1)
-├── UsageError (2)            the command cannot mean anything: bad argument, SRC inside DST
+├── UsageError (2)            the command cannot be carried out: bad argument, SRC inside DST
 ├── PhotoError (-)            one photo cannot be read: it is skipped and listed, the run goes on
 ├── ModelError (3)            weights are missing or not what their card says
 │   └── FetchError (3)        weights cannot be fetched: no network, no pip, disk full
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 
 class MienError(Exception):
-    """Base of every error mien raises on purpose.
+    """Is the base of every error that mien raises on purpose.
 
     Args:
         message: what happened, naming the file or value.
@@ -30,40 +30,40 @@ class MienError(Exception):
 
 
 class UsageError(MienError):
-    """An argument or a combination of arguments that cannot be carried out."""
+    """Means that an argument, or a combination of arguments, cannot be carried out."""
 
     exit_code = 2
 
 
 class PhotoError(MienError):
-    """One photo that cannot be read. A run skips it, counts it and lists it."""
+    """Means that one photo cannot be read. A run skips it, counts it and lists it."""
 
     exit_code = 1
 
 
 class ModelError(MienError):
-    """Weights that are missing, damaged, or not the ones their card names."""
+    """Means that weights are missing, damaged, or not the ones that their card names."""
 
     exit_code = 3
 
 
 class FetchError(ModelError):
-    """Weights that could not be fetched."""
+    """Means that weights could not be fetched."""
 
 
 class OutputError(MienError):
-    """A folder that cannot be written or is in use."""
+    """Means that a folder cannot be written or is in use."""
 
     exit_code = 4
 
 
 class FaceError(MienError):
-    """A face that could not be anonymized while the owner asked to stop in that case."""
+    """Means that a face could not be anonymized, and the owner asked to stop in that case."""
 
     exit_code = 5
 
 
 class VerificationError(MienError):
-    """A finished face that the judge still takes for its original."""
+    """Means that the judge still takes a finished face for its original."""
 
     exit_code = 6

@@ -1,6 +1,6 @@
-"""Sample photographs that need nobody's consent.
+"""Writes sample photographs that need no consent.
 
-NASA's public-domain portrait of an astronaut (from scikit-image) and group photos of generated faces.
+They are NASA's public-domain portrait of an astronaut (from scikit-image) and group photos of generated faces.
 """
 
 from __future__ import annotations
@@ -17,29 +17,31 @@ from mien.models.generators.base import DIM
 from mien.models.generators.mobilestylegan import MobileStyleGAN
 from mien.models.hub.fetch import FetchProgress, ensure
 from mien.types import Pixels
-from mien.util.files import replace_file
+from mien.util.files import replace_file, write_errors
 from mien.util.image_tensors import to_pixels
 
 PORTRAIT = 300  # pixels, side of one portrait in a group photo
-SEED = 1234  # not the pool's: the people in the samples are nobody's new face
+SEED = 1234  # not the pool's: no face of the samples is in the pool
 WALL = (214, 208, 198)
 
 
 def write_samples(folder: Path, progress: FetchProgress | None = None) -> list[Path]:
-    """Write the astronaut (PNG) and two group photos (JPEG, PNG) into a folder.
+    """Writes the astronaut (PNG) and two group photos (JPEG, PNG) into a folder, and returns their paths.
 
     Raises:
-        FetchError: a sample or the generator cannot be fetched. OSError: the folder cannot be written.
+        FetchError: a sample or the generator cannot be fetched. OutputError: the folder cannot be written.
     """
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     paths = ensure(["astronaut", "mobilestylegan"], progress)
-    folder.mkdir(parents=True, exist_ok=True)
     generator = MobileStyleGAN.from_file(paths["mobilestylegan"])
     astronaut = np.asarray(Image.open(paths["astronaut"]).convert("RGB"))
     pictures = {"astronaut.png": astronaut,
                 "group wall.jpg": _wall(_portraits(generator, range(6)), columns=3),
                 "group strip.png": _wall(_portraits(generator, range(6, 9)), columns=3, tilt=9.0)}
     for name, pixels in pictures.items():
-        replace_file(folder / name, partial(_save, pixels, "JPEG" if name.endswith("jpg") else "PNG"))
+        with write_errors(folder):
+            replace_file(folder / name, partial(_save, pixels, "JPEG" if name.endswith("jpg") else "PNG"))
     return [folder / name for name in pictures]
 
 
@@ -58,7 +60,7 @@ def _portraits(generator: MobileStyleGAN, numbers: range) -> list[Pixels]:
 
 
 def _wall(portraits: list[Pixels], columns: int, tilt: float = 0.0) -> Pixels:
-    """Portraits hung in rows on a wall, every second one turned by `tilt` degrees."""
+    """Arranges portraits in rows on a plain wall, turned by `tilt` degrees to one side and the other in turn."""
     cell, rows = PORTRAIT + 60, -(-len(portraits) // columns)
     wall = np.full((rows * cell, columns * cell, 3), WALL, dtype=np.uint8)
     for i, portrait in enumerate(portraits):

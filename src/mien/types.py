@@ -1,6 +1,6 @@
-"""What flows between the stages.
+"""Defines the data that flows between the stages.
 
-Images are uint8 RGB HWC at the doors (photos, crops shown to detectors and judges) and float32 RGB
+Images are uint8 RGB HWC at the boundaries (photos, crops that detectors and judges get) and float32 RGB
 [B, 3, H, W] in -1..1 inside (generator, encoder, losses).
 """
 
@@ -20,14 +20,14 @@ Status = Literal["anonymized", "blurred", "dropped", "kept", "excluded"]
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a photo was stored, so that it can be stored the same way again.
+    """Says how a photo was stored, so that it can be stored the same way again.
 
     Attributes:
         format: Pillow's name of the file format ("JPEG", "PNG", ...).
         mode: Pillow's mode of the source ("RGB", "RGBA", "P", "L", "I;16", "CMYK", ...).
         options: keyword arguments for `PIL.Image.Image.save` (JPEG tables and subsampling, the transparent
             palette index, ...).
-        icc_profile: color profile, the only metadata that is carried over: without it colors change.
+        icc_profile: color profile, the only metadata that is kept: without it colors change.
     """
 
     format: str
@@ -38,18 +38,18 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph, upright.
+    """Holds one photograph, upright.
 
     Attributes:
         name: path relative to the source folder, with forward slashes.
         pixels: [H, W, 3] uint8 RGB, EXIF orientation applied.
         encoding: how to write it back.
-        alpha: [H, W] uint8, where the source had transparency.
-        native: upright pixels as stored (16-bit gray, palette indices), where `pixels` cannot say them exactly.
-        palette: R, G, B, R, G, B, ... of a palette photo.
+        alpha: transparency [H, W] uint8, where the source has any.
+        native: upright pixels as stored (16-bit gray, palette indices), where `pixels` cannot represent them exactly.
+        palette: colors R, G, B, R, G, B, ... of a palette photo.
         scale: the values of `native` that `pixels` shows as 0 and as 255, for gray of more than 8 bits.
-        verbatim: the file with its metadata taken out and its compressed pixels untouched, for an upright JPEG or
-            WebP: what is written when no pixel changes, so that no generation of loss is added.
+        verbatim: the file without its metadata, with its compressed pixels untouched, for an upright JPEG or WebP. It
+            is written when no pixel changes, so that nothing is lost by compressing again.
     """
 
     name: str
@@ -64,11 +64,12 @@ class Photo:
 
 @dataclass(frozen=True)
 class Face:
-    """One detected face.
+    """Describes one detected face.
 
     Attributes:
         box: (x, y, width, height) in pixels of the upright photo; may reach over its edges.
-        points: [5, 2] float32 (x, y): the eye, eye, nose, mouth corner, mouth corner, each pair from the image's left.
+        points: [5, 2] float32 (x, y) of eye, eye, nose, mouth corner, mouth corner; of each pair first the one that
+            is on the image's left when the face is upright.
         score: the detector's confidence, 0..1.
     """
 
@@ -78,25 +79,25 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Of the box, in square pixels."""
+        """The box's area in square pixels."""
         return self.box[2] * self.box[3]
 
     @property
-    def lies(self) -> bool:
-        """Whether it is turned by more than 45 degrees, lying or on its head, or its points are not known."""
+    def is_rotated(self) -> bool:
+        """Whether the face is rotated by more than 45 degrees, or its points are not known."""
         across, down = self.points[3:].mean(axis=0) - self.points[:2].mean(axis=0)
         return not abs(across) <= down
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A face aligned the FFHQ way.
+    """Holds a face, cut out of a photo and aligned as in FFHQ.
 
     Attributes:
         pixels: [S, S, 3] uint8 RGB.
         quad: [4, 2] float64, the crop's corners (top left, bottom left, bottom right, top right) in photo pixels.
-        inside: [S, S] bool, which of the crop's pixels lie within the photo.
-        turn: how far the head is turned: 0 frontal, 1 with the nose below the crop's right eye, -1 the left one.
+        inside: [S, S] bool, which of the crop's pixels are within the photo.
+        turn: how far the head is turned: 0 frontal, 1 with the nose below the crop's right eye, -1 below the left one.
     """
 
     pixels: Pixels
@@ -107,11 +108,11 @@ class Crop:
 
 @dataclass(frozen=True)
 class Match:
-    """The generated face that a real one was paired with.
+    """Names the pool face that a real face is paired with.
 
     Attributes:
-        index: its place in the pool.
-        distance: in the pairing space.
+        index: the pool face's index in the pool.
+        distance: distance of the two faces, as pairing measures it.
     """
 
     index: int
@@ -120,9 +121,9 @@ class Match:
 
 @dataclass
 class FaceOutcome:
-    """What became of one face: one row of the manifest.
+    """Says what became of one face: one row of the manifest.
 
-    `seconds` is its share of the time from whole photo to written file.
+    `seconds` is the face's share of the time that its photos took, from reading to writing.
     """
 
     file: str
@@ -143,7 +144,7 @@ class FaceOutcome:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that was not processed, and why."""
+    """Names a file that was not processed, and says why."""
 
     file: str
     reason: str

@@ -63,7 +63,7 @@ def test_the_crop_shows_the_face_where_ffhq_has_it() -> None:
     assert abs(where[:2, 1].mean() / 256 - 0.47) < 0.03  # eyes a little above the middle
 
 
-def test_what_lies_beyond_the_edge_is_mirrored_and_marked() -> None:
+def test_pixels_beyond_the_edge_are_mirrored_and_marked() -> None:
     photo = np.full((130, 200, 3), 90, dtype=np.uint8)
     crop = align(photo, Face((60, 70, 80, 60), POINTS, 0.9))
     assert not crop.inside.all()
@@ -78,7 +78,7 @@ def test_mirroring_folds_coordinates_back() -> None:
     assert mirrored(np.array([-7.0, 3.0]), 1).tolist() == [0, 0]
 
 
-def test_a_turned_head_is_noticed() -> None:
+def test_a_turned_head_is_measured() -> None:
     turned = POINTS.copy()
     turned[2, 0] += 15
     assert head_turn(POINTS) == 0

@@ -1,4 +1,4 @@
-"""FFHQ's alignment on small drawn pictures, worked out by hand; the reference's pictures are in tests/conformance."""
+"""Tests FFHQ's alignment on small drawn pictures, by hand; tests/conformance compares with the reference's pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.anonymizer.align import align, crop_quad, places, to_photo
+from mien.anonymizer.align import align, crop_quad, sampling_grid, to_photo
 from mien.anonymizer.align_ffhq import align_as_published, shrinking, side_of
 from mien.types import Face, Floats, Pixels
 
@@ -28,7 +28,7 @@ def face_at(x: float, y: float, scale: float = 1.0) -> Face:
 
 
 def grains(height: int, width: int, seed: int = 0) -> Pixels:
-    """Every pixel another color."""
+    """Draws every pixel in another color."""
     return np.random.RandomState(seed).randint(0, 256, (height, width, 3)).astype(np.uint8)
 
 
@@ -55,17 +55,17 @@ def test_how_often_a_photo_is_shrunk(side: float, factor: int) -> None:
 
 
 def test_an_upright_crop_by_hand() -> None:
-    """512 px become 256 without a filter: each is the pixel one to the right of and below the middle of its four."""
+    """512 px become 256 without a filter: each is the pixel to the right of and below the center of its four."""
     photo = grains(800, 820)
     crop = align_as_published(photo, face_at(400, 390))
     assert np.array_equal(crop.pixels, photo[135:646:2, 145:656:2])
     assert crop.inside.all() and crop.turn == 0
-    assert places(crop.quad, 256)[0, 0].tolist() == [145, 135]  # where the crop says that its first pixel was
-    assert places(crop.quad, 256)[10, 200].tolist() == [545, 155]
+    assert sampling_grid(crop.quad, 256)[0, 0].tolist() == [145, 135]  # where the crop says that its first pixel was
+    assert sampling_grid(crop.quad, 256)[10, 200].tolist() == [545, 155]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_face_that_lies_is_turned_upright(turns: int) -> None:
+def test_a_rotated_face_is_turned_upright(turns: int) -> None:
     photo, upright = waves(800, 820), face_at(400, 390)
     points, width, height = upright.points, 820, 800
     for _ in range(turns):  # as np.rot90 turns: x becomes the distance from the bottom
@@ -76,7 +76,7 @@ def test_a_face_that_lies_is_turned_upright(turns: int) -> None:
 
 
 def test_a_turned_and_scaled_face_shows_the_same_picture() -> None:
-    """A picture that is a function of places in the face: the crop depends on nothing else."""
+    """The picture is a function of the position in the face, so that the crop must not depend on the rest."""
     def drawn(angle: float, scale: float) -> tuple[Pixels, Face]:
         turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         y, x = np.mgrid[:1000, :1000]
@@ -95,7 +95,7 @@ def test_a_large_face_is_cut_from_a_smaller_photo() -> None:
     crop = align_as_published(photo, face_at(740, 760, scale=2))  # 1024 px from (228, 248)
     small = np.asarray(Image.fromarray(photo).resize((750, 750), Image.Resampling.LANCZOS))  # 750.5 is rounded to even
     assert np.array_equal(crop.pixels, small[125:636:2, 115:626:2])
-    assert places(crop.quad, 256)[0, 0].tolist() == [230, 250]  # the middle of four pixels of the photo, within one
+    assert sampling_grid(crop.quad, 256)[0, 0].tolist() == [230, 250]  # the center of four pixels, within one
 
 
 @pytest.mark.parametrize(("left", "right"), [(4, 4), (3, 50), (50, 3), (50, 50)])
@@ -115,7 +115,7 @@ def test_beyond_the_edge_the_photo_is_mirrored_blurred_and_fades() -> None:
     median = np.median(photo[:413, 194 - 51 : 707 + 51], axis=(0, 1))
     away = np.abs(crop.pixels.astype(float) - median).mean(axis=(1, 2))
     assert away[0] < 0.4 * away[75] and np.corrcoef(np.arange(60), away[5:65])[0, 1] > 0.5
-    deep = crop.pixels[150:]  # a third of the rim's width inside nothing is left of it
+    deep = crop.pixels[150:]  # from a third of the rim's width inside the photo on, the photo is unchanged
     assert np.array_equal(deep, photo[151 : 151 + 211 : 2, 195:707:2])
 
 
@@ -134,7 +134,7 @@ def test_a_plain_photo_stays_plain_beyond_its_edges() -> None:
 
 
 def test_small_faces_are_aligned_all_the_same() -> None:
-    """The original turns them away, and lets the whole photo pass in their place."""
+    """The original does not align them, and passes the whole photo on in their place."""
     photo, small = waves(200, 200), face_at(100, 100, scale=0.12)
     assert shrinking(crop_quad(small.points)) == 0
     crop = align_as_published(photo, small)
@@ -144,12 +144,12 @@ def test_small_faces_are_aligned_all_the_same() -> None:
 
 
 def test_both_alignments_say_where_their_pixels_were() -> None:
-    """On a ramp a pixel's gray is its place."""
+    """On a ramp a pixel's gray is its position."""
     ramp = np.tile(np.linspace(0, 249.75, 1000), (1000, 1))[..., None].repeat(3, axis=2)
     photo, tilted = np.rint(ramp).astype(np.uint8), face(POINTS @ [[0.9, 0.3], [-0.3, 0.9]] + 500)
     for crop in (align(photo, tilted), align_as_published(photo, tilted)):
-        assert np.abs(crop.pixels[..., 0] - places(crop.quad, 256)[..., 0] / 4).max() < 1
-        assert np.allclose(to_photo(crop.quad, 256)[:, 2], places(crop.quad, 256)[0, 0])
+        assert np.abs(crop.pixels[..., 0] - sampling_grid(crop.quad, 256)[..., 0] / 4).max() < 1
+        assert np.allclose(to_photo(crop.quad, 256)[:, 2], sampling_grid(crop.quad, 256)[0, 0])
 
 
 @settings(deadline=None, max_examples=20)

@@ -60,7 +60,7 @@ def test_a_face_outside_changes_nothing() -> None:
     assert (out == photo).all()
 
 
-def test_color_field_ignores_what_lies_outside_the_photo() -> None:
+def test_color_field_ignores_pixels_outside_the_photo() -> None:
     old = np.full((256, 256, 3), 100, dtype=np.uint8)
     quad = np.array([[0, 0], [0, 256], [256, 256], [256, 0]], dtype=np.float64)
     inside = np.ones((256, 256), dtype=bool)

@@ -15,14 +15,14 @@ Box = tuple[float, float, float, float]
 
 
 @given(a=boxes, b=boxes)
-def test_overlap_is_a_symmetric_share(a: Box, b: Box) -> None:
+def test_overlap_is_symmetric_and_between_0_and_1(a: Box, b: Box) -> None:
     assert 0 <= overlap(a, b) <= 1 + 1e-9
     assert overlap(a, b) == pytest.approx(overlap(b, a))
     assert overlap(a, a) == pytest.approx(1)
 
 
 @given(a=boxes, b=boxes, x=st.floats(-100, 100), y=st.floats(-100, 100), scale=st.floats(0.5, 4))
-def test_overlap_does_not_depend_on_place_and_unit(a: Box, b: Box, x: float, y: float, scale: float) -> None:
+def test_overlap_does_not_depend_on_position_and_scale(a: Box, b: Box, x: float, y: float, scale: float) -> None:
     def moved(box: Box) -> Box:
         return box[0] * scale + x, box[1] * scale + y, box[2] * scale, box[3] * scale
 

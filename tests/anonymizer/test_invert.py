@@ -1,4 +1,4 @@
-"""Inversion on toy networks, whose codes are known; the last test is about the real ones."""
+"""Tests the inversion on toy faces, whose codes are known; the tests called `real` use the real networks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mien.models.bundle import Networks
 from mien.recipe import InvertSettings, Recipe
 
 
-class AttackSplit:
-    """Two toy faces of known codes."""
+class InversionCase:
+    """Holds two toy faces of known codes."""
 
     def __init__(self) -> None:
         self.networks: Networks
@@ -26,7 +26,7 @@ class AttackSplit:
         self.faces: Faces = toy_faces(self.networks, self.codes)
 
     def invert(self, guess: Tensor | None = None, **changes: float) -> Inversion:
-        """From this guess, or from the mean face."""
+        """Inverts from this guess of the encoder's, or from the mean face."""
         self.toy.encoder = lambda image: torch.zeros(len(image), 16, 512) if guess is None else guess
         settings = InvertSettings().model_copy(update={"steps": 20, "shared_steps": 6, "size": 256, **changes})
         return invert(self.networks, self.faces, settings)
@@ -38,73 +38,73 @@ class AttackSplit:
 
 
 @pytest.fixture
-def setting() -> AttackSplit:
-    return AttackSplit()
+def case() -> InversionCase:
+    return InversionCase()
 
 
-def test_the_picture_comes_nearer_than_the_encoder_s_guess(setting: AttackSplit) -> None:
-    found = setting.invert()
-    assert (setting.distance(found.codes) < 0.7 * setting.distance(torch.zeros(2, 16, 512))).all()
+def test_the_picture_comes_nearer_than_the_encoder_s_guess(case: InversionCase) -> None:
+    found = case.invert()
+    assert (case.distance(found.codes) < 0.7 * case.distance(torch.zeros(2, 16, 512))).all()
     assert found.steps == 20
 
 
-def test_the_error_is_that_of_the_codes(setting: AttackSplit) -> None:
-    found = setting.invert()
-    assert torch.allclose(found.error, setting.distance(found.codes), atol=1e-5)
+def test_the_error_is_that_of_the_codes(case: InversionCase) -> None:
+    found = case.invert()
+    assert torch.allclose(found.error, case.distance(found.codes), atol=1e-5)
 
 
-def test_a_smaller_look_sees_smaller_faces(setting: AttackSplit) -> None:
-    found = setting.invert(size=128)
-    small = shrunk(setting.networks, setting.faces, 128)
+def test_a_smaller_preview_is_compared_with_smaller_faces(case: InversionCase) -> None:
+    found = case.invert(size=128)
+    small = shrunk(case.networks, case.faces, 128)
     with torch.no_grad():
-        image = setting.networks.preview(setting.networks.generator.color(found.codes), 128)
+        image = case.networks.preview(case.networks.generator.color(found.codes), 128)
     wanted = pixel_distance(image, small.image, face_weight(small, InvertSettings().outside_weight))
     assert torch.allclose(found.error, wanted, atol=1e-5)
-    assert (setting.distance(found.codes) < 0.7 * setting.distance(torch.zeros(2, 16, 512))).all()
+    assert (case.distance(found.codes) < 0.7 * case.distance(torch.zeros(2, 16, 512))).all()
 
 
-def test_one_step_gives_the_encoder_s_guess_back(setting: AttackSplit) -> None:
+def test_one_step_gives_the_encoder_s_guess_back(case: InversionCase) -> None:
     guess = toy_codes(2, seed=17)
-    found = setting.invert(guess, steps=1)
+    found = case.invert(guess, steps=1)
     assert torch.allclose(found.codes, guess, atol=1e-6)
 
 
-def test_a_perfect_guess_is_not_spoiled(setting: AttackSplit) -> None:
-    """The best step is kept: with a rate that throws the codes away, what comes out is still the guess."""
-    found = setting.invert(setting.codes, rate=50.0, offset_rate=50.0, shared_steps=0)
-    assert (setting.distance(found.codes) < 1e-4).all()
+def test_a_perfect_guess_is_not_spoiled(case: InversionCase) -> None:
+    """The best step is kept: with a rate that throws the codes away, the result is still the guess."""
+    found = case.invert(case.codes, rate=50.0, offset_rate=50.0, shared_steps=0)
+    assert (case.distance(found.codes) < 1e-4).all()
 
 
-def test_in_the_first_steps_all_layers_move_together(setting: AttackSplit) -> None:
-    together = setting.invert(steps=6, shared_steps=6).codes
+def test_in_the_first_steps_all_layers_move_together(case: InversionCase) -> None:
+    together = case.invert(steps=6, shared_steps=6).codes
     assert (together - together.mean(dim=1, keepdim=True)).abs().max() < 1e-6
-    apart = setting.invert(steps=12, shared_steps=6).codes
+    apart = case.invert(steps=12, shared_steps=6).codes
     assert (apart - apart.mean(dim=1, keepdim=True)).abs().max() > 1e-3
 
 
-def test_faces_do_not_disturb_one_another(setting: AttackSplit) -> None:
-    together = setting.invert().codes
-    whole = setting.faces
+def test_faces_do_not_disturb_one_another(case: InversionCase) -> None:
+    together = case.invert().codes
+    whole = case.faces
     for i in range(2):
-        setting.faces = whole.rows(slice(i, i + 1))
+        case.faces = whole.rows(slice(i, i + 1))
         # A small part of a step: Adam's short means carry the last bits of a batch's sums along.
-        assert (setting.invert().codes[0] - together[i]).abs().max() < 0.05 * InvertSettings().rate
+        assert (case.invert().codes[0] - together[i]).abs().max() < 0.05 * InvertSettings().rate
 
 
-def test_the_same_faces_give_the_same_bytes(setting: AttackSplit) -> None:
-    assert torch.equal(setting.invert().codes, setting.invert().codes)
+def test_the_same_faces_give_the_same_bytes(case: InversionCase) -> None:
+    assert torch.equal(case.invert().codes, case.invert().codes)
 
 
-def test_a_heavy_prior_keeps_layers_together(setting: AttackSplit) -> None:
+def test_a_heavy_prior_keeps_layers_together(case: InversionCase) -> None:
     def spread(weight: float) -> Tensor:
-        codes = setting.invert(offset_weight=weight).codes
+        codes = case.invert(offset_weight=weight).codes
         return (codes - codes.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
 
     assert (spread(20.0) < spread(0.0)).all()
 
 
-def test_the_result_holds_no_graph(setting: AttackSplit) -> None:
-    found = setting.invert(steps=2)
+def test_the_result_holds_no_graph(case: InversionCase) -> None:
+    found = case.invert(steps=2)
     assert not found.codes.requires_grad and not found.error.requires_grad
 
 
@@ -116,11 +116,11 @@ def test_real_networks_come_nearer_than_the_encoder(ready: Loaded, generated: Ge
     assert all(value.grad is None for value in networks.generator.state_dict(keep_vars=True).values())
 
 
-def test_without_steps_the_guess_is_the_result(setting: AttackSplit) -> None:
+def test_without_steps_the_guess_is_the_result(case: InversionCase) -> None:
     guess = toy_codes(2, seed=17)
-    setting.toy.batches.clear()
-    found = setting.invert(guess, steps=0)
-    assert torch.equal(found.codes, guess) and found.error.isinf().all() and not setting.toy.batches
+    case.toy.batches.clear()
+    found = case.invert(guess, steps=0)
+    assert torch.equal(found.codes, guess) and found.error.isinf().all() and not case.toy.batches
 
 
 def test_the_real_encoder_knows_faces(ready: Loaded, generated: Generated) -> None:

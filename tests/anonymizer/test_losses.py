@@ -42,8 +42,8 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
 
 @given(count=st.integers(1, 3), seed=st.integers(0, 1000), cut=st.integers(1, 15))
 @settings(max_examples=12, deadline=None)
-def test_pixel_distance_ignores_places_of_no_weight(count: int, seed: int, cut: int) -> None:
-    """Whole cells of 16 px; whatever stands there, infinitely wrong pictures too."""
+def test_pixel_distance_ignores_pixels_of_no_weight(count: int, seed: int, cut: int) -> None:
+    """Whole cells of 16 px are ignored, whatever their pixels are."""
     a, b = random_images(count, seed), random_images(count, seed + 1)
     weight = torch.ones(count, 1, 256, 256)
     weight[..., : 16 * cut] = 0
@@ -55,8 +55,8 @@ def test_pixel_distance_ignores_places_of_no_weight(count: int, seed: int, cut: 
 
 
 @pytest.mark.parametrize("distance", [pixel_distance, color_distance])
-def test_what_lies_beyond_the_edge_reaches_no_coarse_pixel(distance: Callable[..., Tensor]) -> None:
-    """The edge of a photo crosses the cells that pictures are shrunk to."""
+def test_pixels_beyond_the_edge_leak_into_no_coarse_pixel(distance: Callable[..., Tensor]) -> None:
+    """They do not even where a photo's edge crosses the cells that pictures are shrunk to."""
     a, b = random_images(1, 3), random_images(1, 4)
     weight = torch.ones(1, 1, 256, 256)
     weight[..., :133] = 0
@@ -68,7 +68,7 @@ def test_what_lies_beyond_the_edge_reaches_no_coarse_pixel(distance: Callable[..
 @given(seed=st.integers(0, 1000), offset=st.floats(-1, 1))
 @settings(max_examples=10, deadline=None)
 def test_pixel_distance_of_a_constant_offset_is_three_times_it(seed: int, offset: float) -> None:
-    """Once at each of the three sizes."""
+    """It counts once at each of the three sizes."""
     a = random_images(2, seed)
     for weight in (torch.ones(2, 1, 256, 256), ellipse(256).expand(2, -1, -1, -1)):
         assert pixel_distance(a + offset, a, weight).tolist() == pytest.approx([3 * abs(offset)] * 2, abs=1e-4)
@@ -81,14 +81,14 @@ def test_pixel_distance_is_symmetric_and_zero_only_for_equals() -> None:
     assert (pixel_distance(a, b, weight) > 0.5).all()
 
 
-def test_pixel_distance_hears_large_shapes_more_than_noise() -> None:
-    """Noise averages out at 64 and 16 px, a shift of the light does not."""
+def test_pixel_distance_weighs_large_shapes_more_than_noise() -> None:
+    """Noise averages out at 64 and 16 px, and a change of the light does not."""
     a, weight = torch.zeros(1, 3, 256, 256), torch.ones(1, 1, 256, 256)
     noise = 0.2 * torch.sign(random_images(1, 0))
     assert float(pixel_distance(a + 0.2, a, weight)) > 2 * float(pixel_distance(a + noise, a, weight))
 
 
-def test_faces_that_lie_wholly_beyond_the_edge_cost_nothing() -> None:
+def test_faces_wholly_beyond_the_edge_have_no_loss() -> None:
     a, b, none = random_images(1, 1), random_images(1, 2), torch.zeros(1, 1, 256, 256)
     assert pixel_distance(a, b, none).tolist() == [0.0]
     assert color_distance(a, b, none).tolist() == [0.0]
@@ -104,7 +104,7 @@ def test_distances_are_each_face_s_own() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 32, 64])
-def test_color_distance_is_deaf_to_detail(size: int) -> None:
+def test_color_distance_ignores_detail(size: int) -> None:
     a, weight = torch.zeros(1, 3, 256, 256), torch.ones(1, 1, 256, 256)
     stripes = torch.ones(256)
     stripes[::2] = -1
@@ -113,7 +113,7 @@ def test_color_distance_is_deaf_to_detail(size: int) -> None:
 
 
 def test_feature_distance_by_hand() -> None:
-    """Two places, one weighted; squared distances summed over channels, each level by its weight."""
+    """Of two pixels one counts; squared distances are summed over channels, and levels by their weights."""
     a = tuple(torch.zeros(1, 2, 1, 2) for _ in LEVELS)
     b = tuple(torch.tensor([[[[1.0, 2.0]], [[1.0, 0.0]]]]) for _ in LEVELS)
     assert float(feature_distance(LEVELS, a, b)) == pytest.approx(3.0 * sum(LEVELS))  # (2 + 4) / 2
@@ -121,7 +121,7 @@ def test_feature_distance_by_hand() -> None:
     assert float(feature_distance(LEVELS, a, b, right)) == pytest.approx(4.0 * sum(LEVELS))
 
 
-def test_face_weight_is_one_on_the_face_less_outside_nothing_beyond() -> None:
+def test_face_weight_is_one_on_the_face_less_around_it_and_zero_beyond_the_photo() -> None:
     faces = toy_faces(toy_networks()[0], toy_codes(1))
     faces.inside[..., :40] = 0
     weight = face_weight(faces, 0.25)
@@ -161,7 +161,7 @@ def test_real_targets_of_a_batch(networks: Networks, generated: Generated) -> No
 
 
 def test_real_identity_is_that_of_the_photo(networks: Networks, generated: Generated) -> None:
-    """Crop, view and range lose nothing: the recognizer sees what it sees when OpenCV aligns the photo for it."""
+    """Crop, view and range lose nothing: the vector is as if OpenCV aligned the photo for the recognizer."""
     from mien.models.recognition.sface import align_matrix
 
     photo, face = generated.photos[0], generated.found[0]
@@ -193,12 +193,12 @@ def test_points_in_one_place_have_no_view() -> None:
         view_matrix(np.full((5, 2), 7, np.float32))
 
 
-def test_real_faces_seen_smaller_are_the_same_faces(networks: Networks, generated: Generated) -> None:
+def test_real_faces_shrunk_for_a_preview_are_the_same_faces(networks: Networks, generated: Generated) -> None:
     faces = generated.faces
     small = shrunk(networks, faces, 128)
     assert small.image.shape == (2, 3, 128, 128) and small.inside.shape == (2, 1, 128, 128)
     assert ((small.identity * faces.identity).sum(dim=1) > 0.9).all()
-    # The same place of the face comes to the same place of the view.
+    # The same point of the face comes to the same point of the view.
     for x, y in ((100.0, 60.0), (200.5, 130.25)):
         large = faces.view @ torch.tensor([x, y, 1.0])
         assert torch.allclose(small.view @ torch.tensor([(x - 0.5) / 2, (y - 0.5) / 2, 1.0]), large, atol=1e-3)

@@ -1,4 +1,4 @@
-"""The paper's optimization on toy networks, against its plain loop."""
+"""Tests the paper's optimization on toy networks against a plain loop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def settings(**changes: object) -> OptimizeSettings:
 
 def plain_loop(networks: Networks, faces: Faces, i: int, real: torch.Tensor, pair: torch.Tensor, margin: float,
                reference: bool) -> torch.Tensor:
-    """One face at a time, everything computed anew at each step, as the reference code goes about it."""
+    """Optimizes one face at a time and computes everything anew at each step, as the reference code does."""
     moving = pair.repeat(1, 5, 1).requires_grad_()
     optimizer = torch.optim.Adam([moving], lr=0.01)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(0.75 * 7), int(0.9 * 7)], gamma=0.8)
@@ -89,4 +89,4 @@ def test_s_space_moves_the_styles_of_the_chosen_layers() -> None:
         assert (space.picture(None) - generator(mixed)).abs().max() < 1e-4
     space.picture(8).square().mean().backward()
     reached = [code.grad is not None and bool(code.grad.any()) for code in space.moving]
-    assert len(reached) == 3 and reached[0]  # layer 2, layer 3, output 1; layer 3 lies above 8 px
+    assert len(reached) == 3 and reached[0]  # layer 2, layer 3, output 1; layer 3 is above 8 px

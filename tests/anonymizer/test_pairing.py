@@ -33,7 +33,7 @@ def faces() -> Faces:
 
 
 def row(seed: int) -> Tensor:
-    """Distances of somebody to the pool."""
+    """Draws distances of a person to the pool."""
     return torch.rand(SIZE, generator=torch.Generator().manual_seed(seed))
 
 
@@ -62,7 +62,7 @@ def test_a_pool_face_is_nearest_to_itself(pool: Pool) -> None:
     assert table.diagonal().max() < 0.01 * table.mean()
 
 
-def test_what_is_drawn_is_near_and_depends_on_the_seed_alone(pool: Pool, faces: Faces) -> None:
+def test_a_drawn_face_is_near_and_depends_on_the_seed_alone(pool: Pool, faces: Faces) -> None:
     settings = PairSettings(choice="drawn", k=8, unique=False)
     near = table_of(pool, faces, settings).argsort(dim=1)[:, :8]
     drawn = [[match.index for match in paired(pool, faces, settings, used=(), seed=seed)] for seed in range(40)]
@@ -97,7 +97,7 @@ def test_the_least_alike_of_the_k_nearest_is_taken(pool: Pool, faces: Faces) -> 
             assert match.distance == pytest.approx(float(table[i, match.index]), rel=1e-4)
 
 
-def test_pool_faces_whom_nobody_can_tell_are_not_given(pool: Pool, faces: Faces) -> None:
+def test_infinitely_far_pool_faces_are_not_chosen(pool: Pool, faces: Faces) -> None:
     table = torch.full((1, SIZE), torch.inf)
     table[0, [4, 9]] = torch.tensor([2.0, 1.0])
     face, settings = faces.rows(slice(0, 1)), PairSettings(k=SIZE)
@@ -105,8 +105,8 @@ def test_pool_faces_whom_nobody_can_tell_are_not_given(pool: Pool, faces: Faces)
     assert drawn == {4, 9}
 
 
-def test_faces_of_one_batch_get_different_people(pool: Pool, faces: Faces) -> None:
-    """Even when they are the same face three times."""
+def test_faces_of_one_batch_get_different_pool_faces(pool: Pool, faces: Faces) -> None:
+    """They do even when they are the same face three times."""
     rows = torch.zeros(3, dtype=torch.long)
     thrice = replace(faces, image=faces.image[rows], identity=faces.identity[rows],
                      features=tuple(f[rows] for f in faces.features))
@@ -114,7 +114,7 @@ def test_faces_of_one_batch_get_different_people(pool: Pool, faces: Faces) -> No
 
 
 def test_used_faces_are_avoided_as_long_as_there_is_another(pool: Pool, faces: Faces) -> None:
-    """One by one the whole pool is handed out, nobody twice, the nearest first."""
+    """One by one all of the pool is chosen, no face twice, the nearest first."""
     one = faces.rows(slice(1))
     used: list[int] = []
     for _ in range(SIZE):
@@ -123,14 +123,14 @@ def test_used_faces_are_avoided_as_long_as_there_is_another(pool: Pool, faces: F
 
 
 def test_a_pool_that_is_used_up_starts_again(pool: Pool, faces: Faces) -> None:
-    everybody = range(SIZE)
-    assert [match.index for match in paired(pool, faces, PairSettings(), everybody)] == \
-        [match.index for match in paired(pool, replace(faces), PairSettings(), everybody)]
-    assert person(row(1), PairSettings(), b"key", everybody).index in range(SIZE)
+    everything = range(SIZE)
+    assert [match.index for match in paired(pool, faces, PairSettings(), everything)] == \
+        [match.index for match in paired(pool, replace(faces), PairSettings(), everything)]
+    assert person(row(1), PairSettings(), b"key", everything).index in range(SIZE)
 
 
-def test_a_pool_face_whose_identity_is_unknown_is_never_given(pool: Pool, faces: Faces) -> None:
-    """A zero vector would pass for the least alike of all."""
+def test_a_pool_face_of_unknown_identity_is_never_chosen(pool: Pool, faces: Faces) -> None:
+    """Its zero vector would pass for the least similar of all."""
     identities = pool.identities.clone()
     nearest = table_of(pool, faces, PairSettings()).argmin(dim=1)
     identities[nearest] = 0
@@ -155,7 +155,7 @@ def test_another_key_gives_most_people_another_face() -> None:
 
 
 def test_about_the_same_photos_give_the_same_face() -> None:
-    """A little change in the distances only matters when it moves somebody into or out of the nearest."""
+    """A small change in the distances matters only when it moves a pool face into or out of the nearest ones."""
     noise = torch.randn(SIZE, generator=torch.Generator().manual_seed(1)) * 0.002
     same = sum(chosen(row(seed), b"key") == chosen(row(seed) + noise, b"key") for seed in range(40))
     assert same >= 36
@@ -184,7 +184,7 @@ def test_keys_spread_people_over_the_nearest_faces() -> None:
 
 
 def test_the_real_pairing_space_agrees_with_its_features(ready: Loaded, generated: Generated) -> None:
-    """Principal components keep the order of the distances within the face, nearly."""
+    """Principal components nearly keep the order of the distances within the face."""
     pool, networks = ready.pool, ready.networks
     with torch.inference_mode():
         picture = networks.preview(networks.generator.color(pool.codes[:8, None].expand(-1, 16, -1)))

@@ -1,4 +1,4 @@
-"""Building, keeping and going on, on toy networks; what the numbers mean, on the real pool."""
+"""Tests how pools are built, kept and continued, on toy networks, and what their numbers mean, on the real pool."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NAMES = list(Pool.__dataclass_fields__)
 
 
 def settings(size: int = 10, **changes: float | str) -> PoolSettings:
-    """Smaller than a recipe may ask for."""
+    """Returns settings of a pool smaller than a recipe may ask for."""
     return PoolSettings().model_copy(update={"size": size, **changes})
 
 
@@ -48,7 +48,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the batches that are generated."""
+    """Lists the sizes of the batches that are generated."""
     sizes: list[int] = []
     real = module._faces
 
@@ -102,7 +102,7 @@ module.PART, module.BATCH = 4, 2
 def progress(done, total):
     if done == 6:
         os.kill(os.getpid(), signal.SIGKILL)
-ten = Settings().model_copy(update={{"size": 10}})
+ten = PoolSettings().model_copy(update={{"size": 10}})
 module.build_pool(toy_networks()[0], ten, Path({folder!r}), "key", progress)
 """
 
@@ -156,7 +156,7 @@ def test_a_damaged_pool_is_none(tmp_path: Path, damage: str) -> None:
         assert same(build(tmp_path), whole)
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot keep the pool") as caught:
         build(tmp_path / "file" / "folder")
@@ -198,7 +198,7 @@ def test_the_reference_s_embeddings_are_of_the_full_picture_and_its_own_range(tm
     assert asked == [(1024, True)] * 2 and made.embeddings.shape == (10, 3)
 
 
-def test_pictures_may_lie_channels_last(tmp_path: Path) -> None:
+def test_pictures_may_be_channels_last(tmp_path: Path) -> None:
     class Toy(ToyNetworks):
         def preview(self, wp: Tensor, size: int = 256) -> Tensor:
             return super().preview(wp, size).contiguous(memory_format=torch.channels_last)
@@ -252,7 +252,7 @@ def test_principal_directions_are_orthonormal_and_lossless_when_all_are_kept() -
 
 
 def test_the_file_holds_no_pictures(tmp_path: Path) -> None:
-    """Nothing but the named tensors."""
+    """It holds nothing but the named tensors."""
     build(tmp_path)
     assert sorted(load_file(tmp_path / "key.safetensors")) == sorted(NAMES)
 
@@ -285,7 +285,7 @@ def test_real_identities_are_unit_vectors_or_nothing(ready: Loaded) -> None:
 
 
 def test_real_pool_is_used_as_it_was_built(ready: Loaded) -> None:
-    """Vectors and colors of a face looked at now are those kept at building."""
+    """Vectors and colors that are computed now are those that were kept when the pool was built."""
     networks, pool = ready.networks, ready.pool
     with torch.inference_mode():
         image = networks.preview(networks.generator.color(pool.codes[:2, None].expand(-1, 16, -1)))
@@ -296,7 +296,7 @@ def test_real_pool_is_used_as_it_was_built(ready: Loaded) -> None:
 
 
 def test_later_faces_are_projected_as_the_first_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are, and whether a build was stopped among them; only the fitting ones are kept raw."""
+    """So it is for any number of faces, and after a build that was stopped; only the first ones are kept raw."""
     monkeypatch.setattr(module, "PART", 4)
     monkeypatch.setattr(module, "FIT", 8)
     few, many = build(tmp_path / "few", size=8), build(tmp_path / "many", size=20)

@@ -12,7 +12,7 @@ from mien.util.image_tensors import to_pixels
 
 
 def test_pictures_are_the_generator_s_own(networks: Networks, generated: Generated) -> None:
-    """Whitened codes through `color`, clamped and rounded; each alone as it is in a batch."""
+    """They are rendered through `color`, clamped and rounded, one by one as in a batch."""
     pictures = render(networks, generated.codes[:, None].expand(-1, 16, -1))
     assert [(picture.shape, picture.dtype) for picture in pictures] == [((1024, 1024, 3), np.uint8)] * 2
     for picture, full in zip(pictures, to_pixels(generated.full), strict=True):

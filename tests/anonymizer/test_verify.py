@@ -1,4 +1,4 @@
-"""What counts as the same person, by a made-up judge; the last tests ask the real one."""
+"""Tests what counts as the same person with a made-up judge; the last tests use the real one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ColorJudge:
     """Judges by the photo's pixel under the first point, and refuses points that are not finite."""
 
     found: list[Face] = field(default_factory=list)
-    lying: bool | None = None  # what was asked last
+    lying: bool | None = None  # whether the last search was for rotated faces too
 
     @property
     def judge(self) -> ColorJudge:
@@ -54,7 +54,7 @@ def networks_of(judge: ColorJudge) -> Networks:
 PHOTO = np.zeros((40, 60, 3), np.uint8)
 PHOTO[:, 20:40] = 100
 PHOTO[:, 40:] = 200
-NOBODY = Face((0, 0, 9, 9), np.full((5, 2), np.nan, np.float32), 0.9)
+UNKNOWN = Face((0, 0, 9, 9), np.full((5, 2), np.nan, np.float32), 0.9)
 
 
 def test_distance_is_that_of_the_vectors() -> None:
@@ -69,7 +69,7 @@ def test_distance_is_that_of_the_vectors() -> None:
 
 
 def test_the_smaller_of_the_two_places_counts() -> None:
-    """A landmark that moved must not hide a likeness, neither then nor now."""
+    """A landmark that moved must not hide a likeness, neither in the old photo nor in the new one."""
     networks = networks_of(ColorJudge())
     original = embed(networks, PHOTO, [face(10, 10)])
     other_place = face(30, 10)
@@ -82,16 +82,16 @@ def test_what_cannot_be_judged_counts_as_the_same_person() -> None:
     networks = networks_of(ColorJudge())
     original = embed(networks, PHOTO, [face(10, 10)])
     unknown = np.full((1, 128), np.nan, np.float32)
-    assert np.isnan(embed(networks, PHOTO, [NOBODY])).all()
-    assert distances(networks, original, PHOTO, [NOBODY], [None]).tolist() == [0.0]
-    assert distances(networks, original, PHOTO, [NOBODY], [face(50, 5)]).tolist() == [0.0]
-    assert distances(networks, original, PHOTO, [face(50, 5)], [NOBODY]).tolist() == [0.0]
+    assert np.isnan(embed(networks, PHOTO, [UNKNOWN])).all()
+    assert distances(networks, original, PHOTO, [UNKNOWN], [None]).tolist() == [0.0]
+    assert distances(networks, original, PHOTO, [UNKNOWN], [face(50, 5)]).tolist() == [0.0]
+    assert distances(networks, original, PHOTO, [face(50, 5)], [UNKNOWN]).tolist() == [0.0]
     assert distances(networks, unknown, PHOTO, [face(50, 5)], [face(50, 5)]).tolist() == [0.0]
 
 
 def test_one_face_that_cannot_be_judged_does_not_disturb_the_others() -> None:
     networks = networks_of(ColorJudge())
-    faces = [NOBODY, face(50, 5)]
+    faces = [UNKNOWN, face(50, 5)]
     originals = embed(networks, PHOTO, [face(10, 10), face(10, 10)])
     result = distances(networks, originals, PHOTO, faces, [None, None])
     assert result[0] == 0 and result[1] > 1
@@ -104,7 +104,7 @@ def test_a_face_is_found_again_in_its_place_only() -> None:
 
 
 @pytest.mark.parametrize("quarters", range(4))
-def test_lying_faces_are_looked_for_where_one_lay(quarters: int) -> None:
+def test_rotated_faces_are_searched_where_one_was_rotated(quarters: int) -> None:
     judge = ColorJudge()
     five = np.array([[-5, -4], [5, -4], [0, 0], [-4, 5], [4, 5]], np.float32)
     for tilt in (-40, 0, 40):
@@ -112,14 +112,13 @@ def test_lying_faces_are_looked_for_where_one_lay(quarters: int) -> None:
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32)
         one = Face((20, 10, 10, 10), five @ turn + 20, 0.9)
         find_again(networks_of(judge).detector, PHOTO, [face(10, 10), one])
-        assert judge.lying is one.lies is (quarters > 0)
-    find_again(networks_of(judge).detector, PHOTO, [NOBODY])
+        assert judge.lying is one.is_rotated is (quarters > 0)
+    find_again(networks_of(judge).detector, PHOTO, [UNKNOWN])
     assert judge.lying
 
 
 @pytest.mark.parametrize("quarters", range(4))
-def test_a_real_face_is_found_again_whichever_way_it_lies(networks: Networks, generated: Generated,
-                                                          quarters: int) -> None:
+def test_a_real_face_is_found_again_at_any_rotation(networks: Networks, generated: Generated, quarters: int) -> None:
     photo = np.ascontiguousarray(np.rot90(generated.photos[0], quarters))
     faces = networks.detector.detect(photo)
     again = find_again(networks.detector, photo, faces)

@@ -195,9 +195,10 @@ def test_a_run_in_which_nothing_could_be_read_ends_with_1(brush: None, program: 
                                                           tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.png").write_text("no picture")
-    ended = program("anonymize", tmp_path / "src", tmp_path / "dst")
-    assert ended.code == 1 and "no photograph could be read" in ended.err
-    assert "skipped a.png: not an image" in ended.err
+    for quiet in ([], ["--quiet"]):  # which lists nothing: the message has to say why by itself
+        ended = program("anonymize", tmp_path / "src", tmp_path / "dst", *quiet)
+        assert ended.code == 1 and "no photograph could be read: a.png: not an image" in ended.err
+        assert f"mien.json in {tmp_path / 'dst'}" in ended.err
 
 
 def test_a_run_whose_photos_were_all_dropped_did_what_it_was_asked(brush: None, program: Program,
@@ -287,10 +288,10 @@ def test_a_terminal_gets_a_bar() -> None:
     screen = io.StringIO()
     reporter = Reporter(False, Console(file=screen, force_terminal=True, width=100))
     with reporter.run() as listen:
-        listen(Progress("photos looked at", 3, 3, 0, 0))
+        listen(Progress("photos indexed", 3, 3, 0, 0))
         listen(Progress("photos", 1, 3, 2, 2))
         listen(Progress("photos", 3, 3, 4, 4))
-    assert "photos looked at" in screen.getvalue() and "4 faces" in screen.getvalue()
+    assert "photos indexed" in screen.getvalue() and "4 faces" in screen.getvalue()
 
 
 def test_a_log_gets_lines_whose_time_left_is_that_of_this_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.datasets.annotation_table import BOM, Form, bare, parse
+from mien.datasets.annotation_table import BOM, Form, bare_name, parse_table
 from mien.datasets.layouts.celeba import ATTRIBUTE_FORM, BOX_FORM, IDENTITY_FORM, LANDMARK_FORM, PARTITION_FORM
 from mien.datasets.layouts.celebahq import MAPPING_FORM
 from mien.errors import UsageError
@@ -37,8 +37,8 @@ def files(draw: st.DrawFn) -> tuple[str, bytes, Form, list[str]]:
     head += [titles] if form.titled or commas else []
     gap = "," if commas else draw(st.sampled_from([" ", "\t", "   "]))
     lines = [gap.join(row) + draw(st.sampled_from(["", " "])) + end for row in head + rows]
-    for place in sorted(draw(st.lists(st.integers(0, len(lines)), max_size=2)), reverse=True):
-        lines.insert(place, end)
+    for number in sorted(draw(st.lists(st.integers(0, len(lines)), max_size=2)), reverse=True):
+        lines.insert(number, end)
     text = "".join(lines)
     text = text[: -len(end)] if draw(st.booleans()) and text.strip() and not text.endswith(end * 2) else text
     return "t.csv" if commas else "t.txt", (BOM if draw(st.booleans()) else b"") + text.encode(), form, keys
@@ -48,9 +48,9 @@ def files(draw: st.DrawFn) -> tuple[str, bytes, Form, list[str]]:
 @given(files())
 def test_what_is_written_is_what_was_read(file: tuple[str, bytes, Form, list[str]]) -> None:
     name, data, form, keys = file
-    table = parse(name, data, form)
-    assert list(table.at) == keys
-    assert table.only({key: key for key in keys}) == data
+    table = parse_table(name, data, form)
+    assert list(table.line_of) == keys
+    assert table.filtered({key: key for key in keys}) == data
 
 
 @settings(deadline=None)
@@ -58,12 +58,12 @@ def test_what_is_written_is_what_was_read(file: tuple[str, bytes, Form, list[str
 def test_rows_that_go_leave_a_valid_file(file: tuple[str, bytes, Form, list[str]], data: st.DataObject) -> None:
     name, content, form, keys = file
     kept = data.draw(st.lists(st.sampled_from(keys), min_size=1, unique=True))
-    table = parse(name, content, form)
-    again = parse(name, table.only({key: key for key in kept}), form)
-    assert set(again.at) == set(kept) and again.titles == table.titles
+    table = parse_table(name, content, form)
+    again = parse_table(name, table.filtered({key: key for key in kept}), form)
+    assert set(again.line_of) == set(kept) and again.titles == table.titles
     assert again.values == {key: value for key, value in table.values.items() if key in kept}
     lines = set(content.removeprefix(BOM).splitlines())
-    assert all(again.lines[place].rstrip(b"\r\n") in lines for place in again.at.values())
+    assert all(again.lines[number].rstrip(b"\r\n") in lines for number in again.line_of.values())
 
 
 @settings(deadline=None, max_examples=300)
@@ -71,11 +71,11 @@ def test_rows_that_go_leave_a_valid_file(file: tuple[str, bytes, Form, list[str]
        st.sampled_from(list(FORMS.values())), st.sampled_from(["t.txt", "t.csv"]))
 def test_any_bytes_are_read_or_refused(data: bytes, form: Form, name: str) -> None:
     try:
-        table = parse(name, data, form)
+        table = parse_table(name, data, form)
     except UsageError as error:
         assert error.message.startswith("t.")
     else:
-        assert table.only({key: key for key in table.at}) == data
+        assert table.filtered({key: key for key in table.line_of}) == data
 
 
 @settings(deadline=None, max_examples=300)
@@ -85,23 +85,23 @@ def test_damaged_files_are_read_or_refused(file: tuple[str, bytes, Form, list[st
     at = data.draw(st.integers(0, len(content)))
     damaged = content[:at] + data.draw(st.binary(max_size=3)) + content[at + data.draw(st.integers(0, 4)) :]
     try:
-        parse(name, damaged, form)
+        parse_table(name, damaged, form)
     except UsageError as error:
         assert error.message.startswith("t.")
 
 
 def test_signs_are_numbers() -> None:
-    table = parse("t.txt", b"2\nYoung Male Bald\na.jpg -1  1 1\nb.jpg 1 -1 -1\n", ATTRIBUTE_FORM)
+    table = parse_table("t.txt", b"2\nYoung Male Bald\na.jpg -1  1 1\nb.jpg 1 -1 -1\n", ATTRIBUTE_FORM)
     assert table.titles == ["Young", "Male", "Bald"]
     assert table.signs().dtype == np.int8 and table.signs().tolist() == [[-1, 1, 1], [1, -1, -1]]
 
 
 def test_a_photo_of_another_name_takes_its_row_along() -> None:
     data = b"2\r\nYoung Male\r\n a.jpg  1 -1\r\nb.jpg 1  1\r\n"
-    table = parse("t.txt", data, ATTRIBUTE_FORM)
-    assert table.only({"a.jpg": "a.jpg.png", "b.jpg": "b.jpg"}) == data.replace(b"a.jpg", b"a.jpg.png")
-    quoted = parse("t.csv", b'image_id,x\n"a ""b"", c.jpg",1\n', PARTITION_FORM)
-    assert quoted.only({'a "b", c.jpg': 'a "b", c.jpg.png'}) == b'image_id,x\n"a ""b"", c.jpg.png",1\n'
+    table = parse_table("t.txt", data, ATTRIBUTE_FORM)
+    assert table.filtered({"a.jpg": "a.jpg.png", "b.jpg": "b.jpg"}) == data.replace(b"a.jpg", b"a.jpg.png")
+    quoted = parse_table("t.csv", b'image_id,x\n"a ""b"", c.jpg",1\n', PARTITION_FORM)
+    assert quoted.filtered({'a "b", c.jpg': 'a "b", c.jpg.png'}) == b'image_id,x\n"a ""b"", c.jpg.png",1\n'
 
 
 @pytest.mark.parametrize(("form", "name", "data", "words"), [
@@ -110,7 +110,7 @@ def test_a_photo_of_another_name_takes_its_row_along() -> None:
     (PARTITION_FORM, "p.txt", b"a.jpg 0\nb.jpg 5\n", "p.txt, line 2: expected a photo's name and 0 (train)"),
     (PARTITION_FORM, "p.txt", b"a.jpg 0\n\nb.jpg\n", "p.txt, line 3: expected"),
     (PARTITION_FORM, "p.txt", b"a.jpg 0 1\n", "p.txt, line 1: expected"),
-    (PARTITION_FORM, "p.txt", b"a.jpg 0\nc.jpg 1\na.jpg 0\n", "p.txt, line 3: 'a.jpg' stands in line 1 already"),
+    (PARTITION_FORM, "p.txt", b"a.jpg 0\nc.jpg 1\na.jpg 0\n", "p.txt, line 3: 'a.jpg' is in line 1 already"),
     (PARTITION_FORM, "p.txt", b"a.jpg 0\r\nb\xff.jpg 1\r\n", "p.txt, line 2: it is not text (byte 0xff)"),
     (PARTITION_FORM, "p.txt", b"a.jpg 0\nb.jpg\0 1\n", "p.txt, line 2: it is not text (byte 0x00)"),
     (PARTITION_FORM, "p.txt", "a.jpg 0\n".encode("utf-16"), "p.txt, line 1: it is not text"),
@@ -135,12 +135,12 @@ def test_a_photo_of_another_name_takes_its_row_along() -> None:
 ])
 def test_what_is_wrong_is_named_with_its_line(form: Form, name: str, data: bytes, words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(name, data, form)
+        parse_table(name, data, form)
     assert words in caught.value.message
 
 
 def test_names_with_spaces_are_names() -> None:
-    table = parse("p.txt", b"my photo 1.jpg 0\n  b.PNG\t2\n", PARTITION_FORM)
+    table = parse_table("p.txt", b"my photo 1.jpg 0\n  b.PNG\t2\n", PARTITION_FORM)
     assert table.values == {"my photo 1.jpg": b"0", "b.PNG": b"2"}
 
 
@@ -149,7 +149,7 @@ def test_names_with_spaces_are_names() -> None:
     ("a.txt", "a.txt"), ("", ""),
 ])
 def test_bare_names(name: str, stem: str) -> None:
-    assert bare(name) == stem
+    assert bare_name(name) == stem
 
 
 def test_200_000_rows_are_read_at_once() -> None:
@@ -157,6 +157,6 @@ def test_200_000_rows_are_read_at_once() -> None:
     titles = " ".join(f"A{i}" for i in range(40))
     data = "".join([f"200000\n{titles}\n", *(f"{i:06d}.jpg {row}\n" for i in range(200000))])
     begun = time.process_time()
-    table = parse("t.txt", data.encode(), ATTRIBUTE_FORM)
+    table = parse_table("t.txt", data.encode(), ATTRIBUTE_FORM)
     assert table.signs().shape == (200000, 40)
     assert time.process_time() - begun < 6, "about one second on an idle core"

@@ -306,7 +306,7 @@ def test_what_is_wrong_with_celebahq_is_said(tmp_path: Path, change: Callable[[P
 @pytest.mark.parametrize(("name", "text", "words"), [
     ("lfw-names.txt", "Anna_Ek\t3\nBo_Li\n", "lfw-names.txt, line 2: expected a person's name and the number"),
     ("lfw-names.txt", "Anna_Ek\tthree\n", "lfw-names.txt, line 1: expected"),
-    ("lfw-names.txt", "Anna_Ek\t3\nAnna_Ek\t3\n", "line 2: 'Anna_Ek' stands there already"),
+    ("lfw-names.txt", "Anna_Ek\t3\nAnna_Ek\t3\n", "line 2: 'Anna_Ek' is in the list already"),
     ("people.txt", "2\n1\nAnna_Ek\t3\n", "people.txt, line 3: the file ends early"),
     ("people.txt", "1\n3\nAnna_Ek\t3\n", "people.txt, line 2: it promises 3 people, there are 1"),
     ("peopleDevTrain.txt", "1\nAnna_Ek\t3\nBo_Li\t2\n", "peopleDevTrain.txt, line 3: 1 more lines"),

@@ -1,4 +1,4 @@
-"""What evaluations are tried on."""
+"""Photographs of generated people, in LFW's layout, that evaluations are tested on."""
 
 from __future__ import annotations
 

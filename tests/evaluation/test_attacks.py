@@ -13,13 +13,13 @@ from helpers import fake_run
 from helpers.fake_run import save
 from mien.errors import UsageError
 from mien.evaluation.attacks import parrot, reversal
-from mien.evaluation.attacks.layers import fingerprints, layers_changed
-from mien.evaluation.attacks.run_attack import carry_out
+from mien.evaluation.attacks.layers import code_fingerprints, layers_changed
+from mien.evaluation.attacks.run_attack import run_attacks
 from mien.evaluation.attacks.scoring import ATTACK_METRICS, score
-from mien.evaluation.attacks.split import AttackSplit, gather, known_half
+from mien.evaluation.attacks.split import AttackSplit, known_half, make_split
 from mien.evaluation.crops import Crops
-from mien.evaluation.evaluators import open_detector
-from mien.evaluation.pairs import PhotoPairs, find_counterparts
+from mien.evaluation.evaluators import load_detector
+from mien.evaluation.pairs import PhotoPairs, find_pairs
 from mien.models.generators.mobilestylegan import MobileStyleGAN
 from mien.models.recognition.sface import SFace
 from mien.recipe import Recipe
@@ -90,15 +90,15 @@ def test_layers_left_alone_are_a_fingerprint(left_alone: bool) -> None:
         codes[:, layer, :3] = image[:, :, 0, 0] * 3
         return codes
 
-    setting = AttackSplit(crops(pixels), crops(pixels), people, known_half(people, 0), Path())
-    found = score(*fingerprints(setting, encode, CHANGED), people[~setting.known])
+    split = AttackSplit(crops(pixels), crops(pixels), people, known_half(people, 0), Path())
+    found = score(*code_fingerprints(split, encode, CHANGED), people[~split.known])
     if left_alone:
         assert found["auc_other_photo_cross"].value > 0.8 and found["rank5_other_photo_victims"].value > 0.5
     else:
         assert abs(found["auc_other_photo_cross"].value - 0.5) < 0.1
 
 
-def test_which_layers_were_changed_a_run_tells_itself(tmp_path: Path) -> None:
+def test_a_run_records_which_layers_it_changed(tmp_path: Path) -> None:
     assert layers_changed(tmp_path) == ()
     for told in ("", "[]", '{"recipe": 3}', '{"recipe": {"optimize": {"layers": [9, 1]}}}',
                  '{"recipe": {"optimize": {"layers": 4}}}'):
@@ -149,46 +149,46 @@ def test_faces_are_cut_out_of_the_same_place(portraits: np.ndarray, tmp_path: Pa
         save(tmp_path / "dst" / f"P{i}" / f"P{i}_0001.png", changed)
     save(tmp_path / "src" / "P9" / "P9_0001.png", np.zeros((64, 64, 3), np.uint8))
     save(tmp_path / "dst" / "P9" / "P9_0001.png", np.zeros((64, 64, 3), np.uint8))
-    pairs = find_counterparts(tmp_path / "src", tmp_path / "dst", "lfw")
-    setting = gather(pairs, open_detector(), 0)
-    assert len(setting) == 4 and setting.known.sum() == 2
-    same = (setting.old.pixels == setting.new.pixels).all(axis=3).mean(axis=(1, 2))
+    pairs = find_pairs(tmp_path / "src", tmp_path / "dst", "lfw")
+    split = make_split(pairs, load_detector(), 0)
+    assert len(split) == 4 and split.known.sum() == 2
+    same = (split.old.pixels == split.new.pixels).all(axis=3).mean(axis=(1, 2))
     assert ((same > 0.4) & (same < 0.995)).all()
-    assert setting.old.views().shape == (4, 3, 112, 112)
+    assert split.old.views().shape == (4, 3, 112, 112)
 
 
-def test_nobody_is_after_those_without_a_name(portraits: np.ndarray, tmp_path: Path) -> None:
+def test_faces_without_a_name_are_no_victims(portraits: np.ndarray, tmp_path: Path) -> None:
     for i, pixels in enumerate(portraits[:4]):
         save(tmp_path / f"P{i}" / f"P{i}_0001.png", pixels)
         save(tmp_path / f"P{i}" / f"holiday {i}.png", pixels)
-    setting = gather(find_counterparts(tmp_path, tmp_path, "lfw"), open_detector(), 0)
-    assert len(setting) == 4 and setting.people.tolist() == [0, 1, 2, 3]
+    split = make_split(find_pairs(tmp_path, tmp_path, "lfw"), load_detector(), 0)
+    assert len(split) == 4 and split.people.tolist() == [0, 1, 2, 3]
 
 
 def test_what_cannot_be_attacked_is_said(portraits: np.ndarray, tmp_path: Path) -> None:
     for i, pixels in enumerate(portraits[:3]):
         save(tmp_path / f"P{i}" / f"P{i}_0001.png", pixels)
-    named = find_counterparts(tmp_path, tmp_path, "lfw")
+    named = find_pairs(tmp_path, tmp_path, "lfw")
     with pytest.raises(UsageError, match="at least 4 people, and 3"):
-        gather(named, open_detector(), 0)
+        make_split(named, load_detector(), 0)
     with pytest.raises(UsageError, match="nobody is named"):
-        gather(find_counterparts(tmp_path, tmp_path, "folder"), open_detector(), 0)
+        make_split(find_pairs(tmp_path, tmp_path, "folder"), load_detector(), 0)
     with pytest.raises(UsageError, match="no attack 'magic'"):
-        carry_out(("magic",), named, tmp_path / "work", 0, lambda *_: None)
+        run_attacks(("magic",), named, tmp_path / "work", 0, lambda *_: None)
 
 
-def test_an_attack_is_carried_out_once(portraits: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attack_is_run_once(portraits: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On photographs that were not changed at all, the layers tell everybody, and so does everything else."""
     for i, pixels in enumerate(portraits):
         save(tmp_path / "src" / f"P{i}" / f"P{i}_0001.png", pixels)
-    pairs: PhotoPairs = find_counterparts(tmp_path / "src", tmp_path / "src", "lfw")
-    (found,) = carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None).values()
+    pairs: PhotoPairs = find_pairs(tmp_path / "src", tmp_path / "src", "lfw")
+    (found,) = run_attacks(("layers",), pairs, tmp_path / "work", 0, lambda *_: None).values()
     assert (found.known, found.people, found.faces) == (4, 4, 4)
     for figures in found.attackers.values():
         assert figures["rank1_own_original_victims"].value == 1
     again: list[str] = []
-    monkeypatch.setattr("mien.evaluation.attacks.run_attack.attack", lambda name, *_: again.append(name) or found)
-    assert carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None) == {"layers": found} and again == []
+    monkeypatch.setattr("mien.evaluation.attacks.run_attack.run_attack", lambda name, *_: again.append(name) or found)
+    assert run_attacks(("layers",), pairs, tmp_path / "work", 0, lambda *_: None) == {"layers": found} and again == []
     monkeypatch.setattr("mien.evaluation.attacks.run_attack.weights_sha256", lambda name: f"another {name}")
-    carry_out(("layers",), pairs, tmp_path / "work", 0, lambda *_: None)
+    run_attacks(("layers",), pairs, tmp_path / "work", 0, lambda *_: None)
     assert again == ["layers"]

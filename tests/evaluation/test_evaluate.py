@@ -16,13 +16,13 @@ from helpers import fake_run
 from helpers.fake_run import save
 from mien.anonymizer.load import Loaded
 from mien.errors import UsageError
-from mien.evaluation.baselines import generated_set, simple_set
+from mien.evaluation.baselines import make_generated_baseline, make_simple_baseline
 from mien.evaluation.evaluate import EvaluationConfig, evaluate
 from mien.evaluation.evaluation import Evaluation
-from mien.evaluation.evaluators import open_detector, open_instruments
-from mien.evaluation.measure import by_size, observe
-from mien.evaluation.measurements import observe_sets
-from mien.evaluation.pairs import find_counterparts, sample
+from mien.evaluation.evaluators import load_detector, load_evaluators
+from mien.evaluation.measure import faces_by_size, measure_face
+from mien.evaluation.measurements import measure_sets
+from mien.evaluation.pairs import find_pairs, sample
 from mien.evaluation.terminal_table import tables
 from mien.models.features.inception import Inception
 from mien.recipe import Recipe
@@ -38,7 +38,7 @@ def copied(source: Path, target: Path) -> Path:
 def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
     """Originals verify as themselves, a black patch is no face; the result is read again as it was written."""
     dst = copied(source, tmp_path / "same")
-    result = evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=("blackout",)))
+    result = evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", baselines=("blackout",)))
     assert (result.faces, result.people) == (PEOPLE * PHOTOS, PEOPLE)
     for name in ("originals", "same"):
         privacy = result.sets[name].figures["privacy/dlib"]
@@ -61,12 +61,12 @@ def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
 
 
 def test_fid_where_its_weights_are_there(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has been seen without them is seen anew."""
+    """What was measured without them is measured anew."""
     dst = tmp_path / "dst"
     for path in sorted(source.rglob("*.png")):
         save(dst / path.relative_to(source), 255 - fake_run.pixels_of(path))
-    question = EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",))
-    without = evaluate(question)
+    config = EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", baselines=(), judges=("dlib",))
+    without = evaluate(config)
     assert not any("fid_inception" in one.figures["quality"] for one in without.sets.values())
     torch.manual_seed(0)
     network = Inception()
@@ -77,7 +77,7 @@ def test_fid_where_its_weights_are_there(source: Path, tmp_path: Path, monkeypat
     for name, answer in {"read_record": {"size": 1}, "published_path": tmp_path / "inception",
                          "published_sha256": "1"}.items():
         monkeypatch.setattr(f"mien.evaluation.evaluators.{name}", lambda _, answer=answer: answer)
-    found = evaluate(question)
+    found = evaluate(config)
     assert found.sets["originals"].figures["quality"]["fid_inception"].value == pytest.approx(0, abs=1e-3)
     assert found.sets["dst"].figures["quality"]["fid_inception"].value > 1
     one, other = ({kind: {name: figure for name, figure in group.items() if name != "fid_inception"}
@@ -90,28 +90,28 @@ def test_what_cannot_be_compared_is_said(source: Path, tmp_path: Path) -> None:
     (dst / "Person_0" / "Person_0_0001.png").unlink()
     save(dst / "Person_1" / "Person_1_0001.png", np.zeros((40, 60, 3), np.uint8))
     (dst / "Person_2" / "Person_2_0001.png").write_bytes(b"no picture")
-    result = evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=(), judges=("dlib",)))
+    result = evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", baselines=(), judges=("dlib",)))
     assert result.missing == 1 and result.faces == PEOPLE * PHOTOS - 3
     assert any("60x40 for 256x256" in reason for reason in result.skipped) and len(result.skipped) == 2
 
 
 def test_without_people_nothing_is_said_about_privacy(source: Path, tmp_path: Path) -> None:
     one = source / "Person_0"
-    result = evaluate(EvaluationConfig(one, one, tmp_path / "work", layout="folder", bounds=()))
+    result = evaluate(EvaluationConfig(one, one, tmp_path / "work", layout="folder", baselines=()))
     assert set(result.sets["Person_0"].figures) == {"utility", "quality"}
     assert any("Nobody is named" in note for note in result.notes)
 
 
 def test_the_library_answers_the_same(source: Path, tmp_path: Path) -> None:
-    asked = {"layout": "lfw", "bounds": (), "judges": ("dlib",), "sample": 2000}
-    result = mien.evaluate(source, source, work=tmp_path / "work", **asked)
-    assert result == evaluate(EvaluationConfig(source, source, tmp_path / "work", **asked))
+    asked = {"layout": "lfw", "judges": ("dlib",), "sample": 2000}
+    result = mien.evaluate(source, source, work=tmp_path / "work", bounds=(), **asked)
+    assert result == evaluate(EvaluationConfig(source, source, tmp_path / "work", baselines=(), **asked))
     assert result.sets[result.set].figures["privacy/dlib"]["distance_own_original"].worst_tenth == 0
 
 
-def test_a_folder_called_as_a_bound_is_no_bound(source: Path, tmp_path: Path) -> None:
+def test_a_folder_called_as_a_baseline_is_no_baseline(source: Path, tmp_path: Path) -> None:
     dst = copied(source, tmp_path / "blur")
-    asked = EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=("blur",), judges=("dlib",))
+    asked = EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", baselines=("blur",), judges=("dlib",))
     result = evaluate(asked)
     assert result.set == "blur (asked)" and set(result.sets) == {"originals", "blur (asked)", "blur"}
     assert result.sets["blur (asked)"].figures != result.sets["blur"].figures
@@ -122,7 +122,7 @@ def test_who_is_not_named_is_no_stranger(source: Path, tmp_path: Path) -> None:
     src = copied(source, tmp_path / "src")
     for i in range(3):
         save(src / "More" / f"{i}.png", fake_run.pixels_of(src / f"Person_{i}" / f"Person_{i}_0001.png"))
-    asked = {"layout": "lfw", "bounds": (), "judges": ("dlib",)}
+    asked = {"layout": "lfw", "baselines": (), "judges": ("dlib",)}
     with_names, all_ = (evaluate(EvaluationConfig(one, one, tmp_path / f"{one.name}.work", **asked))
                         for one in (source, src))
     assert (all_.faces, all_.unnamed, all_.people, with_names.unnamed) == (PEOPLE * PHOTOS + 3, 3, PEOPLE, 0)
@@ -137,18 +137,18 @@ def test_who_is_not_named_is_no_stranger(source: Path, tmp_path: Path) -> None:
 def test_one_person_alone_has_no_threshold(source: Path, tmp_path: Path) -> None:
     one = tmp_path / "one"
     copied(source / "Person_0", one / "Person_0")
-    result = evaluate(EvaluationConfig(one, one, tmp_path / "work", layout="lfw", bounds=()))
+    result = evaluate(EvaluationConfig(one, one, tmp_path / "work", layout="lfw", baselines=()))
     assert "privacy/dlib" not in result.sets["one"].figures and any("Only one person" in note for note in result.notes)
 
 
-def test_wrong_questions_are_refused(source: Path, tmp_path: Path) -> None:
+def test_wrong_configs_are_refused(source: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="none of the 8 photographs"):
         evaluate(EvaluationConfig(source, tmp_path / "empty", tmp_path / "work", layout="lfw"))
     with pytest.raises(UsageError, match="nowhere is no folder"):
         evaluate(EvaluationConfig(source, tmp_path / "nowhere", tmp_path / "work", layout="lfw"))
-    with pytest.raises(UsageError, match="no bound 'dreams'"):
-        evaluate(EvaluationConfig(source, source, tmp_path / "work", bounds=("dreams",)))
+    with pytest.raises(UsageError, match="no baseline 'dreams'"):
+        evaluate(EvaluationConfig(source, source, tmp_path / "work", baselines=("dreams",)))
     with pytest.raises(UsageError, match="different recipes are called 'mine'"):
         mien.evaluate(source, source, work=tmp_path / "work", recipes=[Recipe(name="mine"),
                                                                        Recipe(name="mine", seed=1)])
@@ -160,7 +160,7 @@ def test_wrong_questions_are_refused(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_sample_has_whole_people(source: Path) -> None:
-    pairs = find_counterparts(source, source, "lfw")
+    pairs = find_pairs(source, source, "lfw")
     assert sample(pairs, None, 0) is pairs and sample(pairs, 8, 0) is pairs
     five = sample(pairs, 5, 0)
     assert len(five.names) == 4 and sorted(np.bincount(five.people)[np.unique(five.people)].tolist()) == [2, 2]
@@ -171,19 +171,19 @@ def test_people_are_numbered_and_who_is_not_known_stays_apart(source: Path, tmp_
     src = copied(source, tmp_path / "src")
     for i in range(2):
         shutil.copy(src / "Person_0" / "Person_0_0001.png", src / "Person_1" / f"b{i}.png")
-    pairs = find_counterparts(src, src, "lfw")
-    assert [pairs.whose[i] for i in np.flatnonzero(pairs.people < 0)] == ["", ""]
+    pairs = find_pairs(src, src, "lfw")
+    assert [pairs.person_names[i] for i in np.flatnonzero(pairs.people < 0)] == ["", ""]
     assert len(set(pairs.people.tolist())) == PEOPLE + 2 and pairs.known
     some = sample(pairs, 4, 1)
-    assert [name.split("/")[0] for name, who in zip(some.names, some.whose, strict=True) if who] == [
-        who for who in some.whose if who]
+    assert [name.split("/")[0] for name, who in zip(some.names, some.person_names, strict=True) if who] == [
+        who for who in some.person_names if who]
     assert not pairs.at(np.flatnonzero(pairs.people < 0)).known
 
 
 def test_a_sample_keeps_to_people_with_many_photographs(source: Path, tmp_path: Path) -> None:
     few = copied(source, tmp_path / "few")
     (few / "Person_3" / "Person_3_0002.png").unlink()
-    pairs = find_counterparts(few, few, "lfw")
+    pairs = find_pairs(few, few, "lfw")
     assert not any("Person_3" in name for name in sample(pairs, None, 0, least=2).names)
     (one,) = {name for seed in range(8) for name in sample(pairs, 1, seed, least=2).names if "Person_3" in name} or {""}
     assert not one  # though nobody with two photographs fits into one
@@ -193,18 +193,18 @@ def test_two_files_that_may_be_the_same_photograph_are_refused(source: Path, tmp
     dst = copied(source, tmp_path / "dst")
     first = dst / "Person_0" / "Person_0_0001.png"
     first.rename(first.with_suffix(".jpg"))
-    assert find_counterparts(source, dst, "lfw").missing == []
+    assert find_pairs(source, dst, "lfw").missing == []
     shutil.copy(first.with_suffix(".jpg"), first.with_suffix(".webp"))
     with pytest.raises(UsageError, match="several photographs"):
-        find_counterparts(source, dst, "lfw")
+        find_pairs(source, dst, "lfw")
 
 
 def test_a_set_is_made_once_and_goes_on(source: Path, tmp_path: Path) -> None:
     names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*.png"))[:3]]
-    made = simple_set("blur", source, names[:2], tmp_path, open_detector())
+    made = make_simple_baseline("blur", source, names[:2], tmp_path, load_detector())
     before = [path.stat().st_mtime_ns for path in made]
     told: list[tuple[int, int]] = []
-    again = simple_set("blur", source, names, tmp_path, open_detector(), lambda *done: told.append(done))
+    again = make_simple_baseline("blur", source, names, tmp_path, load_detector(), lambda *done: told.append(done))
     assert again[:2] == made and [path.stat().st_mtime_ns for path in made] == before and again[2].exists()
     assert told == [(2, 3), (3, 3)]
 
@@ -212,26 +212,26 @@ def test_a_set_is_made_once_and_goes_on(source: Path, tmp_path: Path) -> None:
 def test_a_set_follows_originals_that_change(source: Path, tmp_path: Path) -> None:
     folder = copied(source / "Person_0", tmp_path / "src")
     names = sorted(path.name for path in folder.iterdir())
-    made = simple_set("blur", folder, names, tmp_path / "sets", open_detector())
+    made = make_simple_baseline("blur", folder, names, tmp_path / "sets", load_detector())
     before = [path.read_bytes() for path in made]
     shutil.copy(source / "Person_1" / "Person_1_0001.png", folder / names[0])
-    assert simple_set("blur", folder, names, tmp_path / "sets", open_detector()) == made
+    assert make_simple_baseline("blur", folder, names, tmp_path / "sets", load_detector()) == made
     assert made[0].read_bytes() != before[0] and made[1].read_bytes() == before[1]
 
 
-def test_generated_bounds_put_other_faces_in_place(source: Path, tmp_path: Path, ready: Loaded) -> None:
+def test_generated_baselines_put_other_faces_in_place(source: Path, tmp_path: Path, ready: Loaded) -> None:
     names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*_0001.png"))[:2]]
     originals = [source / name for name in names]
     recipe = Recipe.load("fast")
-    made = {kind: generated_set(kind, source, names, tmp_path / "sets", ready, recipe)
+    made = {kind: make_generated_baseline(kind, source, names, tmp_path / "sets", ready, recipe)
             for kind in ("inversion", "nearest", "random")}
-    seen = observe_sets(originals, {"originals": originals, **made}, ("dlib",), tmp_path / "seen")
+    seen = measure_sets(originals, {"originals": originals, **made}, ("dlib",), tmp_path / "seen")
     assert all((one.columns["found"] == 1).all() for one in seen.values())
     vectors = {kind: one.columns["vector_dlib"] for kind, one in seen.items()}
     apart = {kind: np.linalg.norm(vectors["originals"] - vectors[kind], axis=1).mean() for kind in made}
     assert apart["inversion"] < min(apart["nearest"], apart["random"])
     # The nearest one is so in whatever order photographs come, and beside whatever others.
-    (first, second), (other, one) = (generated_set("nearest", source, order, tmp_path / place, ready, recipe)
+    (first, second), (other, one) = (make_generated_baseline("nearest", source, order, tmp_path / place, ready, recipe)
                                      for order, place in ((names, "sets"), (names[::-1], "turned")))
     assert (first.read_bytes(), second.read_bytes()) == (one.read_bytes(), other.read_bytes())
 
@@ -242,41 +242,42 @@ def test_a_set_goes_by_one_name_whoever_makes_it(source: Path, tmp_path: Path, r
     recipe, names = Recipe.load("fast"), sorted(path.name for path in src.iterdir())
     assert recipe.precision == "auto"
     (tmp_path / "work").mkdir(mode=0o700)
-    made = generated_set("random", src, names, tmp_path / "work" / "sets", ready, recipe.settled())
+    made = make_generated_baseline("random", src, names, tmp_path / "work" / "sets", ready, recipe.settled())
     before = [path.stat().st_mtime_ns for path in made]
-    asked = EvaluationConfig(src, copied(src, tmp_path / "dst"), tmp_path / "work", bounds=("random",), recipe=recipe)
-    assert evaluate(asked, ready=lambda _: ready).sets["random"].figures
+    asked = EvaluationConfig(src, copied(src, tmp_path / "dst"), tmp_path / "work", baselines=("random",),
+                             recipe=recipe)
+    assert evaluate(asked, load=lambda _: ready).sets["random"].figures
     assert [path.stat().st_mtime_ns for path in made] == before
     assert [path.parent for path in made] == 2 * [path for path in (tmp_path / "work" / "sets").iterdir()
                                                   if path.is_dir()]
 
 
-def test_another_question_about_the_same_files_looks_at_nothing(source: Path, tmp_path: Path, ready: Loaded,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_evaluation_of_the_same_files_measures_nothing(source: Path, tmp_path: Path, ready: Loaded,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     src = copied(source / "Person_0", tmp_path / "src")
-    asked = EvaluationConfig(src, copied(src, tmp_path / "dst"), tmp_path / "work", bounds=("blackout",))
-    first = evaluate(asked, ready=lambda _: ready)
-    again = replace(asked, work=tmp_path / "other", known=asked.work)
+    asked = EvaluationConfig(src, copied(src, tmp_path / "dst"), tmp_path / "work", baselines=("blackout",))
+    first = evaluate(asked, load=lambda _: ready)
+    again = replace(asked, work=tmp_path / "other", reuse=asked.work)
     again.work.mkdir(mode=0o700)
     (again.work / "sets").symlink_to(asked.work / "sets")
 
     def refuse(*_: object) -> None:
-        raise AssertionError("looked at again")
+        raise AssertionError("measured again")
 
-    monkeypatch.setattr("mien.evaluation.measurements._look", refuse)
-    assert evaluate(again, ready=lambda _: ready).sets == first.sets
+    monkeypatch.setattr("mien.evaluation.measurements._measure_photo", refuse)
+    assert evaluate(again, load=lambda _: ready).sets == first.sets
 
 
 def test_what_is_known_of_a_set_survives_a_torn_line(source: Path, tmp_path: Path) -> None:
     names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*_0001.png"))]
-    simple_set("blackout", source, names[:2], tmp_path, open_detector())
+    make_simple_baseline("blackout", source, names[:2], tmp_path, load_detector())
     (note,) = tmp_path.glob("*.made.jsonl")
     with note.open("a") as file:
         file.write('{"torn": [1')
     told: list[tuple[int, int]] = []
-    simple_set("blackout", source, names[:3], tmp_path, open_detector(), lambda *done: told.append(done))
+    make_simple_baseline("blackout", source, names[:3], tmp_path, load_detector(), lambda *done: told.append(done))
     assert told[0] == (2, 3)
-    simple_set("blackout", source, names[:3], tmp_path, open_detector(), lambda *done: told.append(done))
+    make_simple_baseline("blackout", source, names[:3], tmp_path, load_detector(), lambda *done: told.append(done))
     assert told[-1] == (3, 3)
 
 
@@ -293,12 +294,12 @@ def test_an_attack_on_too_few_is_refused_before_anything_is_made(source: Path, t
     assert not (tmp_path / "work").exists()
 
 
-def test_sizes_that_differ_are_said_before_bounds_are_made(source: Path, tmp_path: Path) -> None:
+def test_sizes_that_differ_are_reported_before_baselines_are_made(source: Path, tmp_path: Path) -> None:
     dst = tmp_path / "dst"
     for path in sorted(source.rglob("*.png"))[:2]:
         save(dst / path.relative_to(source), np.zeros((20, 20, 3), np.uint8))
     with pytest.raises(UsageError, match=r"no face of .* can be compared"):
-        evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", bounds=("blackout",)))
+        evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", baselines=("blackout",)))
     assert not (tmp_path / "work" / "sets").exists()
 
 
@@ -307,23 +308,23 @@ def test_a_photo_is_not_compared_with_its_neighbor_s_result(tmp_path: Path) -> N
         save(tmp_path / "src" / name, np.full((40, 40, 3), 90, np.uint8))
     for name in ("a.jpg", "b.png"):
         save(tmp_path / "dst" / name, np.full((40, 40, 3), 90, np.uint8))
-    pairs = find_counterparts(tmp_path / "src", tmp_path / "dst")
+    pairs = find_pairs(tmp_path / "src", tmp_path / "dst")
     assert (pairs.names, [path.name for path in pairs.new], pairs.missing) == (
         ["a.jpg", "b.jpg"], ["a.jpg", "b.png"], ["a.png"])
 
 
 def test_other_faces_are_no_surroundings(source: Path) -> None:
-    """A run changes all faces of a group, a bound one."""
+    """A run changes all faces of a group, a baseline one."""
     first, second = (np.asarray(fake_run.pixels_of(path)) for path in sorted(source.rglob("*_0001.png"))[:2])
     original = np.hstack([first, second])
-    instruments = open_instruments(("dlib",))
-    faces = by_size(instruments.detector, original)
+    evaluators = load_evaluators(("dlib",))
+    faces = faces_by_size(evaluators.detector, original)
     assert len(faces) == 2
     changed = original.copy()
     for face in faces:
         x, y, width, height = (int(v) for v in face.box)
         changed[y + height // 4 : y + 3 * height // 4, x + width // 4 : x + 3 * width // 4] = 0
-    assert observe(instruments, changed, faces[0], original, faces[1:])["outside"] == 0
-    assert observe(instruments, changed, faces[0], original)["outside"] > 0
+    assert measure_face(evaluators, changed, faces[0], original, faces[1:])["outside"] == 0
+    assert measure_face(evaluators, changed, faces[0], original)["outside"] > 0
     changed[:4] = 0
-    assert observe(instruments, changed, faces[0], original, faces[1:])["outside"] > 0
+    assert measure_face(evaluators, changed, faces[0], original, faces[1:])["outside"] > 0

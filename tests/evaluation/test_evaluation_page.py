@@ -13,8 +13,8 @@ from helpers.made_up_runs import Page, assert_self_contained
 from mien.errors import UsageError
 from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Group, Groups, JudgeRecord, SetResult, Slice
 from mien.evaluation.evaluation_page import write_page
-from mien.evaluation.findings import findings, kept
-from mien.evaluation.worst_cases import Case
+from mien.evaluation.findings import evaluation_findings, share_kept
+from mien.evaluation.worst_cases import WorstCase
 from mien.report.charts import SPAN_LEFT, SPAN_RIGHT, comparison
 
 HOSTILE = "<script>alert(1)</script>\"'{{ 7*7 }}"
@@ -34,7 +34,7 @@ def groups(verified: float, auc: float = 0.52, attributes: float = 0.85) -> Grou
             "quality": {"fd_effnet_lite0": figure(11.0, None)}}
 
 
-def result_of(verified: float = 0.0, auc: float = 0.52, name: str = "dst", **more: object) -> Evaluation:
+def evaluation_of(verified: float = 0.0, auc: float = 0.52, name: str = "dst", **more: object) -> Evaluation:
     sets = {
         "originals": SetResult(title="originals", figures=groups(1.0, 0.99, 0.9)),
         name: SetResult(title=name, figures=groups(verified, auc),
@@ -50,95 +50,96 @@ def result_of(verified: float = 0.0, auc: float = 0.52, name: str = "dst", **mor
     return Evaluation.model_validate(values | more)
 
 
-def rendered(result: Evaluation, tmp_path: Path) -> Page:
-    write_page(tmp_path / "dst.html", result, tmp_path / "dst")
+def rendered(evaluation: Evaluation, tmp_path: Path) -> Page:
+    write_page(tmp_path / "dst.html", evaluation, tmp_path / "dst")
     html = (tmp_path / "dst.html").read_text("utf-8")
     page = Page(html)
     assert_self_contained(html, page)
     return page
 
 
-def test_the_verdict_comes_first_and_in_words(tmp_path: Path) -> None:
-    text = rendered(result_of(), tmp_path).text
+def test_the_findings_come_first_and_in_words(tmp_path: Path) -> None:
+    text = rendered(evaluation_of(), tmp_path).text
     assert text.index("Hardly anyone is found again") < text.index("Can anyone be found again?")
     assert "0 of 200 new faces are taken for their own originals" in text and "one stranger in 1,000" in text
     assert "75 % of the way from random generated faces to the originals" in text
-    assert "Nobody was asked to attack" in text and "3 photographs have no counterpart" in text
+    assert "No attack was run" in text and "3 photographs of the originals are missing" in text
     assert "0.680 at a false match rate of 1e-2" in text and "2 photographs could not be compared: too small" in text
 
 
 @pytest.mark.parametrize(("verified", "auc", "level"),
                          [(0.0, 0.5, "good"), (0.02, 0.5, "mixed"), (0.0, 0.8, "mixed"), (0.3, 0.5, "bad")])
-def test_the_verdict_s_levels(verified: float, auc: float, level: str) -> None:
-    assert findings(result_of(verified, auc)).level == level
+def test_the_levels_of_the_findings(verified: float, auc: float, level: str) -> None:
+    assert evaluation_findings(evaluation_of(verified, auc)).level == level
 
 
 def test_what_chance_finds_among_few_people_is_not_held_against_a_set() -> None:
     """A set that hides everything: the nearest of four people's originals is the own one every fourth time."""
-    result = result_of()
+    evaluation = evaluation_of()
     found = groups(0.0)
     found["privacy/dlib"]["rank1_own_original_all_originals"] = figure(0.25)
-    few = result.model_copy(update={"people": 4, "faces": 4, "sets": {"dst": SetResult(title="dst", figures=found)}})
-    assert findings(few).level == "good"
-    assert findings(few.model_copy(update={"people": 60, "faces": 200})).level == "bad"
-    assert findings(few.model_copy(update={"faces": 200, "unnamed": 196})).level == "good"
+    sets = {"dst": SetResult(title="dst", figures=found)}
+    few = evaluation.model_copy(update={"people": 4, "faces": 4, "sets": sets})
+    assert evaluation_findings(few).level == "good"
+    assert evaluation_findings(few.model_copy(update={"people": 60, "faces": 200})).level == "bad"
+    assert evaluation_findings(few.model_copy(update={"faces": 200, "unnamed": 196})).level == "good"
 
 
 def test_one_face_is_one(tmp_path: Path) -> None:
-    assert "1 of 200 new faces is taken for its own original (" in rendered(result_of(0.005), tmp_path).text
+    assert "1 of 200 new faces is taken for its own original (" in rendered(evaluation_of(0.005), tmp_path).text
 
 
-def test_without_people_the_verdict_does_not_calm() -> None:
-    result = result_of()
-    bare = result.model_copy(update={"sets": {"dst": SetResult(title="dst", figures={
+def test_without_people_the_findings_do_not_calm() -> None:
+    evaluation = evaluation_of()
+    bare = evaluation.model_copy(update={"sets": {"dst": SetResult(title="dst", figures={
         "utility": {"attributes_accuracy": figure(0.8)}})}})
-    found = findings(bare)
+    found = evaluation_findings(bare)
     assert found.level == "mixed" and "not known" in found.headline
-    assert kept(bare, "utility", "attributes_accuracy") is None
+    assert share_kept(bare, "utility", "attributes_accuracy") is None
 
 
 def test_a_judge_from_the_loss_is_called_one() -> None:
-    result = result_of(judges={"dlib": JudgeRecord(in_loss=True, thresholds={})})
-    assert any("no fair judgment" in note for note in findings(result).notes)
+    evaluation = evaluation_of(judges={"dlib": JudgeRecord(in_loss=True, thresholds={})})
+    assert any("no fair judgment" in note for note in evaluation_findings(evaluation).notes)
 
 
 def test_attacks_are_told(tmp_path: Path) -> None:
     attack = AttackResult(title="fingerprint of the layers", budget="one pass", seed=0, seconds=2.0, known=30,
                           people=30, faces=100, attackers={"the layers": {"rank1_other_photo_victims": figure(0.33)},
                                                            "dlib, knowing nothing": {}})
-    text = rendered(result_of(attacks={"layers": attack}), tmp_path).text
+    text = rendered(evaluation_of(attacks={"layers": attack}), tmp_path).text
     assert "knows the method (layers) finds 33.0 %" in text
     assert "Fingerprint of the layers" in text and "33.0 % (31.0 to 35.0)" in text
 
 
 def test_small_parts_and_the_worst_tenth_are_marked(tmp_path: Path) -> None:
-    text = rendered(result_of(), tmp_path).text
+    text = rendered(evaluation_of(), tmp_path).text
     assert "with a hat *" in text and "60.0 %" in text
 
 
 def test_names_are_text(tmp_path: Path) -> None:
-    page = rendered(result_of(name=HOSTILE, source=HOSTILE, skipped={HOSTILE: 1}, notes=[HOSTILE]), tmp_path)
+    page = rendered(evaluation_of(name=HOSTILE, source=HOSTILE, skipped={HOSTILE: 1}, notes=[HOSTILE]), tmp_path)
     assert "script" not in page.tags and "<script>" in page.text and "{{ 7*7 }}" in page.text
 
 
 def test_originals_are_for_the_owner_alone(tmp_path: Path) -> None:
-    case = Case("a.png", "distance 0.41", "data:image/jpeg;base64,AA==", "data:image/jpeg;base64,AA==")
+    case = WorstCase("a.png", "distance 0.41", "data:image/jpeg;base64,AA==", "data:image/jpeg;base64,AA==")
     path = tmp_path / "dst.html"
-    write_page(path, result_of(), tmp_path / "dst", [case])
+    write_page(path, evaluation_of(), tmp_path / "dst", [case])
     html = path.read_text("utf-8")
     assert_self_contained(html, Page(html))
     assert path.stat().st_mode & 0o77 == 0 and "for the owner's eyes only" in html and "distance 0.41" in html
-    write_page(path, result_of(), tmp_path / "dst")
+    write_page(path, evaluation_of(), tmp_path / "dst")
     assert path.stat().st_mode & 0o777 == 0o644 and "owner's eyes only" not in path.read_text("utf-8")
     with pytest.raises(UsageError, match="which is published"):
-        write_page(tmp_path / "dst" / "page.html", result_of(), tmp_path / "dst", [case])
+        write_page(tmp_path / "dst" / "page.html", evaluation_of(), tmp_path / "dst", [case])
 
 
 NUMBERS = st.floats(-1e6, 1e6)
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS | st.just(math.nan), NUMBERS | st.just(math.nan)), max_size=12))
-def test_every_dot_lies_in_the_drawing(drawn: list[tuple[float, float, float]]) -> None:
+def test_every_dot_is_in_the_drawing(drawn: list[tuple[float, float, float]]) -> None:
     rows = [(f"set {i}", value, low, high, "") for i, (value, low, high) in enumerate(drawn)]
     drawing = comparison(rows, "set 0")
     if not rows:
@@ -152,14 +153,14 @@ def test_every_dot_lies_in_the_drawing(drawn: list[tuple[float, float, float]]) 
 
 
 def test_people_who_were_to_be_linked_are_no_fault(tmp_path: Path) -> None:
-    apart, linked = result_of(auc=0.98), result_of(auc=0.98, linked=True)
-    assert findings(apart).level == "mixed" and findings(linked).level == "good"
-    assert any("was to be the same new person" in note for note in findings(linked).notes)
+    apart, linked = evaluation_of(auc=0.98), evaluation_of(auc=0.98, linked=True)
+    assert evaluation_findings(apart).level == "mixed" and evaluation_findings(linked).level == "good"
+    assert any("was to be the same new person" in note for note in evaluation_findings(linked).notes)
 
 
-def test_parts_of_the_data_stand_beside_their_bounds(tmp_path: Path) -> None:
+def test_parts_of_the_data_are_beside_their_baselines(tmp_path: Path) -> None:
     random = SetResult(title="random generated face", figures=groups(0.001, 0.5, 0.7),
                        slices={"men": Slice(small=False, faces=90, figures=groups(0.002, 0.5, 0.71))})
-    result = result_of()
-    page = rendered(result.model_copy(update={"sets": result.sets | {"random": random}}), tmp_path)
+    evaluation = evaluation_of()
+    page = rendered(evaluation.model_copy(update={"sets": evaluation.sets | {"random": random}}), tmp_path)
     assert "85.0 % (71.0 %)" in page.text and "In brackets: random generated face, originals" in page.text

@@ -1,4 +1,4 @@
-"""A judge is more than its name: what another one has seen is not taken for what it sees."""
+"""A judge is known by its fingerprint, not its name: vectors of another judge of the same name are not reused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from helpers.fake_run import save
 from mien.errors import UsageError
 from mien.evaluation.evaluators import fingerprints
 from mien.evaluation.judges import fingerprint
-from mien.evaluation.measurements import observe_sets
+from mien.evaluation.measurements import measure_sets
 from mien.models.hub.cache import sha256_of
 
 NAME = "judge_of_a_user"
@@ -32,11 +32,11 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_a_judge_that_has_changed_looks_again(plug_in: Path, tmp_path: Path) -> None:
+def test_a_judge_that_has_changed_judges_again(plug_in: Path, tmp_path: Path) -> None:
     photo = [save(tmp_path / "a.png", drawn_photo())]
 
     def seen() -> list[float]:
-        one = observe_sets(photo, {"a": photo}, (f"{NAME}:embed",), tmp_path / "seen")["a"]
+        one = measure_sets(photo, {"a": photo}, (f"{NAME}:embed",), tmp_path / "seen")["a"]
         return np.asarray(one.columns[f"vector_{NAME}:embed"])[0].tolist()
 
     assert seen() == [1, 2]

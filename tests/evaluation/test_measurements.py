@@ -1,4 +1,4 @@
-"""Sets seen by the real instruments, on generated people."""
+"""Sets measured by the real evaluators, on generated people."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from mien.evaluation import measurements
-from mien.evaluation.measurements import Measurements, observe_sets
+from mien.evaluation.measurements import Measurements, measure_sets
 
 
-def observe(originals: Sequence[Path], new: Sequence[Path], judges: Sequence[str], folder: Path,
-            processes: int = 1) -> Measurements:
-    """One set alone."""
-    return observe_sets(originals, {folder.name: new}, judges, folder.parent, processes)[folder.name]
+def measure_set(originals: Sequence[Path], new: Sequence[Path], judges: Sequence[str], folder: Path,
+                processes: int = 1) -> Measurements:
+    """Measures one set alone."""
+    return measure_sets(originals, {folder.name: new}, judges, folder.parent, processes)[folder.name]
 
 
 def same(one: Measurements, other: Measurements) -> bool:
@@ -24,27 +24,27 @@ def same(one: Measurements, other: Measurements) -> bool:
         np.array_equal(x, other.columns[name], equal_nan=True) for name, x in one.columns.items())
 
 
-def test_what_was_seen_is_not_looked_at_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_is_not_measured_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted(source.rglob("*.png"))[:2]
     copies = [Path(shutil.copy(path, tmp_path / path.name)) for path in files]
-    first = observe(files, copies, ("dlib",), tmp_path / "seen")
+    first = measure_set(files, copies, ("dlib",), tmp_path / "seen")
 
     def refuse(judges: object) -> None:
-        raise AssertionError("looked at again")
+        raise AssertionError("measured again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mien.evaluation.measurements.open_instruments", refuse)
-        again = observe(files, copies, ("dlib",), tmp_path / "seen")
+        patch.setattr("mien.evaluation.measurements.load_evaluators", refuse)
+        again = measure_set(files, copies, ("dlib",), tmp_path / "seen")
         assert all(np.array_equal(again.columns[name], x, equal_nan=True) for name, x in first.columns.items())
         shutil.copy(files[1], copies[0])
         with pytest.raises(AssertionError, match="again"):
-            observe(files, copies, ("dlib",), tmp_path / "seen")
+            measure_set(files, copies, ("dlib",), tmp_path / "seen")
 
 
-def test_two_processes_see_the_same(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_measure_the_same(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted(source.rglob("*.png"))[:3]
-    monkeypatch.setattr("mien.evaluation.measurements.SHARD", 2)
-    one, two = (observe(files, files, ("dlib",), tmp_path / str(n), processes=n) for n in (1, 2))
+    monkeypatch.setattr("mien.evaluation.measurements.PHOTOS_PER_FILE", 2)
+    one, two = (measure_set(files, files, ("dlib",), tmp_path / str(n), processes=n) for n in (1, 2))
     assert one.columns.keys() == two.columns.keys() and one.rows.tolist() == two.rows.tolist() == [0, 1, 2]
     for name, x in one.columns.items():
         assert np.allclose(x, two.columns[name], rtol=1e-3, atol=1e-3, equal_nan=True)
@@ -64,57 +64,57 @@ def test_originals_are_read_once_for_all_sets(source: Path, copies: list[Path], 
     monkeypatch.setattr(measurements, "read_photo", lambda path, name: (read.append(path), real(path, name))[1])
     sets = {"originals": files, "one": copies[:2], "other": copies[1:3]}
     told: list[tuple[int, int]] = []
-    seen = observe_sets(files, sets, ("dlib",), tmp_path / "seen", progress=lambda *done: told.append(done))
+    found = measure_sets(files, sets, ("dlib",), tmp_path / "seen", progress=lambda *done: told.append(done))
     assert sorted(read) == sorted([*files, *copies[:2], *copies[1:3]]) and told == [(0, 6), (6, 6)]
     for name, new in sets.items():
-        assert same(seen[name], observe(files, new, ("dlib",), tmp_path / name))
+        assert same(found[name], measure_set(files, new, ("dlib",), tmp_path / name))
 
 
-def test_what_another_question_has_seen_is_not_looked_at(source: Path, copies: list[Path], tmp_path: Path,
+def test_what_another_evaluation_has_measured_is_reused(source: Path, copies: list[Path], tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other photographs, in another order; what has changed, or lies in a damaged file, is looked at."""
-    monkeypatch.setattr(measurements, "SHARD", 2)
+    """Other photographs, in another order; what has changed, or is in a damaged file, is measured."""
+    monkeypatch.setattr(measurements, "PHOTOS_PER_FILE", 2)
     files, earlier = sorted(source.rglob("*.png"))[:5], tmp_path / "earlier"
-    observe(files, copies, ("dlib",), earlier / "set")
+    measure_set(files, copies, ("dlib",), earlier / "set")
     some = [3, 0, 1]
     originals, new = ([paths[place] for place in some] for paths in (files, copies))
-    wanted = observe(originals, new, ("dlib",), tmp_path / "alone" / "set")
-    looked, real = list[Path](), measurements._look
-    monkeypatch.setattr(measurements, "_look", lambda *asked: (looked.append(asked[2]), real(*asked))[1])
+    wanted = measure_set(originals, new, ("dlib",), tmp_path / "alone" / "set")
+    measured, real = list[Path](), measurements._measure_photo
+    monkeypatch.setattr(measurements, "_measure_photo", lambda *asked: (measured.append(asked[2]), real(*asked))[1])
 
     def again(folder: str) -> Measurements:
-        return observe_sets(originals, {"set": new}, ("dlib",), tmp_path / folder, known=earlier)["set"]
+        return measure_sets(originals, {"set": new}, ("dlib",), tmp_path / folder, reuse=earlier)["set"]
 
-    assert same(again("second"), wanted) and looked == []
+    assert same(again("second"), wanted) and measured == []
     shutil.copy(files[4], copies[3])
     again("third")
-    assert looked == [copies[3]]
-    looked.clear()
+    assert measured == [copies[3]]
+    measured.clear()
     (earlier / "set" / "0000000.npz").write_bytes(b"PK")
     again("fourth")
-    assert looked == new
+    assert measured == new
     shutil.copy(files[2], copies[0])
-    observe(files, copies, ("dlib",), earlier / "set")  # writes a file anew that was read before
-    wanted = observe(originals, new, ("dlib",), tmp_path / "alone" / "set")
-    looked.clear()
-    assert same(again("anew"), wanted) and looked == [copies[3]]  # whose size is not its original's
+    measure_set(files, copies, ("dlib",), earlier / "set")  # writes a file anew that was read before
+    wanted = measure_set(originals, new, ("dlib",), tmp_path / "alone" / "set")
+    measured.clear()
+    assert same(again("anew"), wanted) and measured == [copies[3]]  # its size is not the original's
 
 
-def test_no_file_s_name_stands_in_a_reason(source: Path, tmp_path: Path) -> None:
+def test_no_file_s_name_is_in_a_reason(source: Path, tmp_path: Path) -> None:
     good = sorted(source.rglob("*.png"))[0]
     for name in ("Trip: Anna.jpg", "b.png"):
         (tmp_path / name).write_bytes(b"no picture")
-    seen = observe([good, tmp_path / "b.png"], [tmp_path / "Trip: Anna.jpg", good], ("dlib",), tmp_path / "seen")
-    assert len(seen.skipped) == 2 and not any("Anna" in one.reason or "b.png" in one.reason for one in seen.skipped)
+    found = measure_set([good, tmp_path / "b.png"], [tmp_path / "Trip: Anna.jpg", good], ("dlib",), tmp_path / "seen")
+    assert len(found.skipped) == 2 and not any("Anna" in one.reason or "b.png" in one.reason for one in found.skipped)
 
 
 def test_large_columns_stay_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.evaluation.measurements.LARGE", 100)
-    monkeypatch.setattr("mien.evaluation.measurements.ROWS", 3)
+    monkeypatch.setattr("mien.evaluation.measurements.ROWS_AT_ONCE", 3)
     whole = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (20, 5))
     whole[:] = np.arange(100).reshape(20, 5)
-    seen = Measurements(np.arange(20), {"x": whole}, [])
-    some = seen.only([3, 1, 19, 7])
+    found = Measurements(np.arange(20), {"x": whole}, [])
+    some = found.only([3, 1, 19, 7])
     assert isinstance(some.columns["x"], np.memmap) and np.array_equal(some.columns["x"], whole[[3, 1, 19, 7]])
     fewer = some.at(np.array([2, 0]))
     assert np.array_equal(fewer.columns["x"], whole[[19, 3]])

@@ -6,13 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.distance_histogram import BINS, DistanceHistogram, strangers
+from mien.evaluation.distance_histogram import BINS, DistanceHistogram, impostor_distances
 from mien.evaluation.privacy import (
     OriginalsGallery,
-    equal_error,
-    finding,
-    linking,
+    equal_error_rate,
+    linkability,
     pairs_of_one_person,
+    reidentification,
     thresholds,
 )
 
@@ -29,11 +29,11 @@ def table(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=200), st.floats(0, 1), st.floats(0, 2))
 def test_counted_shares_are_exact_to_a_bin(distances: list[float], share: float, at: float) -> None:
-    spread = DistanceHistogram(2.0)
-    spread.add(torch.tensor(distances))
+    histogram = DistanceHistogram(2.0)
+    histogram.add(torch.tensor(distances))
     x, width = np.float32(distances), 2.0 / BINS
-    assert (x < at - 2 * width).mean() - 1e-9 <= spread.share_below(at) <= (x < at + 2 * width).mean() + 1e-9
-    limit = spread.threshold(share)
+    assert (x < at - 2 * width).mean() - 1e-9 <= histogram.share_below(at) <= (x < at + 2 * width).mean() + 1e-9
+    limit = histogram.threshold(share)
     assert (x < limit - width).mean() <= share + 1e-9
     assert limit >= 2.0 - width or (x < limit + 2 * width).mean() > share - 1e-9
 
@@ -42,14 +42,14 @@ def test_counted_shares_are_exact_to_a_bin(distances: list[float], share: float,
 def test_strangers_are_the_pairs_of_different_people(drawn: list[int]) -> None:
     people = torch.tensor(drawn)
     a, b = vectors(len(people)), vectors(len(people), 1)
-    spread = strangers(a, b, people, people)
+    histogram = impostor_distances(a, b, people, people)
     apart = people[:, None] != people
-    assert spread.total == apart.sum()
-    if spread.total:
-        assert spread.share_below(spread.top) >= 0.5
+    assert histogram.total == apart.sum()
+    if histogram.total:
+        assert histogram.share_below(histogram.top) >= 0.5
         exact = table(a, b)[apart.numpy()]
         middle = np.median(exact)
-        assert spread.share_below(middle) == pytest.approx((exact < middle).mean(), abs=0.02 + 1 / len(exact))
+        assert histogram.share_below(middle) == pytest.approx((exact < middle).mean(), abs=0.02 + 1 / len(exact))
 
 
 @given(PEOPLE)
@@ -65,7 +65,7 @@ def test_pairs_of_one_person_are_each_met_once(drawn: list[int]) -> None:
 def test_ranks_are_those_of_a_sorted_gallery(drawn: list[int]) -> None:
     people = np.array(drawn)
     originals, new = vectors(len(people)), vectors(len(people), 1)
-    found = finding(new, OriginalsGallery(originals, people), np.arange(len(people)), {0.01: 5.0})
+    found = reidentification(new, OriginalsGallery(originals, people), np.arange(len(people)), {0.01: 5.0})
     between = table(new, originals)
     for k in (1, 5):
         own, others = [], []
@@ -87,7 +87,7 @@ def test_a_part_of_the_data_is_searched_in_the_whole_gallery(drawn: list[int], d
     people = np.array(drawn)
     places = np.array(data.draw(st.lists(st.integers(0, len(people) - 1), min_size=1, max_size=6, unique=True)))
     originals, new = vectors(len(people)), vectors(len(people), 1)
-    part = finding(new[places], OriginalsGallery(originals, people), places, {0.01: 5.0})
+    part = reidentification(new[places], OriginalsGallery(originals, people), places, {0.01: 5.0})
     ranks = [(row[people != people[i]] < row[i]).sum()
              for i, row in zip(places, table(new[places], originals), strict=True)]
     assert part.ranked[1].value == pytest.approx(np.mean([rank == 0 for rank in ranks]))
@@ -103,10 +103,10 @@ def test_originals_are_always_found_and_random_faces_as_often_as_strangers() -> 
     for rate, limit in limits.items():
         assert impostors.share_below(limit) == pytest.approx(rate, rel=0.05)
     gallery, places = OriginalsGallery(originals, people), np.arange(900)
-    same = finding(originals, gallery, places, limits)
+    same = reidentification(originals, gallery, places, limits)
     assert same.verified[1e-3].value == 1 and same.ranked[1].value == 1 and same.ranked_others[1].value > 0.95
     random = 4 * vectors(900, 4) + vectors(900, 5)
-    strange = finding(random, gallery, places, limits)
+    strange = reidentification(random, gallery, places, limits)
     for rate in limits:
         assert strange.verified[rate].low <= rate <= strange.verified[rate].high
     assert strange.eer == pytest.approx(0.5, abs=0.05) and same.eer < 0.01
@@ -115,12 +115,12 @@ def test_originals_are_always_found_and_random_faces_as_often_as_strangers() -> 
 def test_linking_tells_per_person_faces_from_independent_ones() -> None:
     people = np.repeat(np.arange(100), 4)
     limits, _ = thresholds(4 * vectors(100)[people] + vectors(400, 1), people)
-    apart = linking(4 * vectors(400, 2), people, limits[1e-3])
+    apart = linkability(4 * vectors(400, 2), people, limits[1e-3])
     assert apart.auc.low < 0.5 < apart.auc.high and apart.linked[1e-2].value < 0.05
-    linked = linking(4 * vectors(100, 3)[people] + vectors(400, 4), people, limits[1e-3])
+    linked = linkability(4 * vectors(100, 3)[people] + vectors(400, 4), people, limits[1e-3])
     assert linked.auc.value > 0.99 and linked.linked[1e-3].value > 0.9
     assert linked.collisions == pytest.approx(1e-3, abs=1e-3)
-    collapsed = linking(vectors(1)[np.zeros(400, int)] + 0.1 * vectors(400, 5), people, limits[1e-3])
+    collapsed = linkability(vectors(1)[np.zeros(400, int)] + 0.1 * vectors(400, 5), people, limits[1e-3])
     assert collapsed.collisions > 0.99  # everybody gets the same new face
 
 
@@ -129,14 +129,15 @@ def test_likeness_of_a_kind_is_not_held_against_a_person_s_faces() -> None:
     people = np.repeat(np.arange(100), 4)
     kinds = people % 2
     faces = vectors(400, 1) + 6 * vectors(2, 2)[kinds]
-    found = linking(faces, people, 1.0, kinds)
+    found = linkability(faces, people, 1.0, kinds)
     assert found.auc.value > 0.7 and found.auc_alike.low < 0.5 < found.auc_alike.high
-    assert linking(faces, people, 1.0).auc_alike.count == 0
+    assert linkability(faces, people, 1.0).auc_alike.count == 0
 
 
 def test_questions_without_pairs_have_no_answer() -> None:
-    one = linking(vectors(3), np.zeros(3, np.int64), 1.0)
+    one = linkability(vectors(3), np.zeros(3, np.int64), 1.0)
     assert one.auc.count == 0 and np.isnan(one.collisions)
-    alone = finding(vectors(2), OriginalsGallery(vectors(2, 1), np.arange(2)), np.arange(2), {0.01: float("nan")})
+    gallery = OriginalsGallery(vectors(2, 1), np.arange(2))
+    alone = reidentification(vectors(2), gallery, np.arange(2), {0.01: float("nan")})
     assert alone.ranked_others[1].count == 0 and alone.verified[0.01].count == 0
-    assert np.isnan(equal_error(np.zeros(0), DistanceHistogram(1.0)))
+    assert np.isnan(equal_error_rate(np.zeros(0), DistanceHistogram(1.0)))

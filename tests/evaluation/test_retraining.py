@@ -10,7 +10,7 @@ from helpers.drawn_faces import drawn_face
 from helpers.fake_run import save
 from mien.errors import UsageError
 from mien.evaluation import retraining
-from mien.evaluation.pairs import PhotoPairs, find_counterparts
+from mien.evaluation.pairs import PhotoPairs, find_pairs
 from mien.evaluation.retraining import compare_training
 
 COUNT = 36
@@ -25,7 +25,7 @@ def pairs(tmp_path: Path) -> PhotoPairs:
         face = drawn_face(200).astype(int) + (60 if light[i] else -60) + rng.integers(-10, 10)
         save(tmp_path / "src" / f"{i:02d}.png", np.clip(face, 0, 255).astype(np.uint8))
         save(tmp_path / "dst" / f"{i:02d}.png", drawn_face(200))
-    found = find_counterparts(tmp_path / "src", tmp_path / "dst", "folder")
+    found = find_pairs(tmp_path / "src", tmp_path / "dst", "folder")
     return replace(found, labels=light[:, None].repeat(40, axis=1).astype(np.int8))
 
 
@@ -42,15 +42,15 @@ def test_who_learns_from_faces_that_are_all_alike_knows_nothing(pairs: PhotoPair
 
 def test_people_on_both_sides_are_said(pairs: PhotoPairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retraining, "EPOCHS", 0)
-    whose = [f"person {i // 4}" for i in range(COUNT)]
-    test = replace(pairs.at(np.arange(COUNT - 8, COUNT)), whose=["", *["person 8"] * 4, *["person 99"] * 3])
+    person_names = [f"person {i // 4}" for i in range(COUNT)]
+    test = replace(pairs.at(np.arange(COUNT - 8, COUNT)), person_names=["", *["person 8"] * 4, *["person 99"] * 3])
 
     def notes(trained: list[str], tested: PhotoPairs) -> list[str]:
-        return compare_training(replace(pairs, whose=trained), tested).notes
+        return compare_training(replace(pairs, person_names=trained), tested).notes
 
-    (note,) = notes(whose, test)
+    (note,) = notes(person_names, test)
     assert note.startswith("1 of the 2 people tested on (on 4 of 8 photographs) were trained on too")
-    assert notes([f"another {who}" for who in whose], test) == []
+    assert notes([f"another {who}" for who in person_names], test) == []
     (unknown,) = notes([""] * COUNT, test)
     assert "not known who" in unknown
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.evaluation.measurements import Measurements
-from mien.evaluation.utility import INNER, MODEL, balanced, pose, utility
+from mien.evaluation.utility import INNER, MODEL, balanced_accuracy, pose, utility
 from mien.models.features.attribute_network import ATTRIBUTES
 
 
@@ -33,12 +33,12 @@ def test_balanced_accuracy_does_not_reward_the_common_answer() -> None:
     truth = np.zeros((100, 2), bool)
     truth[:5, 0] = True
     truth[:50, 1] = True
-    assert balanced(np.zeros_like(truth), truth) == 0.5
-    assert balanced(truth, truth) == 1
-    assert np.isnan(balanced(truth[:5], truth[:5]))  # all have both: nothing can be told
+    assert balanced_accuracy(np.zeros_like(truth), truth) == 0.5
+    assert balanced_accuracy(truth, truth) == 1
+    assert np.isnan(balanced_accuracy(truth[:5], truth[:5]))  # all have both: nothing can be told
 
 
-def observed(count: int, seed: int = 0) -> Measurements:
+def made_up(count: int, seed: int = 0) -> Measurements:
     rng = np.random.default_rng(seed)
     columns = {"attributes": rng.normal(size=(count, 40)), "age": rng.uniform(20, 60, count),
                "man": rng.uniform(size=count), "points": MODEL[None, :, :2] / 64 + rng.normal(0, 0.01, (count, 5, 2)),
@@ -48,7 +48,7 @@ def observed(count: int, seed: int = 0) -> Measurements:
 
 
 def test_the_same_faces_lose_nothing_and_others_do() -> None:
-    one, other, people = observed(60), observed(60, 1), np.repeat(np.arange(20), 3)
+    one, other, people = made_up(60), made_up(60, 1), np.repeat(np.arange(20), 3)
     truth = one.columns["attributes"] > 0
     same = utility(one, one, people, truth)
     for name in ("attributes", "inner", "outer", "gender", "found", "found_second"):
@@ -62,7 +62,7 @@ def test_the_same_faces_lose_nothing_and_others_do() -> None:
 
 
 def test_faces_that_are_not_found_are_counted_and_do_not_spoil_the_rest() -> None:
-    one, new = observed(10), observed(10)
+    one, new = made_up(10), made_up(10)
     new.columns["found"][:4] = 0
     new.columns["points"][:4] = np.nan
     new.columns["age"][0] = np.nan

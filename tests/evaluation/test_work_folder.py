@@ -1,4 +1,4 @@
-"""Who is at work in an evaluation's private folder is alone there."""
+"""One evaluation at a time works in a private folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from helpers.drawn_faces import drawn_photo
 from helpers.fake_run import call, environment, save
 from mien.errors import OutputError
-from mien.evaluation.evaluate import EvaluationConfig, evaluate, originals_and_new
+from mien.evaluation.evaluate import EvaluationConfig, evaluate, measure_originals_and_new
 from mien.evaluation.work_folder import opened
 
 HOLD = """
@@ -26,21 +26,21 @@ with opened(Path(sys.argv[1])):
 
 def test_two_evaluations_do_not_share_a_folder(tmp_path: Path) -> None:
     save(tmp_path / "src" / "a.png", drawn_photo())
-    question = EvaluationConfig(tmp_path / "src", tmp_path / "src", tmp_path / "work", bounds=(), judges=("dlib",))
+    config = EvaluationConfig(tmp_path / "src", tmp_path / "src", tmp_path / "work", baselines=(), judges=("dlib",))
     refused: list[str] = []
 
     def try_too(*_: object) -> None:
-        for other in (evaluate, originals_and_new):
+        for other in (evaluate, measure_originals_and_new):
             with pytest.raises(OutputError, match="another evaluation is at work") as caught:
-                other(question)
+                other(config)
             refused.append(caught.value.hint)
 
     with opened(tmp_path / "held"):
-        done = call("attack", "layers", question.src, question.src, "--work", tmp_path / "held", quick=False)
+        done = call("attack", "layers", config.src, config.src, "--work", tmp_path / "held", quick=False)
         assert done.returncode == 4 and "another evaluation is at work" in done.stderr
-    first = evaluate(question, try_too)
+    first = evaluate(config, try_too)
     assert refused and "--work" in refused[0]
-    assert evaluate(question) == first
+    assert evaluate(config) == first
 
 
 def test_a_folder_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
@@ -60,3 +60,11 @@ def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("a file")
     with pytest.raises(OutputError, match="cannot write"), opened(tmp_path / "work"):
         pass
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="no folder of an evaluation"), opened(tmp_path / "photos"):
+        pytest.fail("must not open")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]

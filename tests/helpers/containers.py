@@ -1,4 +1,4 @@
-"""Photographs that lie in tars and in the rows of tables, drawn for tests; photos of square people, see fake_run.py."""
+"""Draws datasets with photographs in tars or in rows of Parquet files. They show square people, see fake_run.py."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def tar(path: Path, members: Sequence[tuple[str, bytes | tarfile.TarInfo]]) -> P
 
 
 def tars(root: Path, sizes: Mapping[str, int]) -> Path:
-    """WebDataset: each tar with so many samples of a photo, a JSON and a class; name -> samples."""
+    """Writes a WebDataset; `sizes`: tar -> number of its samples, each of a photo, a JSON and a class."""
     number = 0
     for name, size in sizes.items():
         members: list[tuple[str, bytes | tarfile.TarInfo]] = []
@@ -68,7 +68,7 @@ def tars(root: Path, sizes: Mapping[str, int]) -> Path:
 
 
 def in_tar(path: Path) -> dict[str, bytes]:
-    """The members in their order."""
+    """Returns the members' content by name, in their order."""
     with tarfile.open(path, "r:") as file:
         return {info.name: file.extractfile(info).read() for info in file}  # type: ignore[union-attr]
 
@@ -97,7 +97,7 @@ def parquet(path: Path, rows: pa.Table, group: int = 3) -> Path:
 
 
 def parquets(root: Path, count: int = 7) -> Path:
-    """A dataset as it lies in a repository: two files for training, one for validation."""
+    """Writes a dataset as repositories have it: two files for training, one for validation."""
     parquet(root / "data" / "train-00000-of-00002.parquet", rows(0, count))
     parquet(root / "data" / "train-00001-of-00002.parquet", rows(count, 2))
     parquet(root / "data" / "validation-00000-of-00001.parquet", rows(count + 2, 3))

@@ -1,4 +1,4 @@
-"""Datasets drawn in the official layouts, and in those that people really have.
+"""Draws datasets in the official layouts, and in those that people really have.
 
 Their photographs show square people, see fake_run.py.
 """
@@ -36,14 +36,14 @@ def write(path: Path, text: str) -> None:
 
 def celebahq(root: Path, indices: Sequence[int] = (0, 3, 7, 12, 29999), tables: str = "annotations",
              photos: str = "data", suffix: str = "jpg", identities: bool = True, others: int = 0) -> Path:
-    """CelebA-HQ; `others` adds rows of photos that are not there."""
+    """Draws CelebA-HQ; `others` adds rows of photos that do not exist."""
     for index in indices:
         draw(root / photos / f"{index}.{suffix}", index)
-    listed = [*indices, *range(1000, 1000 + others)]
-    originals = {index: f"{100000 + index:06d}.jpg" for index in listed}
+    indexed = [*indices, *range(1000, 1000 + others)]
+    originals = {index: f"{100000 + index:06d}.jpg" for index in indexed}
     rows = [f"{index:<8}{100000 + index - 1:<14}{name}" for index, name in originals.items()]
     write(root / tables / "CelebA-HQ-to-CelebA-mapping.txt", "\n".join(["idx     orig_idx      orig_file", *rows, ""]))
-    write(root / tables / "CelebAMask-HQ-attribute-anno.txt", attribute_text([f"{index}.jpg" for index in listed]))
+    write(root / tables / "CelebAMask-HQ-attribute-anno.txt", attribute_text([f"{index}.jpg" for index in indexed]))
     write(root / tables / "list_eval_partition.txt",
           "".join(f"{name} {i % 3}\n" for i, name in enumerate(originals.values())))
     if identities:
@@ -53,7 +53,7 @@ def celebahq(root: Path, indices: Sequence[int] = (0, 3, 7, 12, 29999), tables: 
 
 
 def celeba(root: Path, count: int = 6, kind: str = "flat", end: str = "\n", suffix: str = "jpg") -> Path:
-    """CelebA: "flat" and "annotations" as people have it, "official" as its authors give it out, "kaggle" with CSV."""
+    """Draws CelebA: "flat" or "annotations" as people have it, "official" as its authors have it, or "kaggle" (CSV)."""
     names = [f"{i:06d}.jpg" for i in range(1, count + 1)]
     photos, tables, splits = {
         "flat": ("img_align_celeba", "", ""), "annotations": ("img_align_celeba", "annotations", "annotations"),
@@ -91,7 +91,7 @@ CROWD = {"Anna_Ek": 3, "Bo_Li": 2, "Cleo_Ma": 1, "Dan_O'Neil": 2}
 
 
 def lfw(root: Path, photos: str = "data", tables: str = "annotations", lists: bool = True) -> Path:
-    """LFW with its lists: two people in the development set for training, two in that for the test."""
+    """Draws LFW with its lists: two people in the development set for training, two in that for the test."""
     for person, count in CROWD.items():
         for number in range(1, count + 1):
             draw(root / photos / person / f"{person}_{number:04d}.jpg", number, FACES[len(person) % 3])

@@ -1,4 +1,4 @@
-"""A drawn face that detectors take for one, so that tests need no photograph of anybody."""
+"""Draws faces that detectors take for real, so that tests need no photograph of a real person."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POINTS = np.array([[78, 92], [122, 92], [100, 118], [80, 142], [120, 142]], dtyp
 
 
 def drawn_face(size: int = 200) -> Pixels:
-    """[size, size, 3] uint8 RGB: head and shoulders on a plain ground."""
+    """Draws head and shoulders on a plain ground: [size, size, 3] uint8 RGB."""
     image = np.full((200, 200, 3), (70, 110, 150), np.uint8)
     skin, hair, line = (225, 178, 150), (60, 40, 30), cv2.LINE_AA
     cv2.ellipse(image, (100, 95), (66, 84), 0, 0, 360, hair, -1, line)
@@ -29,7 +29,7 @@ def drawn_face(size: int = 200) -> Pixels:
 
 
 def drawn_photo() -> Pixels:
-    """[301, 413, 3] uint8 RGB with faces of 200, 90, 70 and 80 px, the last cut by the left edge."""
+    """Draws [301, 413, 3] uint8 RGB with faces of 200, 90, 70 and 80 px, the last one cut by the left edge."""
     photo = np.full((301, 413, 3), (70, 110, 150), np.uint8)
     photo[10:210, 60:260] = drawn_face(200)
     photo[150:240, 280:370] = drawn_face(90)

@@ -1,4 +1,4 @@
-"""What the tests of the stage commands share: the program, small pictures, networks that cost nothing."""
+"""What the tests of `mien steps` share: the program, face folders of small pictures, networks that cost nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import typer
 from typer.testing import CliRunner, Result
 
-from mien.cli.steps import register
+from mien.cli.steps import steps_app
 from mien.errors import UsageError
 from mien.images.decode import read_photo
 from mien.recipe import Recipe
@@ -22,13 +21,12 @@ from mien.steps.context import StepContext
 from mien.steps.face_folder import RESULT_PICTURE, FaceFolder, write_picture
 from mien.types import Face, Pixels
 
-app = typer.Typer()
-register(app)
 PLACES = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.78], [0.65, 0.78]])
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    """Runs `mien steps` with these arguments in this process."""
+    return CliRunner().invoke(steps_app, [str(argument) for argument in arguments])
 
 
 def refused(result: Result) -> UsageError:
@@ -78,7 +76,7 @@ class Networks:
         return np.pad(np.array(colors, np.float32).reshape(-1, 3), ((0, 0), (0, 125)))
 
 
-def kit(networks: Networks, quiet: bool = True, recipe: Recipe | None = None) -> StepContext:
+def step_context(networks: Networks, quiet: bool = True, recipe: Recipe | None = None) -> StepContext:
     made = StepContext(recipe or Recipe(), quiet)
     made.__dict__["networks"] = networks
     made.__dict__["weights"] = {"fake": "0" * 64}
@@ -86,15 +84,15 @@ def kit(networks: Networks, quiet: bool = True, recipe: Recipe | None = None) ->
 
 
 def aligned(tmp_path: Path, faces: list[Face], name: str = "photo.png") -> tuple[Path, FaceFolder]:
-    """A photo and the tray of its faces."""
+    """Writes a photo and aligns its faces into a face folder."""
     photo = tmp_path / name
     write_picture(photo, waves(200, 300))
-    align_photo(photo, tmp_path / "tray", kit(Networks(faces)), again=False)
-    return photo, FaceFolder(tmp_path / "tray")
+    align_photo(photo, tmp_path / "faces", step_context(Networks(faces)), again=False)
+    return photo, FaceFolder(tmp_path / "faces")
 
 
-def draw(tray: FaceFolder, name: str, value: int) -> None:
-    write_picture(tray.path(name, RESULT_PICTURE), np.full((256, 256, 3), value, np.uint8))
+def draw(face_folder: FaceFolder, name: str, value: int) -> None:
+    write_picture(face_folder.path(name, RESULT_PICTURE), np.full((256, 256, 3), value, np.uint8))
 
 
 def shown(path: Path) -> Pixels:

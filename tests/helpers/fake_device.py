@@ -1,7 +1,7 @@
-"""A device for machines without one: tensors that say they are elsewhere, and refuse to meet this machine's own.
+"""Fakes a GPU on machines without one: tensors claim to be on another device, and cannot be mixed with the CPU's.
 
-Numbers are computed here, so results can be compared; but whatever would stop a run on a GPU stops it: tensors of two
-devices in one operation, a result taken for an array before it was fetched.
+Their numbers are computed on the CPU, so that results can be compared. But whatever would stop a run on a GPU stops it:
+tensors of two devices in one operation, or a result that is converted to an array before it is copied to the CPU.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ MOVES = ("aten::_to_copy", "aten::copy_")
 
 
 class Far(Tensor):
-    """A tensor that claims to be elsewhere.
+    """Wraps a tensor that claims to be on the fake device.
 
     Attributes:
-        near: its numbers, here.
+        near: the tensor with its numbers, on the CPU.
     """
 
     near: Tensor
@@ -34,7 +34,7 @@ class Far(Tensor):
         far.near = near
         return far  # type: ignore[no-any-return]
 
-    # Torch makes and moves these tensors itself, and knows that in "meta" there is nothing to copy.
+    # Torch itself would make and move these tensors, and knows that tensors on "meta" have no numbers to copy.
     def new_tensor(self, data: Any, **more: Any) -> Far:
         return Far(torch.tensor(data, dtype=more.get("dtype", self.dtype)))
 
@@ -56,16 +56,16 @@ class Far(Tensor):
 
 
 class Elsewhere(TorchDispatchMode):
-    """While it is entered, tensors can be made elsewhere and taken there."""
+    """Makes it possible, in its `with` block, to create tensors on the fake device and to move them there."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        with self:  # in inference mode composite operations come whole
+        with self:  # in inference mode composite operations are not split up beforehand
             found = func.decompose(*args, **(kwargs or {}))
         return _run(func, args, kwargs or {}) if found is NotImplemented else found
 
 
 def _taken_along(where: Any) -> Any:
-    """Places to look at: lists and tensors of this machine's go along by themselves, as to a GPU."""
+    """Moves indices to the fake device: lists and tensors on the CPU can index a GPU's tensor as well."""
     if isinstance(where, tuple):
         return tuple(map(_taken_along, where))
     if isinstance(where, list):
@@ -77,7 +77,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name, asked = func._schema.name, kwargs.get("device")
     tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
     far = [one for one in tensors if isinstance(one, Far)]
-    here = [tuple(one.shape) for one in tensors if not isinstance(one, Far) and one.ndim]  # numbers may go along
+    here = [tuple(one.shape) for one in tensors if not isinstance(one, Far) and one.ndim]  # scalars may be mixed
     if far and here and name not in MOVES:
         raise RuntimeError(f"{name}: tensors here {here} and elsewhere {[tuple(one.shape) for one in far]}")
     known = {id(one.near): one for one in far}

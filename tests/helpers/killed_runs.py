@@ -1,4 +1,4 @@
-"""Runs that are killed at a chosen moment, each in a process of its own."""
+"""Runs jobs that are killed at a chosen moment, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ SHARD = 2
 
 
 def run_in_shards_of_two(src: Path, dst: Path) -> None:
+    """Runs a quick job in shards of two photos."""
     fake_run.use_brush(fake_run.set_attribute)
     fake_run.set_attribute("mien.jobs.run.SHARD", SHARD)
     fake_run.run(src, dst)
 
 
 def run_and_die(moment: int, src: Path, dst: Path) -> None:
-    """Run, and be killed just before the `moment`-th time that anything is synced or renamed.
+    """Runs a job that is killed just before the `moment`-th time that any file is synced or renamed.
 
-    A run that comes to its end says in a file `moments` beside DST how many there were.
+    A run that comes to its end writes the number of these moments to a file `moments` beside DST.
     """
     count = 0
 
@@ -46,9 +47,9 @@ def run_and_die(moment: int, src: Path, dst: Path) -> None:
 
 
 def in_a_process(target: Callable[..., None], *args: Any) -> int | None:
-    """Exit code of a process forked from one that has imported all modules already."""
+    """Runs a function in a process forked from one that has imported all modules, and returns the exit code."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny", "held", "dying"])
+    context.set_forkserver_preload(["helpers.fake_run", "helpers.containers", "helpers.killed_runs"])
     process = context.Process(target=target, args=args)
     process.start()
     process.join(600)

@@ -1,19 +1,23 @@
-"""Runs that never were, and a reader of the pages made of them."""
+"""Makes up summaries of runs without running anything, and reads the pages made of them."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
-from mien.jobs.run import Summary
+from mien.jobs.manifest import MANIFEST
 from mien.jobs.shard import ShardResult
+from mien.jobs.summary import Summary
 from mien.types import FaceOutcome, Skipped, Status
 
 
@@ -112,3 +116,19 @@ def folders(tmp_path: Path, names: list[str]) -> tuple[Path, Path]:
 def pictures(html: str) -> list[Image.Image]:
     uris = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
     return [Image.open(io.BytesIO(base64.b64decode(unescape(uri)))) for uri in uris]
+
+
+def as_former_version(dst: Path) -> None:
+    """Rewrite the record and the manifest of a run under the names that a former version had for them."""
+    record = json.loads((dst / "mien.json").read_text("utf-8"))
+    recipe = record["recipe"]
+    recipe["optimise"] = recipe.pop("optimize")
+    for table in (recipe["optimise"], recipe["pair"]):
+        table["colour_weight"] = table.pop("color_weight")
+    record["recipe_hash"] = "0123456789abcdef"
+    (dst / "mien.json").write_text(json.dumps(record), "utf-8")
+    rows = pq.read_table(dst / "mien.parquet").to_pylist()
+    for row in rows:
+        row["recipe"] = record["recipe_hash"]
+        row["status"] = row["status"].replace("anonymized", "anonymised")
+    pq.write_table(pa.Table.from_pylist(rows, schema=MANIFEST), dst / "mien.parquet")

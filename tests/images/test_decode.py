@@ -241,6 +241,16 @@ def test_the_format_is_told_by_the_bytes_not_the_name(tmp_path: Path) -> None:
     assert read_photo(tmp_path / "photo.jpg", "photo.jpg").encoding.format == "PNG"
 
 
+def test_pillow_s_errors_do_not_reach_the_terminal_and_its_log_stays_as_it_was(tmp_path: Path) -> None:
+    """In a new process, since pytest handles logs itself."""
+    script = ("import logging, sys, warnings\nfrom pathlib import Path\nfrom mien.images.decode import quiet_pillow\n"
+              "with quiet_pillow():\n    logging.getLogger('PIL.Image').error('hidden'); warnings.warn('hidden')\n"
+              "print(logging.getLogger('PIL').handlers)\n"
+              "logging.getLogger('PIL.Image').error('shown')\n")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n" and done.stderr == "shown\n"
+
+
 def test_threads_read_at_the_same_time(tmp_path: Path) -> None:
     images = [noise(40, 50, seed=i) for i in range(8)]
     for i, image in enumerate(images):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -20,6 +19,7 @@ from PIL import Image
 
 from helpers import fake_run
 from helpers.fake_run import ANNA, BERT, album, call, changed, photos_in, pixels_of, rows_in, save, squares
+from helpers.small_disks import FULL, give_up_root, ordinary_call
 from mien.anonymizer.load import Loaded
 from mien.errors import MienError, OutputError, UsageError
 from mien.recipe import Recipe
@@ -262,16 +262,6 @@ def _shown(image: Image.Image) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
-def _ordinary() -> None:
-    """Take from root what lets it read and write everything, for the program that is started next."""
-    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-
-
-def ordinary_call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return call(*arguments, preexec_fn=_ordinary)
-
-
 @pytest.fixture
 def closed(tmp_path: Path) -> Any:
     """A function that closes a file or folder until the test is over."""
@@ -285,7 +275,7 @@ def closed(tmp_path: Path) -> Any:
     probe = tmp_path / "probe"
     probe.write_text("x")
     close(probe, 0)
-    if subprocess.run(["cat", probe], preexec_fn=_ordinary, capture_output=True).returncode == 0:
+    if subprocess.run(["cat", probe], preexec_fn=give_up_root, capture_output=True).returncode == 0:
         pytest.skip("this user may read everything")
     yield close
     for path in paths:
@@ -349,18 +339,6 @@ def test_a_disk_that_takes_no_more_stops_the_run_until_it_does(tmp_path: Path) -
     fake_run.run_quickly(src, tmp_path / "whole", Recipe())  # what the program does unless told otherwise
     assert photos_in(dst) == photos_in(tmp_path / "whole")
     assert rows_in(dst) == rows_in(tmp_path / "whole")
-
-
-FULL = """
-mount -t tmpfs -o size=4m mien "$1" || exit 77
-dd if=/dev/zero of="$1/ballast" bs=1024 count="$2" 2>/dev/null
-shift 2
-"$@"; first=$?
-rm "$BALLAST"
-"$@"; second=$?
-cp -a "$DISK/." "$COPY"
-echo "$first $second"
-"""
 
 
 @pytest.mark.parametrize("full", ["dst", "work"])

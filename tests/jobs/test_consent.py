@@ -21,7 +21,8 @@ from mien.anonymizer.load import Loaded
 from mien.anonymizer.optimize import Optimized
 from mien.errors import UsageError
 from mien.jobs.consent import load_consent
-from mien.jobs.identities import PersonGallery, read_labels, read_regions
+from mien.jobs.identities import PersonGallery
+from mien.jobs.owner_lists import read_labels, read_regions
 from mien.models.detection.s3fd_fan import LandmarkDetector
 from mien.models.recognition.sface import SFace
 from mien.recipe import Recipe

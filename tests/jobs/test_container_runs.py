@@ -28,8 +28,8 @@ from mien.datasets.storage.base import photo_of
 from mien.datasets.storage.parquet import RowWriter
 from mien.datasets.storage.tar import TarWriter
 from mien.errors import OutputError, UsageError
-from mien.evaluation.pairs import find_counterparts
-from mien.jobs.executors.config import Workers
+from mien.evaluation.pairs import find_pairs
+from mien.jobs.executors.workers import Workers
 from mien.report.run_page import report_from_folder
 
 DROP = TINY.with_changes({"on_failure": "drop"})
@@ -59,7 +59,7 @@ def test_a_dataset_comes_back_in_the_same_form(brush: None, tmp_path: Path, layo
     assert set(photos_in(dst)) == set(photos_in(src))
     statuses = {row["file"]: row["status"] for row in rows_in(dst)}
     for name in before.photos:
-        same = np.array_equal(photo_of(before.source, name).pixels, photo_of(after.source, name).pixels)
+        same = np.array_equal(photo_of(before.reader, name).pixels, photo_of(after.reader, name).pixels)
         assert same == (name not in statuses), "faces are changed, and nothing where there is none"
     assert str(tmp_path) not in (dst / "mien.json").read_text()
 
@@ -70,7 +70,7 @@ def test_several_processes_and_a_second_call_leave_the_same(brush: None, tmp_pat
     monkeypatch.setattr("mien.jobs.run.SHARD", 2)
     src = DRAW[layout](tmp_path / "src")
     fake_run.run(src, tmp_path / "one")
-    fake_run.run(src, tmp_path / "two", crew=Workers(workers=2))
+    fake_run.run(src, tmp_path / "two", workers=Workers(2))
     assert photos_in(tmp_path / "one") == photos_in(tmp_path / "two")
     assert rows_in(tmp_path / "one") == rows_in(tmp_path / "two")
     monkeypatch.setattr(Pipeline, "run", lambda *_: pytest.fail("nothing is missing"))
@@ -297,7 +297,7 @@ def test_what_needs_files_says_so(brush: None, tmp_path: Path, layout: str) -> N
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
     fake_run.run(src, dst)
     with pytest.raises(UsageError, match=words):
-        find_counterparts(src, dst)
+        find_pairs(src, dst)
     with pytest.raises(UsageError, match=words):
         report_from_folder(dst, src, None)
     assert report_from_folder(dst, None, None).exists()

@@ -107,7 +107,8 @@ def test_a_run_that_was_stopped_ends_as_the_same_dataset(
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"layout": "folder"}, "another layout, set of annotation files"), ({"subset": "train"}, "another subset"),
+    ({"layout": "folder"}, r"another layout \(celebahq before, folder now\); set of annotation files"),
+    ({"subset": "train"}, "another subset"),
     ({}, "another set of annotation files"),
 ])
 def test_another_table_layout_or_subset_is_another_question(brush: None, tmp_path: Path, change: dict[str, str],

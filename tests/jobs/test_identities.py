@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import UsageError
-from mien.jobs.identities import PersonGallery, read_labels, read_regions
+from mien.jobs.identities import PersonGallery
+from mien.jobs.owner_lists import read_labels, read_regions
 from mien.models.recognition.sface import SFace
 from mien.types import Floats
 

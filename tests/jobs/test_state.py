@@ -15,6 +15,7 @@ from mien.errors import OutputError, UsageError
 from mien.jobs.shard import ShardResult
 from mien.jobs.state import FileStates, JobState
 from mien.types import FaceOutcome, Skipped
+from mien.util.files import part_name
 
 NOTHING = ContentCheck(FolderReader(Path("nowhere")))  # knows no photo again
 QUESTION = {"source": "/photos", "recipe": {"seed": 0}}
@@ -121,75 +122,111 @@ def test_one_run_at_a_time(store: JobState) -> None:
         pass
 
 
-def shared(store: JobState, rank: int, size: int = 2) -> Any:
-    return JobState(store.dst, store.work).opened(QUESTION, rank, size)
+def shared(store: JobState, rank: int) -> Any:
+    return JobState(store.dst, store.work).opened(QUESTION, rank)
 
 
-def test_ranks_share_a_run_and_nobody_else(store: JobState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.util.locks.PATIENCE", 0.05)
+def test_ranks_share_a_run_with_each_other_alone(store: JobState) -> None:
     with shared(store, 0), shared(store, 1):
-        for other in (store.opened(QUESTION), shared(store, 1)):
-            with pytest.raises(OutputError, match="another run is at work"), other:
-                pytest.fail("must not open")
-    with store.opened(QUESTION), pytest.raises(OutputError, match="another run is at work"), shared(store, 0):
-        pytest.fail("must not open")
-
-
-def test_ranks_that_differ_in_how_many_they_are_are_refused(store: JobState) -> None:
-    with shared(store, 0, 3):
-        with pytest.raises(UsageError, match="rank 0 of this run was started with --world-size 3, rank 1 with 2"):
-            shared(store, 1, 2).__enter__()
-        with shared(store, 1, 3):
-            pass
-    with shared(store, 1, 2):  # what they said when they were at work counts no more
+        with pytest.raises(OutputError, match="ranks of this run are at work"), store.opened(QUESTION):
+            pytest.fail("must not open")
+        with pytest.raises(OutputError, match="another run is at work"), shared(store, 1):
+            pytest.fail("must not open")
+    with store.opened(QUESTION):
         pass
 
 
-def test_ranks_that_start_together_must_be_asked_the_same(store: JobState) -> None:
+def test_a_rank_waits_for_a_whole_run_only_so_long(store: JobState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.jobs.state.RANKS_START", 0.1)
+    with store.opened(QUESTION), pytest.raises(OutputError, match="another run is at work"), shared(store, 0):
+        pytest.fail("must not open")
+    with shared(store, 0):
+        pass
+
+
+def test_of_ranks_that_start_together_and_differ_the_second_is_refused(store: JobState) -> None:
     """As where the machines of a cluster are not alike: each would write its own question over the others'."""
     with shared(store, 0):
-        other = JobState(store.dst, store.work).opened(QUESTION | {"recipe": {"precision": "bfloat16"}}, 1, 2)
-        (store.work / "run.json").unlink()  # not there yet
-        with pytest.raises(UsageError, match="rank 0 of this run has another recipe than rank 1") as caught, other:
-            pytest.fail("must not open")
-        assert "--set precision=float32" in str(caught.value.hint)
+        other = JobState(store.dst, store.work).opened(QUESTION | {"recipe": {"seed": 0, "precision": "bfloat16"}}, 1)
+        with pytest.raises(UsageError, match=r"another recipe\.precision \(which the run that began it did not have\)"):
+            other.__enter__()
+        with shared(store, 1):  # and the refusal has spoilt nothing
+            pass
+
+
+@pytest.mark.parametrize(("before", "now", "words"), [
+    ({"seed": 0}, {"seed": 1}, r"another recipe\.seed \(0 before, 1 now\)$"),
+    ({"pair": {"k": 1}, "seed": 0}, {"pair": {"k": 2}, "seed": 1},
+     r"another recipe\.pair\.k \(1 before, 2 now\); recipe\.seed \(0 before, 1 now\)$"),
+    ({"seed": 0}, {"seed": 0, "new": 3}, r"another recipe\.new \(which the run that began it did not have\)$"),
+    ({"seed": 0, "old": 3}, {"seed": 0}, r"another recipe\.old \(which this version of mien does not have\)$"),
+    ({"layers": [1]}, {"layers": [1, 2]}, r"another recipe\.layers \(\[1\] before, \[1, 2\] now\)$"),
+    ({"layers": [1]}, {"layers": ["x" * 50]}, r"another recipe\.layers$")])
+def test_a_refusal_names_the_fields_that_differ(store: JobState, before: dict[str, Any], now: dict[str, Any],
+                                                words: str) -> None:
+    with store.opened({"recipe": before}):
+        pass
+    with pytest.raises(UsageError, match=words):
+        store.opened({"recipe": now}).__enter__()
+
+
+@pytest.mark.parametrize("found", [{"recipe": {"optimise": {"margin": 0}}}, {"format": 1, "recipe": {}},
+                                   {"format": 99, "recipe": {}}])
+def test_a_work_of_another_version_is_refused_by_its_format(store: JobState, found: dict[str, Any]) -> None:
+    store.work.mkdir()
+    (store.work / "run.json").write_text(json.dumps(found))
+    with pytest.raises(UsageError, match=f"has format {found.get('format', 1)}, this version's has format") as caught:
+        store.opened(QUESTION).__enter__()
+    assert "the version that began it" in caught.value.hint
+    fields = caught.value.message.partition("it differs in ")[2]
+    assert ("recipe.optimise" in fields) == ("optimise" in found["recipe"]) and "recipe.seed" in fields
+
+
+def test_equal_settings_are_the_same_after_json(store: JobState) -> None:
+    with store.opened({"recipe": {"layers": (1, 2)}}):
+        pass
+    with store.opened({"recipe": {"layers": (1, 2)}}):
+        pass
 
 
 def test_a_machine_that_would_choose_another_precision_hears_how_to_go_on(store: JobState) -> None:
     asked = {"recipe": {"precision": "float32", "seed": 0}}
     with store.opened(asked):
         pass
-    with pytest.raises(UsageError, match="belongs to a run in float32") as caught:
+    with pytest.raises(UsageError, match=r"another recipe\.precision \(float32 before, bfloat16 now\)") as caught:
         store.opened({"recipe": {"precision": "bfloat16", "seed": 0}}).__enter__()
     assert "--set precision=float32" in str(caught.value.hint)
-    with pytest.raises(UsageError, match="a run with another recipe"):
+    with pytest.raises(UsageError, match=r"recipe\.seed \(0 before, 1 now\)") as caught:
         store.opened({"recipe": {"precision": "bfloat16", "seed": 1}}).__enter__()
+    assert "--set precision" not in str(caught.value.hint)
 
 
-def test_a_rank_hears_what_others_say_while_they_are_at_work(store: JobState) -> None:
-    with shared(store, 0) as first, shared(store, 1) as second:
-        heard = second.hear(0)
-        assert heard is not None and heard["size"] == 2 and second.hear(2) is None
-        first.say(past=["survey"])
-        assert second.hear(0) == heard | {"past": ["survey"]}
-    assert store.hear(0) is None
+@pytest.mark.parametrize("recipe", [None, [], "default"])
+def test_a_question_without_a_recipe_is_damaged(store: JobState, recipe: Any) -> None:
+    with store.opened(QUESTION):
+        pass
+    asked = json.loads((store.work / "run.json").read_text()) | {"recipe": recipe}
+    (store.work / "run.json").write_text(json.dumps(asked))
+    with pytest.raises(UsageError, match="is damaged"):
+        store.opened(QUESTION).__enter__()
 
 
-def test_a_rank_that_is_not_the_last_keeps_its_lock(store: JobState, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To ask the kernel for more than it gives costs what one has."""
-    monkeypatch.setattr("mien.util.locks.PATIENCE", 0.05)
+def test_options_are_not_taken_for_versions(store: JobState) -> None:
+    with store.opened(QUESTION | {"files": {"only": "1f"}}):
+        pass
+    with pytest.raises(UsageError, match=r"another files\.except \(not given before\); "
+                                         r"files\.only \(given before, not now\)$"):
+        store.opened(QUESTION | {"files": {"except": "2e"}}).__enter__()
+
+
+def test_a_rank_leaves_what_others_are_just_writing(store: JobState) -> None:
     left = store.dst / ".mien-123-0a1b2c3d"
     with shared(store, 0) as first:
-        with shared(store, 1):
-            left.write_bytes(b"being written")
-            first.settle()
-            assert left.exists()
-        with pytest.raises(OutputError, match="another run is at work"), store.opened(QUESTION):
-            pytest.fail("must not open")
-        first.settle()
+        left.write_bytes(b"being written")
+        first.sweep()
+        assert left.exists()
+    with store.opened(QUESTION):
         assert not left.exists()
-        with pytest.raises(OutputError, match="another run is at work"), shared(store, 1):
-            pytest.fail("must not open")
 
 
 def test_the_lock_is_free_after_a_failure(store: JobState) -> None:
@@ -201,9 +238,9 @@ def test_the_lock_is_free_after_a_failure(store: JobState) -> None:
 
 def test_photos_keep_their_places_and_new_ones_come_last(store: JobState) -> None:
     with store.opened(QUESTION):
-        assert store.files(["b.png", "d.png"]) == ["b.png", "d.png"]
-        assert store.files(["a.png", "b.png", "d.png"]) == ["b.png", "d.png", "a.png"]
-        assert store.files(["a.png", "b.png", "d.png"]) == ["b.png", "d.png", "a.png"]
+        assert store.files(["b.png", "d.png"], store.known_files()) == ["b.png", "d.png"]
+        assert store.files(["a.png", "b.png", "d.png"], store.known_files()) == ["b.png", "d.png", "a.png"]
+        assert store.files(["a.png", "b.png", "d.png"], store.known_files()) == ["b.png", "d.png", "a.png"]
 
 
 @pytest.fixture
@@ -265,14 +302,6 @@ def test_a_shard_whose_photo_was_cut_short_is_done_again(opened: JobState) -> No
     assert opened.shard(0, sources("a.png", "b.png")) is None
 
 
-def test_a_marker_without_sizes_is_one_of_an_earlier_version(opened: JobState) -> None:
-    finished(opened, "a.png")
-    file = opened.work / "shards" / "000000.json"
-    file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items()
-                                if name != "sizes"}))
-    assert opened.shard(0, sources("a.png")) is not None
-
-
 @pytest.mark.parametrize("change", [
     {"sizes": [5, 5]}, {"sizes": ["x"]},
     {"outcomes": None}, {"outcomes": [{"file": "a.png"}]}, {"outcomes": [1]}, {"skipped": [{"x": 1}]},
@@ -298,10 +327,8 @@ def test_what_a_killed_run_was_just_writing_is_cleared_away(store: JobState) -> 
     with store.opened(QUESTION):
         (store.dst / "deep").mkdir()
         (store.dst / "deep" / "a.png").write_bytes(b"photo")
-    left = [store.dst / "deep" / ".mien-123-0a1b2c3d", store.dst / ".mien.parquet.123.tmp",
-            store.dst / ".mien.json.123.tmp", store.dst / ".report.html.123.tmp",
-            store.work / ".files.json.123.tmp", store.work / "shards" / ".000000.json.123.tmp",
-            store.work / "latents" / ".000000.safetensors.123.tmp"]
+    left = [store.dst / "deep" / part_name(), store.dst / part_name(), store.work / part_name(),
+            store.work / "shards" / part_name(), store.work / "latents" / part_name()]
     for path in left:
         path.write_bytes(b"half")
     with store.opened(QUESTION):
@@ -320,7 +347,34 @@ def test_manifest_and_record_go_into_dst_and_name_nobody(opened: JobState) -> No
 def test_forgetting_deletes_work_alone(store: JobState) -> None:
     with store.opened(QUESTION):
         finished(store, "a.png")
-    store.forget()
+        store.forget()
     assert not store.work.exists() and (store.dst / "a.png").exists()
     with pytest.raises(OutputError, match="not empty"), store.opened(QUESTION):
         pytest.fail("there is no run left that could go on")
+
+
+def test_a_folder_of_somebody_else_is_no_work(store: JobState) -> None:
+    store.work.mkdir()
+    (store.work / "holiday.png").write_bytes(b"mine")
+    before = store.work.stat().st_mode
+    with pytest.raises(OutputError, match=r"holds holiday\.png and no run"), store.opened(QUESTION):
+        pytest.fail("must not open")
+    assert store.work.stat().st_mode == before and [path.name for path in store.work.iterdir()] == ["holiday.png"]
+
+
+def test_what_a_run_that_was_killed_at_once_left_is_gone_on_with(store: JobState) -> None:
+    (store.work / "shards").mkdir(parents=True)
+    for name in ("lock", "lock.3", part_name()):
+        (store.work / name).touch()
+    with store.opened(QUESTION):
+        pass
+
+
+def test_forgetting_leaves_what_others_have_put_into_work(store: JobState) -> None:
+    with store.opened(QUESTION):
+        finished(store, "a.png")
+        (store.work / "diary.txt").write_text("mine")
+        (store.work / "notes").mkdir()
+        store.forget()
+    assert {path.name for path in store.work.iterdir()} <= {"diary.txt", "notes", "lock"}
+    assert (store.work / "diary.txt").read_text() == "mine"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
@@ -13,13 +12,15 @@ from typing import Any
 import pytest
 
 from helpers import fake_run
-from helpers.fake_run import TINY, album, call, start
+from helpers.fake_run import album, call, start
 from mien.errors import OutputError, UsageError
-from mien.jobs.executors.config import Workers
+from mien.jobs.executors.workers import Workers
 from mien.jobs.state import JobState, is_held
 from mien.jobs.status import read_status
-from mien.jobs.worker import Task, Worker
+from mien.jobs.task import Task
+from mien.jobs.worker import Worker
 from mien.util.files import read_object
+from mien.util.locks import locked
 
 
 def test_a_finished_run(brush: None, tmp_path: Path) -> None:
@@ -57,11 +58,14 @@ def test_shards_that_no_event_tells_of_count_too(brush: None, tmp_path: Path) ->
     assert read_status(tmp_path / "dst.work").done == 12
 
 
-def test_the_share_of_a_rank_counts_while_the_first_is_not_there(brush: None, tmp_path: Path,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_share_of_a_rank_counts_while_others_have_done_nothing(brush: None, tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.jobs.run.SHARD", 2)
-    recipe = TINY.with_changes({"pair.unique": False})  # or it would wait for the first
-    fake_run.run(album(tmp_path / "src", 8), tmp_path / "dst", recipe, crew=Workers(rank=1, size=2))
+    src, rank = album(tmp_path / "src", 8), Workers(rank=1, world_size=2)
+    for asked in ({"passes": ("index",)}, {"passes": ("assign",), "workers": None}, {"passes": ("anonymize",)}):
+        if asked["passes"] == ("assign",):
+            fake_run.run(src, tmp_path / "dst", workers=Workers(rank=0, world_size=2), passes=("index",))
+        fake_run.run(src, tmp_path / "dst", **{"workers": rank} | asked)
     assert read_status(tmp_path / "dst.work").done == 4
 
 
@@ -78,20 +82,39 @@ def test_results_are_read_only_where_no_event_is_as_new(brush: None, tmp_path: P
 
 
 def test_to_ask_never_stops_a_run_that_starts(tmp_path: Path) -> None:
-    """Two who look at once see no run, and whoever starts then only waits until they have looked."""
-    lock = tmp_path / "work" / "lock"
-    lock.parent.mkdir()
-    lock.touch()
-    store = JobState(tmp_path / "dst", lock.parent)
-    with lock.open() as looking:
-        fcntl.flock(looking, fcntl.LOCK_SH)
-        assert not is_held(lock.parent)
-        threading.Timer(0.3, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
-        with store.opened({}):
-            assert is_held(lock.parent)
-    with store.opened({}, rank=1, size=2):
-        assert is_held(lock.parent)
-    assert not is_held(lock.parent)
+    """Whoever asks has the lock for a moment, and a run that starts then waits until it is free."""
+    store = JobState(tmp_path / "dst", tmp_path / "work")
+    with store.opened({}):
+        assert is_held(store.work)
+    asking, free = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        with locked(store.work / "lock"):
+            asking.set()
+            free.wait(0.3)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert asking.wait(30)
+    with store.opened({}):
+        assert is_held(store.work)
+    thread.join()
+    with store.opened({}, rank=1):
+        assert is_held(store.work)
+    assert not is_held(store.work)
+
+
+def test_two_who_ask_at_once_see_no_run(tmp_path: Path) -> None:
+    store = JobState(tmp_path / "dst", tmp_path / "work")
+    with store.opened({}):
+        pass
+    answers: list[bool] = []
+    threads = [threading.Thread(target=lambda: answers.extend(is_held(store.work) for _ in range(20))) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == [False] * 40
 
 
 def test_events_that_were_cut_or_come_from_another_clock_are_borne(brush: None, tmp_path: Path) -> None:
@@ -130,12 +153,13 @@ def test_machines_read_it_too(brush: None, tmp_path: Path) -> None:
     assert len(kinds) == len(set(kinds)) and text.endswith("\n")
 
 
-def test_a_run_that_only_looks_is_not_at_nothing(brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All photos are looked at before the first is changed."""
+def test_a_run_that_only_indexes_is_not_at_nothing(brush: None, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """All photos are indexed before the first is changed."""
     really = Worker.do
 
     def die(self: Worker, task: Task, *rest: Any) -> None:
-        if task == Task("survey", 2, task.names):
+        if task == Task("index", 2, task.names):
             raise OutputError("the disk is full")
         really(self, task, *rest)
 
@@ -143,13 +167,13 @@ def test_a_run_that_only_looks_is_not_at_nothing(brush: None, tmp_path: Path, mo
     with pytest.raises(OutputError):
         fake_run.run(album(tmp_path / "src", 20), tmp_path / "dst")
     status = read_status(tmp_path / "dst.work")
-    assert (status.photos, status.looked_at, status.done) == (20, 16, 0)
-    assert "mien_photos_looked_at 16\n" in status.as_prometheus()
-    assert "16 of 20 looked at" in call("status", tmp_path / "dst.work").stdout
+    assert (status.photos, status.indexed, status.done) == (20, 16, 0)
+    assert "mien_photos_indexed 16\n" in status.as_prometheus()
+    assert "16 of 20 indexed" in call("status", tmp_path / "dst.work").stdout
     monkeypatch.undo()
     fake_run.use_brush(monkeypatch.setattr)
     fake_run.run(tmp_path / "src", tmp_path / "dst")
-    assert read_status(tmp_path / "dst.work").looked_at == 20
+    assert read_status(tmp_path / "dst.work").indexed == 20
     assert "looked at" not in call("status", tmp_path / "dst.work").stdout
 
 
@@ -157,4 +181,15 @@ def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
         read_status(tmp_path)
     done = call("status", tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_run_of_another_version_is_not_misread(brush: None, tmp_path: Path) -> None:
+    fake_run.run(album(tmp_path / "src", 2), tmp_path / "dst")
+    asked = json.loads((tmp_path / "dst.work" / "run.json").read_text())
+    del asked["format"]
+    (tmp_path / "dst.work" / "run.json").write_text(json.dumps(asked))
+    with pytest.raises(UsageError, match="written by another version of mien"):
+        read_status(tmp_path / "dst.work")
+    done = call("status", tmp_path / "dst.work")
     assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -14,8 +14,9 @@ from helpers.fake_run import ANNA, BERT, TINY, album, photos_in, rows_in, save, 
 from mien.datasets.storage.base import FolderReader
 from mien.errors import OutputError, PhotoError
 from mien.images.decode import read_photo_bytes
-from mien.jobs.assignment.assign import Assignment
-from mien.jobs.worker import Task, Worker
+from mien.jobs.assignment.assignment import Assignment
+from mien.jobs.task import Task
+from mien.jobs.worker import Worker
 from mien.types import Photo
 
 RECIPES = {"unique": TINY, "not unique": TINY.with_changes({"pair.unique": False}),
@@ -66,13 +67,13 @@ def test_a_photo_that_was_changed_while_it_was_looked_at_is_looked_at_again(
     src, looked = album(tmp_path / "src", 10), list[str]()
 
     def touch(task: Task) -> None:
-        if task.what == "survey" and len(looked) == 1:
+        if task.what == "index" and len(looked) == 1:
             save(src / NAME, squares(BERT, ANNA))
         looked.append(f"{task.what} {task.shard}")
 
     before(monkeypatch, touch)
     summary = fake_run.run(src, tmp_path / "dst")
-    assert looked[:3] == ["survey 0", "survey 1", "survey 0"]
+    assert looked[:3] == ["index 0", "index 1", "index 0"]
     assert not summary.skipped and len([row for row in summary.outcomes if row.file == NAME]) == 2
 
 
@@ -130,7 +131,7 @@ def test_a_photo_that_could_not_be_read_at_first_is_left_for_the_next_call(
     assert set(photos_in(dst)) == set(photos_in(tmp_path / "whole")) and len(rows_in(dst)) == 14
 
 
-@pytest.mark.parametrize("name", ["matching.safetensors", "surveys/000001.safetensors"])
+@pytest.mark.parametrize("name", ["assignment.safetensors", "faces/000001.safetensors"])
 @pytest.mark.parametrize("identity", ["per-photo", "per-person"])
 def test_faces_that_nobody_matched_are_not_paired_by_themselves(
     brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, identity: str
@@ -145,7 +146,7 @@ def test_faces_that_nobody_matched_are_not_paired_by_themselves(
 
     with monkeypatch.context() as patch:
         before(patch, lose)
-        patch.setattr(Worker, "matching", property(lambda self: Assignment.from_file(self.store.matching)))
+        patch.setattr(Worker, "assignment", property(lambda self: Assignment.from_file(self.state.assignment)))
         with pytest.raises(OutputError, match="shard 1 have no pool faces") as caught:
             fake_run.run(src, dst, **asked)
     assert "same command" in caught.value.hint and len(photos_in(dst)) == 8

@@ -22,7 +22,7 @@ def test_all_networks_that_gradients_pass_are_frozen(networks: Networks) -> None
 
 
 @pytest.mark.parametrize(("size", "blocks"), [(256, 5), (128, 4)])
-def test_a_look_is_the_head_s_on_the_generator_s_middle(networks: Networks, generated: Generated, size: int,
+def test_a_preview_is_the_head_s_on_the_generator_s_middle(networks: Networks, generated: Generated, size: int,
                                                         blocks: int) -> None:
     with torch.inference_mode():
         wp = networks.generator.color(generated.codes[:1, None].expand(-1, 16, -1))
@@ -33,7 +33,7 @@ def test_a_look_is_the_head_s_on_the_generator_s_middle(networks: Networks, gene
 
 
 @pytest.mark.parametrize("size", [256, 128])
-def test_a_look_resembles_the_full_output(networks: Networks, generated: Generated, size: int) -> None:
+def test_a_preview_resembles_the_full_output(networks: Networks, generated: Generated, size: int) -> None:
     """On codes that were in nobody's training. The real bar lies where the head is trained."""
     with torch.inference_mode():
         preview = networks.preview(networks.generator.color(generated.codes[:, None].expand(-1, 16, -1)), size)
@@ -42,7 +42,7 @@ def test_a_look_resembles_the_full_output(networks: Networks, generated: Generat
     assert (10 * torch.log10(4 / error)).min() > 20
 
 
-def test_a_look_has_gradients_for_the_layers_that_move(networks: Networks, generated: Generated) -> None:
+def test_a_preview_has_gradients_for_the_layers_that_move(networks: Networks, generated: Generated) -> None:
     wp = networks.generator.color(generated.codes[:1, None].repeat(1, 16, 1)).requires_grad_()
     networks.preview(wp).square().mean().backward()
     assert wp.grad is not None

@@ -1,4 +1,4 @@
-"""Make mobilestylegan.npz: what OpenVINO computes from the carrier's graphs.
+"""Make mobilestylegan.npz: what OpenVINO computes from the wheel's graphs.
 
     pip install openvino numpy
     python make_mobilestylegan.py FOLDER_WITH_THE_GRAPHS

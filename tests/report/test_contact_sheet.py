@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mien.report.contact_sheet import EMPTY, GAP, contact_sheet, pages
+from helpers.fake_run import pixels_of
+from mien.errors import OutputError
+from mien.report.contact_sheet import EMPTY, GAP, Row, contact_sheet, pages, write_contact_sheets
 from mien.types import Pixels
 
 CELL = 64
@@ -45,7 +50,7 @@ def test_pictures_keep_their_proportions(height: int, width: int) -> None:
     assert shown_height * shown_width + int((sheet == EMPTY).all(axis=2).sum()) == CELL * CELL
 
 
-def test_pictures_that_share_memory_or_lie_turned_are_drawn() -> None:
+def test_pictures_that_share_memory_or_are_turned_are_drawn() -> None:
     picture = np.zeros((10, 20, 3), np.uint8)
     picture[:, 10:] = RED
     sheet = contact_sheet([[picture[:, ::-1]]], ["x"], [""], CELL)
@@ -55,7 +60,7 @@ def test_pictures_that_share_memory_or_lie_turned_are_drawn() -> None:
 
 def test_pages_hold_at_most_twelve_rows_in_order() -> None:
     rows = [[plain((10 * i, 0, 0))] for i in range(25)]
-    sheets = list(pages(rows, ["x"], [str(i) for i in range(25)], cell=16))
+    sheets = list(pages([(row, str(i)) for i, row in enumerate(rows)], ["x"], cell=16))
     assert len(sheets) == 3
     assert sheets[0].shape == sheets[1].shape and sheets[2].shape[0] < sheets[0].shape[0]
     assert where(sheets[2], (240, 0, 0))[2] == 16
@@ -63,7 +68,7 @@ def test_pages_hold_at_most_twelve_rows_in_order() -> None:
 
 
 def test_no_rows_make_no_pages() -> None:
-    assert list(pages([], HEADINGS, [])) == []
+    assert list(pages([], HEADINGS)) == []
 
 
 @pytest.mark.parametrize("caption", ["x" * 5000, "a\nb\x1b[31m\udcff", "日本語", "<b>&'\""])
@@ -76,8 +81,6 @@ def test_any_caption_stays_on_its_line(caption: str) -> None:
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match="captions"):
         contact_sheet([[plain(RED)]], ["x"], [])
-    with pytest.raises(ValueError, match="captions"):
-        list(pages([[plain(RED)]], ["x"], []))
     with pytest.raises(ValueError, match="1 pictures for 2 headings"):
         contact_sheet([[plain(RED)]], HEADINGS, [""])
     with pytest.raises(ValueError, match="uint8"):
@@ -86,5 +89,22 @@ def test_what_does_not_fit_together_is_refused() -> None:
         contact_sheet([[np.zeros((0, 4, 3), np.uint8)]], ["x"], [""])
     with pytest.raises(ValueError, match="heading"):
         contact_sheet([], [], [])
-    with pytest.raises(ValueError, match="at least one row"):
-        list(pages([[plain(RED)]], ["x"], [""], per_page=0))
+
+
+def test_pages_are_written_one_after_another(tmp_path: Path) -> None:
+    """A page's rows are asked for when the page before is on disk, so that a long run needs no more memory."""
+    asked: list[int] = []
+
+    def rows() -> Iterator[Row]:
+        for i in range(13):
+            asked.append(i)
+            yield [plain((10 * i, 0, 0))], str(i)
+
+    paths = write_contact_sheets(tmp_path, rows(), ["x"])
+    assert next(paths) == tmp_path / "sheet-001.png" and len(asked) == 12
+    assert list(paths) == [tmp_path / "sheet-002.png"] and len(asked) == 13
+    (sheet,) = pages([([plain((120, 0, 0))], "12")], ["x"])
+    assert (pixels_of(tmp_path / "sheet-002.png") == sheet).all()
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError):
+        list(write_contact_sheets(tmp_path / "file", rows(), ["x"]))

@@ -1,21 +1,26 @@
-"""The report of a finished run, built again from what the run left in DST."""
+"""A finished run read back from what it left in DST, and the pages and sheets made of that."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
-from helpers.made_up_runs import Page, assert_self_contained, face, folders, pictures, run_of
+from helpers.made_up_runs import Page, as_former_version, assert_self_contained, face, folders, pictures, run_of
+from mien.cli.app import app
 from mien.errors import OutputError, UsageError
-from mien.jobs.run import Summary
 from mien.jobs.state import JobState
+from mien.jobs.summary import Summary
 from mien.recipe import Recipe
+from mien.report.read_run import read_manifest, read_run
 from mien.report.run_page import report_from_folder
+from mien.report.run_sheets import write_sheets
 from mien.types import Skipped
 
 
@@ -61,13 +66,13 @@ def test_the_page_is_built_again_from_the_result(finished: Path) -> None:
     assert "smaller than 16 pixels" in page.text and "img" not in page.tags and "person-1" not in page.text
 
 
-def test_with_originals_it_lies_beside_the_result(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_originals_it_is_beside_the_result(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
     out = report_from_folder(Path(), Path("../src"), None)
     assert out == finished.parent / "dst.owner-report.html"
     assert len(pictures(out.read_text())) == 6, "three faces, one in a file whose name is not UTF-8"
     assert not (finished / "report.html").exists()
-    with pytest.raises(UsageError, match="lies inside"):
+    with pytest.raises(UsageError, match="is inside"):
         report_from_folder(finished, finished.parent / "src", finished / "report.html")
     with pytest.raises(UsageError, match="do not exist"):
         report_from_folder(finished, finished.parent / "none", None)
@@ -116,3 +121,47 @@ def test_a_changed_recipe_is_refused(finished: Path) -> None:
     (finished / "mien.json").write_text(json.dumps(data))
     with pytest.raises(UsageError, match="hash"):
         report_from_folder(finished, None, None)
+
+
+def refused(call: Callable[[], object]) -> tuple[str, str]:
+    """The one error, and its hint."""
+    with pytest.raises(UsageError) as caught:
+        call()
+    return caught.value.message, caught.value.hint
+
+
+def test_a_run_of_another_version_is_refused_by_name(finished: Path) -> None:
+    as_former_version(finished)
+    message, hint = refused(lambda: report_from_folder(finished, None, None))
+    assert message == (
+        f"{finished / 'mien.json'} was written by another version of mien: its recipe has "
+        "pair.colour_weight, optimise, which this version does not know"
+    )
+    assert "use that version" in hint and "anonymize the photographs again" in hint
+    assert not (finished / "report.html").exists()
+    assert refused(lambda: read_run(finished)) == (message, hint)
+
+
+def test_a_manifest_of_another_version_is_refused_by_its_status(finished: Path) -> None:
+    as_former_version(finished)
+    message, hint = refused(lambda: read_manifest(finished / "mien.parquet"))
+    assert message == (
+        f"{finished / 'mien.parquet'} was written by another version of mien: row 0 has the status "
+        "anonymised, which this version does not know"
+    )
+    # What it is asked to draw with does not matter: nothing is drawn.
+    sheets = refused(
+        lambda: write_sheets(finished, finished, finished, finished / "sheets", None, Recipe())  # type: ignore[arg-type]
+    )
+    assert sheets == (message, hint) and not (finished / "sheets").exists()
+
+
+@pytest.mark.parametrize("command", [["report"], ["sheets", "SRC"]])
+def test_the_commands_refuse_a_run_of_another_version(command: list[str], finished: Path, tmp_path: Path) -> None:
+    as_former_version(finished)
+    words = [str(tmp_path / "src") if word == "SRC" else word for word in command]
+    more = [str(tmp_path / "out")] if command[0] == "sheets" else []
+    ended = CliRunner().invoke(app, [*words, str(finished), *more])
+    assert isinstance(ended.exception, UsageError), ended.exception
+    assert "another version of mien: its recipe has pair.colour_weight, optimise" in ended.exception.message
+    assert not (tmp_path / "out").exists()

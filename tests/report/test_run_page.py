@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers import fake_run
+from helpers.fake_run import ANNA, BERT, CLEO, STUBBORN, TINY, save, squares
 from helpers.made_up_runs import Page, assert_self_contained, face, folders, photo, pictures, run_of
 from mien.errors import OutputError, UsageError
-from mien.jobs.run import Summary
+from mien.jobs.consent import Consent
+from mien.jobs.summary import Summary
 from mien.recipe import Recipe
-from mien.report.before_after import choose
+from mien.report.before_after import choose_faces
 from mien.report.charts import LEFT, RIGHT, histogram
-from mien.report.run_findings import findings
+from mien.report.run_findings import run_findings
 from mien.report.run_page import write_report
 from mien.types import FaceOutcome, Skipped
 
@@ -72,7 +75,7 @@ def test_a_face_below_the_limit_is_bad_news(tmp_path: Path) -> None:
 def test_a_face_that_was_not_judged_is_bad_news(distance: float | None, tmp_path: Path) -> None:
     text = rendered(run_of([face(number=0), face(number=1, distance=distance)]), tmp_path).text
     assert (
-        "1 of 2 new faces escaped the judge" in text
+        "1 of 2 new faces was not judged" in text
         and "Do not publish" in text
         and "none is taken" not in text
     )
@@ -89,7 +92,7 @@ def test_the_limit_is_the_recipes(tmp_path: Path) -> None:
     [
         ([], "mixed", "No face was found in 3 photos: nothing in them was changed"),
         (
-            [face(status="kept", reason="agreed: ann.jpg")],
+            [face(status="kept", reason="agreed")],
             "mixed",
             "Not every face was changed: 1 of 1 was left as the owner wished; no face was replaced",
         ),
@@ -116,8 +119,8 @@ def test_the_limit_is_the_recipes(tmp_path: Path) -> None:
         ([face(distance=0.4), face(number=1, status="kept")], "bad", "1 of 1 new face is still taken"),
     ],
 )
-def test_verdicts_between_good_and_bad(rows: list[FaceOutcome], level: str, words: str) -> None:
-    result = findings(rows, [], 3, 0.6)
+def test_findings_between_good_and_bad(rows: list[FaceOutcome], level: str, words: str) -> None:
+    result = run_findings(rows, [], 3, 0.6)
     assert (result.level, words in result.headline) == (level, True), result.headline
 
 
@@ -142,7 +145,10 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 
 
 def test_without_originals_there_is_no_picture_and_no_person(tmp_path: Path) -> None:
-    rows = [face(person="label:Ann Example"), face(number=1, status="kept", reason="agreed: Ann Example.jpg")]
+    rows = [
+        face(person="label:Ann Example"),
+        face(number=1, status="kept", reason="agreed", person="Ann Example.jpg"),
+    ]
     page = rendered(run_of(rows), tmp_path)
     html = (tmp_path / "report.html").read_text()
     assert (
@@ -150,22 +156,41 @@ def test_without_originals_there_is_no_picture_and_no_person(tmp_path: Path) -> 
         and "img" not in page.tags
         and "image" not in page.tags
     )
-    assert "Ann Example" not in html and "agreed to stay" in page.text
+    assert "Ann Example" not in html and "kept agreed 1" in page.text
     assert "originals: for the owner's eyes only" not in page.text
 
 
 def test_reasons_are_grouped_and_counted(tmp_path: Path) -> None:
-    rows = [
-        face(
-            number=i,
-            status="blurred",
-            distance=None,
-            reason=f"still verifies as the original after 4 attempts (distance 0.4{i})",
-        )
-        for i in range(5)
-    ]
+    rows = [face("a.jpg", i, "dropped", reason=f"face {3 - i} of this photo failed") for i in range(3)]
+    rows.append(face("a.jpg", 3, "dropped", reason="smaller than 16 pixels"))
     text = rendered(run_of(rows), tmp_path).text
-    assert "blurred still verifies as the original after 4 attempts 5" in text
+    assert "dropped another face of the photo failed 3 dropped smaller than 16 pixels 1" in text
+
+
+def test_the_reasons_of_a_run_are_on_its_page(
+    brush: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the program writes them: nothing is reworded but what differs from face to face."""
+    save(tmp_path / "src" / "a.png", squares(ANNA, BERT, CLEO, STUBBORN))
+    (tmp_path / "except.csv").write_text("file,x,y,width,height\na.png,152,24,48,48\n")  # the second square
+    agreed = ["Ann.jpg", "", "", ""]  # the first one
+    monkeypatch.setattr(Consent, "matches", lambda self, networks, photo, faces: agreed[: len(faces)])
+    page = rendered(
+        fake_run.run(tmp_path / "src", tmp_path / "dst", exclude=tmp_path / "except.csv"), tmp_path
+    )
+    written = {(row["status"], row["reason"]) for row in fake_run.rows_in(tmp_path / "dst") if row["reason"]}
+    assert [status for status, _ in sorted(written)] == ["blurred", "excluded", "kept"]
+    for status, reason in written:
+        assert f"{status} {reason} 1" in page.text
+    assert "Ann.jpg" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_run_that_drops_photos_says_for_which_face(brush: None, tmp_path: Path) -> None:
+    save(tmp_path / "src" / "a.png", squares(ANNA, STUBBORN, CLEO))
+    recipe = TINY.with_changes({"on_failure": "drop"})
+    page = rendered(fake_run.run(tmp_path / "src", tmp_path / "dst", recipe), tmp_path)
+    assert "dropped another face of the photo failed 2" in page.text
+    assert "dropped still verifies as the original after every attempt 1" in page.text
 
 
 def test_many_faces_are_listed_worst_first(tmp_path: Path) -> None:
@@ -282,13 +307,13 @@ def test_photos_that_cannot_be_shown_are_named(tmp_path: Path) -> None:
 def test_sixty_faces_are_chosen() -> None:
     rows = [face(f"{i:03}.jpg", distance=0.61 + i / 1000) for i in range(200)]
     rows += [face(f"b{i}.jpg", status="blurred") for i in range(30)] + [face("k.jpg", status="kept")]
-    chosen = choose(rows)
+    chosen = choose_faces(rows)
     assert len(chosen) == 60 and len({row.file for row in chosen}) == 60
     assert [row.file for row in chosen[:20]] == [f"{i:03}.jpg" for i in range(20)]
     assert [row.status for row in chosen[20:30]] == ["blurred"] * 10
     gaps = np.diff([int(row.file[:3]) for row in chosen[30:]])
     assert gaps.min() >= 5 and gaps.max() <= 7
-    assert choose([]) == [] and len(choose(rows[:7])) == 7
+    assert choose_faces([]) == [] and len(choose_faces(rows[:7])) == 7
 
 
 def test_originals_never_go_into_the_result(tmp_path: Path) -> None:
@@ -297,7 +322,7 @@ def test_originals_never_go_into_the_result(tmp_path: Path) -> None:
     link.symlink_to(dst, target_is_directory=True)
     around = src / ".." / "dst" / "x.html"
     for out in (dst / "report.html", dst / "sub" / "x.html", link / "x.html", around):
-        with pytest.raises(UsageError, match="lies inside"):
+        with pytest.raises(UsageError, match="is inside"):
             write_report(out, run_of([face("a.png")]), Recipe(), src, dst)
     with pytest.raises(UsageError, match="results"):
         write_report(tmp_path / "o.html", run_of([face("a.png")]), Recipe(), src)

@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.face_folders import Networks, aligned, draw, face_at, kit, lines, noise, refused, run, shown, waves
+from helpers.face_folders import (
+    Networks,
+    aligned,
+    draw,
+    face_at,
+    lines,
+    noise,
+    refused,
+    run,
+    shown,
+    step_context,
+    waves,
+)
 from mien.anonymizer.align import align
 from mien.anonymizer.align_ffhq import align_as_published
 from mien.errors import PhotoError, UsageError
@@ -77,7 +89,7 @@ def test_detect_prints_a_line_a_face_and_goes_on_after_a_bad_photo(
     (tmp_path / "bad.png").write_bytes(b"rubbish")
     faces = [face_at(20, 20), face_at(150, 60)]
     with pytest.raises(PhotoError, match="1 of 2 photos"):
-        detect_photos([tmp_path / "bad.png", tmp_path / "a.png"], kit(Networks(faces), quiet=False))
+        detect_photos([tmp_path / "bad.png", tmp_path / "a.png"], step_context(Networks(faces), quiet=False))
     out, err = capsys.readouterr()
     rows = lines(out)
     assert [(row["file"], row["face"]) for row in rows] == [(str(tmp_path / "a.png"), i) for i in range(2)]
@@ -89,40 +101,41 @@ def test_align_takes_the_recipe_s_alignment(tmp_path: Path) -> None:
     write_picture(tmp_path / "photo.png", waves(200, 300))
     face = face_at(-20, 30)
     recipe = Recipe().with_changes({"detect.alignment": "published"})
-    align_photo(tmp_path / "photo.png", tmp_path / "tray", kit(Networks([face]), recipe=recipe), again=False)
-    tray = FaceFolder(tmp_path / "tray")
-    crop, expected = tray.crop("photo.0", tray.record("photo.0")), align_as_published(waves(200, 300), face)
+    align_photo(tmp_path / "photo.png", tmp_path / "faces", step_context(Networks([face]), recipe=recipe), again=False)
+    face_folder = FaceFolder(tmp_path / "faces")
+    crop = face_folder.crop("photo.0", face_folder.record("photo.0"))
+    expected = align_as_published(waves(200, 300), face)
     assert np.array_equal(crop.pixels, expected.pixels) and np.array_equal(crop.quad, expected.quad)
     assert not np.array_equal(crop.pixels, align(waves(200, 300), face).pixels)
 
 
 def test_align_writes_what_the_function_cuts(tmp_path: Path) -> None:
     face = face_at(-20, 30)  # reaches over the edge
-    photo, tray = aligned(tmp_path, [face])
+    photo, face_folder = aligned(tmp_path, [face])
     crop = align(shown(photo), face)
-    record = tray.record("photo.0")
-    again = tray.crop("photo.0", record)
-    assert tray.names() == ["photo.0"]
+    record = face_folder.record("photo.0")
+    again = face_folder.crop("photo.0", record)
+    assert face_folder.names() == ["photo.0"]
     assert record.file == str(photo) and record.sha256 == sha256_of(photo)
     assert np.array_equal(again.pixels, crop.pixels) and np.array_equal(again.quad, crop.quad)
     assert np.array_equal(again.inside, crop.inside) and not crop.inside.all()
     assert again.turn == crop.turn
     assert again.pixels.flags.writeable
     assert np.array_equal(record.as_face().points, face.points)
-    assert tray.folder.stat().st_mode & 0o777 == 0o700
+    assert face_folder.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_align_keeps_what_is_there_and_mends_what_is_missing(tmp_path: Path) -> None:
     faces = [face_at(20, 20), face_at(150, 60)]
-    photo, tray = aligned(tmp_path, faces)
-    record = tray.record("photo.1").model_copy(update={"pair": Pairing(index=7), "note": "mine"})
-    tray.keep("photo.1", record)
-    write_picture(tray.path("photo.0", CROP), np.zeros((256, 256, 3), np.uint8))
-    tray.path("photo.1", CROP).unlink()
-    align_photo(photo, tray.folder, kit(Networks(faces)), again=False)
-    assert not tray.crop("photo.0", record).pixels.any()
-    assert tray.crop("photo.1", record).pixels.any()
-    kept = tray.record("photo.1")
+    photo, face_folder = aligned(tmp_path, faces)
+    record = face_folder.record("photo.1").model_copy(update={"pair": Pairing(index=7), "note": "mine"})
+    face_folder.keep("photo.1", record)
+    write_picture(face_folder.path("photo.0", CROP), np.zeros((256, 256, 3), np.uint8))
+    face_folder.path("photo.1", CROP).unlink()
+    align_photo(photo, face_folder.folder, step_context(Networks(faces)), again=False)
+    assert not face_folder.crop("photo.0", record).pixels.any()
+    assert face_folder.crop("photo.1", record).pixels.any()
+    kept = face_folder.record("photo.1")
     assert kept.pair == Pairing(index=7)
     assert cast(Any, kept).note == "mine"
 
@@ -130,31 +143,31 @@ def test_align_keeps_what_is_there_and_mends_what_is_missing(tmp_path: Path) -> 
 def test_align_again_forgets_the_photo_and_no_other(tmp_path: Path) -> None:
     faces = [face_at(20, 20), face_at(150, 60)]
     aligned(tmp_path, faces, "photo.1.png")
-    photo, tray = aligned(tmp_path, faces)
-    draw(tray, "photo.1", 9)
-    draw(tray, "photo.1.1", 9)
-    tray.path("photo.0", RECORD).write_text("rubbish")
-    align_photo(photo, tray.folder, kit(Networks(faces[:1])), again=True)
-    assert tray.names() == ["photo.0", "photo.1.0", "photo.1.1"]
-    assert not tray.has("photo.1", RESULT_PICTURE)
-    assert tray.has("photo.1.1", RESULT_PICTURE)
+    photo, face_folder = aligned(tmp_path, faces)
+    draw(face_folder, "photo.1", 9)
+    draw(face_folder, "photo.1.1", 9)
+    face_folder.path("photo.0", RECORD).write_text("rubbish")
+    align_photo(photo, face_folder.folder, step_context(Networks(faces[:1])), again=True)
+    assert face_folder.names() == ["photo.0", "photo.1.0", "photo.1.1"]
+    assert not face_folder.has("photo.1", RESULT_PICTURE)
+    assert face_folder.has("photo.1.1", RESULT_PICTURE)
 
 
 def test_align_refuses_another_photo_of_the_same_name(tmp_path: Path) -> None:
-    _, tray = aligned(tmp_path, [face_at(20, 20)])
+    _, face_folder = aligned(tmp_path, [face_at(20, 20)])
     other = tmp_path / "other" / "photo.png"
     write_picture(other, noise(3, 200, 300))
     with pytest.raises(UsageError, match="another photo named photo"):
-        align_photo(other, tray.folder, kit(Networks([face_at(20, 20)])), again=True)
+        align_photo(other, face_folder.folder, step_context(Networks([face_at(20, 20)])), again=True)
 
 
 def test_align_refuses_to_mix_two_detections(tmp_path: Path) -> None:
-    photo, tray = aligned(tmp_path, [face_at(20, 20)])
+    photo, face_folder = aligned(tmp_path, [face_at(20, 20)])
     with pytest.raises(UsageError, match="another face") as caught:
-        align_photo(photo, tray.folder, kit(Networks([face_at(150, 60)])), again=False)
+        align_photo(photo, face_folder.folder, step_context(Networks([face_at(150, 60)])), again=False)
     assert "--again" in caught.value.hint
 
 
 def test_align_leaves_out_faces_too_small_for_a_new_one(tmp_path: Path) -> None:
-    _, tray = aligned(tmp_path, [face_at(20, 20, side=10), face_at(150, 60)])
-    assert tray.names() == ["photo.1"]
+    _, face_folder = aligned(tmp_path, [face_at(20, 20, side=10), face_at(150, 60)])
+    assert face_folder.names() == ["photo.1"]

@@ -1,4 +1,4 @@
-"""All stage commands one after another, with the real networks."""
+"""All steps one after another, with the real networks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_commands_one_after_another_are_the_pipeline(
     from mien.anonymizer.load import prepare
     from mien.anonymizer.pipeline import Pipeline
 
-    folder, out = tmp_path / "tray", tmp_path / "out.jpg"
+    folder, out = tmp_path / "faces", tmp_path / "out.jpg"
     # A run that changes all layers begins at the guess; the command refines it as far as it is told to.
     small[1].write_text(SMALL.replace("[invert]\nsteps = 2", "[invert]\nsteps = 0"))
     rows = lines(succeed("detect", portrait, *small).stdout)
@@ -79,8 +79,8 @@ def test_the_commands_one_after_another_are_the_pipeline(
     for command in ("invert", "pair", "optimize"):
         succeed(command, folder, *small)
     succeed("render", folder)
-    tray = FaceFolder(folder)
-    assert tray.names() == ["two people.0", "two people.1"]
+    face_folder = FaceFolder(folder)
+    assert face_folder.names() == ["two people.0", "two people.1"]
 
     recipe = Recipe.load(str(small[1]))
     ready = prepare(recipe)
@@ -89,23 +89,23 @@ def test_the_commands_one_after_another_are_the_pipeline(
     work = pipeline.prepare(photo, detect(ready.networks, photo))
     subjects = list(work.subjects)
     pipeline.run([work])
-    for name, subject in zip(tray.names(), subjects, strict=True):
-        record = tray.record(name)
+    for name, subject in zip(face_folder.names(), subjects, strict=True):
+        record = face_folder.record(name)
         assert subject.match is not None and subject.codes is not None and subject.picture is not None
         assert record.pair is not None and record.pair.index == subject.match.index
         assert record.attribute_distance == pytest.approx(subject.outcome.attribute_distance, abs=1e-4)
         assert record.steps == 2
-        made = read_codes(tray.path(name, RESULT), ready.networks.generator)
+        made = read_codes(face_folder.path(name, RESULT), ready.networks.generator)
         assert torch.allclose(made, subject.codes, atol=1e-4)
-        picture = shown(tray.path(name, RESULT_PICTURE))
+        picture = shown(face_folder.path(name, RESULT_PICTURE))
         assert np.abs(picture.astype(int) - subject.picture).max() <= 1
 
     judged = run("verify", folder, *small)
     verdicts = lines(judged.stdout)
-    assert [row["face"] for row in verdicts] == tray.names()
+    assert [row["face"] for row in verdicts] == face_folder.names()
     assert isinstance(judged.exception, VerificationError) == any(row["same"] for row in verdicts)
     statuses = lines(succeed("blend", portrait, folder, out, *small).stdout)
-    assert {row["face"] for row in statuses} == set(tray.names())
+    assert {row["face"] for row in statuses} == set(face_folder.names())
     after = lines(succeed("verify", portrait, out, *small).stdout)
     assert not any(row["same"] for row in after if row["face_a"] == row["face_b"])
 
@@ -113,40 +113,40 @@ def test_the_commands_one_after_another_are_the_pipeline(
 @pytest.mark.slow
 def test_stop_look_swap_and_go_on(portrait: Path, small: tuple[str | Path, ...], tmp_path: Path,
                                   weights: Callable[[str], Path]) -> None:
-    folder = tmp_path / "tray"
+    folder = tmp_path / "faces"
     small = (*small, "--set", "optimize.layers=[3, 4, 5, 6, 7]")  # as the paper: the others stay the inversion's
     succeed("align", portrait, folder, *small)
-    tray = FaceFolder(folder)
-    first, second = tray.names()
+    face_folder = FaceFolder(folder)
+    first, second = face_folder.names()
     net = MobileStyleGAN.from_file(weights("mobilestylegan"))
     own = codes(11) * 0.5
-    save_file({"w_plus": net.color(own)}, tray.path(first, INVERSION))
+    save_file({"w_plus": net.color(own)}, face_folder.path(first, INVERSION))
     said = succeed("invert", folder, *small).stderr
     assert "1 inversions made, 1 kept" in said
-    assert torch.allclose(read_codes(tray.path(first, INVERSION), net), own, atol=1e-3)
+    assert torch.allclose(read_codes(face_folder.path(first, INVERSION), net), own, atol=1e-3)
     succeed("pair", folder, *small)
-    record = tray.record(first)
-    assert record.pair is not None and tray.record(second).pair != record.pair
-    tray.keep(first, record.model_copy(update={"pair": Pairing(index=5)}))
+    record = face_folder.record(first)
+    assert record.pair is not None and face_folder.record(second).pair != record.pair
+    face_folder.keep(first, record.model_copy(update={"pair": Pairing(index=5)}))
 
     other = record.model_copy(update={"pair": Pairing(index=5, pool="pool-64-other")})
-    tray.keep(second, other)
+    face_folder.keep(second, other)
     assert "paired in another pool" in refused(run("optimize", folder, *small)).message
-    tray.keep(second, tray.record(second).model_copy(update={"pair": Pairing(index=64)}))
+    face_folder.keep(second, face_folder.record(second).model_copy(update={"pair": Pairing(index=64)}))
     assert "not in the pool of 64" in refused(run("optimize", folder, *small)).message
-    tray.keep(second, tray.record(second).model_copy(update={"pair": Pairing(index=6)}))
+    face_folder.keep(second, face_folder.record(second).model_copy(update={"pair": Pairing(index=6)}))
     succeed("optimize", folder, *small)
-    made = read_codes(tray.path(first, RESULT), net)
+    made = read_codes(face_folder.path(first, RESULT), net)
     assert torch.allclose(made[8:], own[8:], atol=1e-3)  # outer layers stay the inversion's, mine
 
-    before = tray.path(first, RESULT).read_bytes()
-    tray.path(second, RESULT).unlink()
+    before = face_folder.path(first, RESULT).read_bytes()
+    face_folder.path(second, RESULT).unlink()
     assert "1 results made, 1 kept" in succeed("optimize", folder, *small).stderr
-    assert tray.path(first, RESULT).read_bytes() == before
-    os.utime(tray.path(first, INVERSION))
+    assert face_folder.path(first, RESULT).read_bytes() == before
+    os.utime(face_folder.path(first, INVERSION))
     assert f"{first}: kept, but older" in succeed("optimize", folder, *small).stderr
 
-    succeed("render", tray.path(first, RESULT), tmp_path / "one.png", "--quiet")
+    succeed("render", face_folder.path(first, RESULT), tmp_path / "one.png", "--quiet")
     succeed("render", folder)
-    assert np.array_equal(shown(tmp_path / "one.png"), tray.picture(first))
-    assert tray.picture(first).shape == (1024, 1024, 3)
+    assert np.array_equal(shown(tmp_path / "one.png"), face_folder.picture(first))
+    assert face_folder.picture(first).shape == (1024, 1024, 3)

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from helpers.face_folders import Networks, aligned, face_at, kit
+from helpers.face_folders import Networks, aligned, face_at, step_context
 from mien.errors import UsageError
 from mien.recipe import Recipe
-from mien.steps.embeddings import embed_tray, read_embeddings
+from mien.steps.embeddings import embed_folder, read_embeddings
 from mien.steps.face_folder import CROP, EMBEDDINGS, FaceFolder, write_picture
 
 
@@ -33,51 +33,51 @@ class Embedding(Networks):
 
 
 @pytest.fixture
-def tray(tmp_path: Path) -> FaceFolder:
+def face_folder(tmp_path: Path) -> FaceFolder:
     return aligned(tmp_path, [face_at(20, 20), face_at(150, 60), face_at(90, 90)])[1]
 
 
-def made(tray: FaceFolder, again: bool = False) -> int:
+def made(face_folder: FaceFolder, again: bool = False) -> int:
     network = Embedding([])
-    embed_tray(tray.folder, kit(network, recipe=Recipe(batch=2)), again)
+    embed_folder(face_folder.folder, step_context(network, recipe=Recipe(batch=2)), again)
     return network.asked
 
 
-def test_each_face_has_a_row_of_its_own(tray: FaceFolder) -> None:
-    assert made(tray) == 3
-    rows = read_embeddings(tray.folder / EMBEDDINGS, tray.names())
-    for name, row in zip(tray.names(), rows, strict=True):
-        mean = tray.crop(name, tray.record(name)).pixels.mean(axis=(0, 1)) / 127.5 - 1
+def test_each_face_has_a_row_of_its_own(face_folder: FaceFolder) -> None:
+    assert made(face_folder) == 3
+    rows = read_embeddings(face_folder.folder / EMBEDDINGS, face_folder.names())
+    for name, row in zip(face_folder.names(), rows, strict=True):
+        mean = face_folder.crop(name, face_folder.record(name)).pixels.mean(axis=(0, 1)) / 127.5 - 1
         assert row.tolist() == pytest.approx(mean.tolist(), abs=1e-4)
-    turned = read_embeddings(tray.folder / EMBEDDINGS, tray.names()[::-1])
+    turned = read_embeddings(face_folder.folder / EMBEDDINGS, face_folder.names()[::-1])
     assert torch.equal(turned, rows.flip(0))
 
 
-def test_what_is_there_is_kept(tray: FaceFolder) -> None:
-    assert (made(tray), made(tray), made(tray, again=True)) == (3, 0, 3)
-    write_picture(tray.path("photo.1", CROP), np.full((256, 256, 3), 255, np.uint8))  # somebody else
-    assert made(tray) == 1
-    assert read_embeddings(tray.folder / EMBEDDINGS, ["photo.1"]).tolist() == [[1, 1, 1]]
-    tray.path("photo.0", ".json").unlink()
-    assert made(tray) == 0 and len(read_embeddings(tray.folder / EMBEDDINGS, 2)) == 2
+def test_what_is_there_is_kept(face_folder: FaceFolder) -> None:
+    assert (made(face_folder), made(face_folder), made(face_folder, again=True)) == (3, 0, 3)
+    write_picture(face_folder.path("photo.1", CROP), np.full((256, 256, 3), 255, np.uint8))  # somebody else
+    assert made(face_folder) == 1
+    assert read_embeddings(face_folder.folder / EMBEDDINGS, ["photo.1"]).tolist() == [[1, 1, 1]]
+    face_folder.path("photo.0", ".json").unlink()
+    assert made(face_folder) == 0 and len(read_embeddings(face_folder.folder / EMBEDDINGS, 2)) == 2
 
 
-def test_another_network_s_are_made_anew(tray: FaceFolder) -> None:
-    assert made(tray) == 3
+def test_another_network_s_are_made_anew(face_folder: FaceFolder) -> None:
+    assert made(face_folder) == 3
     network = Embedding([])
-    other = kit(network)
+    other = step_context(network)
     other.__dict__["weights"] = {"fake": "1" * 64}
-    embed_tray(tray.folder, other, again=False)
+    embed_folder(face_folder.folder, other, again=False)
     assert network.asked == 3
-    names = json.dumps(tray.names())
-    save_file({"embeddings": torch.ones(3, 5)}, tray.folder / EMBEDDINGS, {"names": names})  # who knows what of
-    assert made(tray) == 3
+    names = json.dumps(face_folder.names())
+    save_file({"embeddings": torch.ones(3, 5)}, face_folder.folder / EMBEDDINGS, {"names": names})  # who knows what of
+    assert made(face_folder) == 3
 
 
-def test_a_lost_crop_is_named(tray: FaceFolder) -> None:
-    tray.path("photo.1", CROP).unlink()
+def test_a_lost_crop_is_named(face_folder: FaceFolder) -> None:
+    face_folder.path("photo.1", CROP).unlink()
     with pytest.raises(UsageError, match=r"photo\.1 in .*: no crop"):
-        made(tray)
+        made(face_folder)
 
 
 def test_a_file_of_anybody_goes_by_order(tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, tensors: dict[str, 
         read_embeddings(tmp_path / "bad.safetensors", 3)
 
 
-def test_a_missing_file_and_a_missing_face_are_named(tmp_path: Path, tray: FaceFolder) -> None:
+def test_a_missing_file_and_a_missing_face_are_named(tmp_path: Path, face_folder: FaceFolder) -> None:
     with pytest.raises(UsageError, match=r"none\.safetensors holds no embeddings"):
         read_embeddings(tmp_path / "none.safetensors", 3)
-    made(tray)
+    made(face_folder)
     with pytest.raises(UsageError, match=r"no embedding of other\.0"):
-        read_embeddings(tray.folder / EMBEDDINGS, ["photo.0", "other.0"])
+        read_embeddings(face_folder.folder / EMBEDDINGS, ["photo.0", "other.0"])

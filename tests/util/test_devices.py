@@ -22,7 +22,7 @@ from mien.anonymizer.pipeline import Pipeline, WorkItem
 from mien.anonymizer.pool import build_pool
 from mien.anonymizer.render import render_styles
 from mien.errors import UsageError
-from mien.jobs.executors.config import Workers
+from mien.jobs.executors.workers import Workers
 from mien.models.bundle import Networks
 from mien.models.detection.fan import FAN
 from mien.models.detection.s3fd import S3FD, ChannelNorm
@@ -32,7 +32,7 @@ from mien.models.model_sets import model_set
 from mien.recipe import Recipe
 from mien.steps.codes_file import read_codes, write_codes
 from mien.types import Encoding, Photo
-from mien.util.devices import CPU, listed, open_device
+from mien.util.devices import CPU, open_device, split_devices
 from mien.util.precision import fastest, reduced
 
 FEW = {"optimize.steps": 2, "verify.attempts": 1, "batch": 4}
@@ -150,10 +150,10 @@ def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nonsense", "cuda:99", "meta:-2", ""):
         with pytest.raises(UsageError, match=f"there is no device '{name}'"):
             open_device(name)
-    assert listed("cuda:0, cuda:1") == ("cuda:0", "cuda:1")
+    assert split_devices("cuda:0, cuda:1") == ("cuda:0", "cuda:1")
     for names in ("", "cuda:0,,cpu"):
         with pytest.raises(UsageError, match="a device without a name"):
-            listed(names)
+            split_devices(names)
     monkeypatch.setenv("MIEN_DEVICE", "nonsense")
     with pytest.raises(UsageError, match="there is no device 'nonsense'"):
         open_device("auto")
@@ -165,8 +165,8 @@ def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_device("auto") == CPU
     for device in ("cuda:0", "cpu,cpu"):
         with pytest.raises(UsageError, match="with --engine ray"):
-            Workers("ray", device=device).check()
-    assert Workers("ray", device="cuda").here == "auto" and Workers("ray", device="cpu").here == "cpu"
+            Workers(engine="ray", device=device).check()
+    assert Workers(engine="ray", device="cuda").here == "auto" and Workers(engine="ray", device="cpu").here == "cpu"
 
 
 def test_each_device_has_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,8 @@ def test_each_device_has_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ranks_and_workers_take_devices_in_turn(tmp_path: Path) -> None:
-    assert [Workers(rank=rank, size=4, device="cuda:0,cuda:1").here for rank in range(4)] == ["cuda:0", "cuda:1"] * 2
+    ranks = [Workers(rank=rank, world_size=4, device="cuda:0,cuda:1") for rank in range(4)]
+    assert [one.here for one in ranks] == ["cuda:0", "cuda:1"] * 2
     result = call("anonymize", album(tmp_path / "src", 4), tmp_path / "dst", "--device", "cpu,cpu")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "dst" / "mien.json").read_text())

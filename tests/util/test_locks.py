@@ -1,43 +1,91 @@
 from __future__ import annotations
 
-import fcntl
-import threading
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from mien.util import locks
-from mien.util.locks import ALONE, SHARED, is_locked, locked, take
+from helpers.fake_run import environment
+from mien.util.locks import is_locked, locked
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from mien.util.locks import locked
+with locked(Path(sys.argv[1])):
+    os.write(1, b"held\\n")
+    time.sleep(600)
+"""
 
 
-def test_one_alone_or_several_who_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", 0.05)
-    path = tmp_path / "lock"
-    for first, second in ((ALONE, ALONE), (ALONE, SHARED), (SHARED, ALONE)):
-        with locked(path, first):
-            with pytest.raises(BlockingIOError), locked(path, second):
-                pytest.fail("it is held")
-            assert is_locked(path) == (first == ALONE)
-    with locked(path, SHARED) as one, locked(path, SHARED), pytest.raises(BlockingIOError):
-        take(one, ALONE)
-    with locked(path, SHARED) as one:
-        take(one, ALONE)
-        assert is_locked(path)
-    assert not is_locked(path) and not is_locked(tmp_path / "none")
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "lock"
 
 
-def test_who_only_looks_is_waited_for(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    path.touch()
-    with path.open() as looking:
-        fcntl.flock(looking, fcntl.LOCK_SH)
-        timer = threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN))
-        timer.start()
-        with locked(path, ALONE):
-            timer.join()
+def holder(file: Path) -> subprocess.Popen[str]:
+    """Another process that holds the lock."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdout=subprocess.PIPE, text=True,
+                               env=environment())
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "held\n"
+    return process
 
 
-def test_what_stands_in_a_lock_stays(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text("said")
-    with locked(tmp_path / "lock", SHARED):
-        assert (tmp_path / "lock").read_text() == "said"
+def test_what_is_not_there_or_free_is_not_locked(file: Path, tmp_path: Path) -> None:
+    assert not is_locked(file) and not file.exists()
+    with locked(file):
+        assert is_locked(file)
+    assert not is_locked(file) and not is_locked(tmp_path / "no" / "lock")
+
+
+def test_one_holder_at_a_time_in_a_process_too(file: Path) -> None:
+    with locked(file):
+        with pytest.raises(BlockingIOError, match="is locked by another process"), locked(file, 0.05):
+            pytest.fail("two hold it")
+        assert is_locked(file)  # to be refused costs the holder nothing
+
+
+def test_a_holder_that_is_killed_lets_go(file: Path) -> None:
+    process = holder(file)
+    try:
+        assert is_locked(file)
+        with pytest.raises(BlockingIOError), locked(file, 0.05):
+            pytest.fail("two hold it")
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    with locked(file, 5):
+        pass
+
+
+def test_whoever_waits_is_told_so_once(file: Path) -> None:
+    process, said = holder(file), list[float]()
+
+    def say() -> None:
+        said.append(time.monotonic())
+        process.kill()
+
+    with locked(file, None, say):
+        assert len(said) == 1
+    process.wait()
+
+
+def test_a_file_keeps_what_is_in_it(file: Path) -> None:
+    file.write_text("mine")
+    with locked(file):
+        pass
+    assert not is_locked(file) and (not file.exists() or file.read_text() == "mine")
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_holds_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "lock").touch()
+    (tmp_path / "closed").chmod(0o500)
+    assert not is_locked(tmp_path / "closed" / "lock")

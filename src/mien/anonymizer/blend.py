@@ -1,4 +1,4 @@
-"""Blend: the new face into the photo, everything outside its soft mask untouched to the pixel."""
+"""Blends new faces into a photo; pixels outside their soft masks stay exactly as they were."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mien.util.image_tensors import FACE_AXES, FACE_CENTER
 
 Map = npt.NDArray[np.float32]
 
-FEATHER = 0.2  # width of the mask's rim, as a share of the ellipse's radius; it lies within the ellipse
-FAR_SIDE = 0.27  # how much narrower the mask's far side gets, half-crop units, when the head is fully turned
-FIELD = 64  # side of the color field
-# Gray levels: differences at the rim beyond the scale are other things than light (hair, wall), and
+FEATHER = 0.2  # width of the mask's soft rim within the ellipse, as a share of the ellipse's radius
+FAR_SIDE = 0.27  # how much narrower the mask's far side gets when the head is fully turned, in half-crop units
+FIELD = 64  # side of the color field, pixels
+# In gray levels: differences at the rim beyond COLOR_SCALE are not caused by light but by hair or background, and
 # corrections are limited, those of tint more than those of light.
 COLOR_SCALE = 28.0
 LIGHT_LIMIT = 40.0
 TINT_LIMIT = 14.0
-SHARPNESS_SIGMAS = (0.0, 0.5, 0.7, 0.9, 1.2, 1.6, 2.1, 2.8, 3.7, 5.0)
+SHARPNESS_SIGMAS = (0.0, 0.5, 0.7, 0.9, 1.2, 1.6, 2.1, 2.8, 3.7, 5.0)  # blurs to choose from, pixels
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A new face for a crop: picture [S, S, 3] uint8 RGB, S the generator's size."""
+    """Holds the new face for a crop: its picture [S, S, 3] uint8 RGB, where S is the generator's size."""
 
     crop: Crop
     picture: Pixels
@@ -35,16 +35,16 @@ class Patch:
 
 def blend(photo: Pixels, patches: list[Patch],
           original: Pixels | None = None) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    """Put new faces into a photo.
+    """Blends new faces into a photo.
 
     Where masks meet, each pixel goes to the face whose center it is nearer to, so that neighbors do not
     paint over one another.
 
     Args:
-        original: whose sharpness the new faces get, where `photo` has been blurred in part already.
+        original: the photo whose sharpness the new faces get, where parts of `photo` have been blurred already.
 
     Returns:
-        The new photo [H, W, 3] uint8 and where it may have changed [H, W] bool.
+        The new photo [H, W, 3] uint8, and a mask [H, W] bool of the pixels that may have changed.
     """
     out, changed = photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
     sharp = photo if original is None else original
@@ -68,7 +68,7 @@ def blend(photo: Pixels, patches: list[Patch],
 
 
 def window_of(crop: Crop, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """The part of the photo [H, W, ...] that the crop covers: rows, columns; None where there is none."""
+    """Finds the rows and columns of a photo [H, W, ...] that a crop covers; None where it covers none."""
     low = np.floor(np.clip(crop.quad.min(axis=0), 0, [shape[1], shape[0]])).astype(int)
     high = np.ceil(np.clip(crop.quad.max(axis=0), 0, [shape[1], shape[0]])).astype(int)
     if (high <= low).any():
@@ -77,7 +77,7 @@ def window_of(crop: Crop, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
 
 
 def radius_within(crop: Crop, ys: slice, xs: slice) -> Map:
-    """Distance from the face's center in units of its ellipse, for every pixel of the window."""
+    """Computes for every pixel of a window the distance from the face's center: 1 on the face's ellipse."""
     y, x = np.mgrid[ys, xs]
     matrix = from_photo(crop.quad, 2)  # crop coordinates -0.5..1.5, pixel centers
     u = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] - 0.5  # -1..1 over the crop
@@ -86,9 +86,9 @@ def radius_within(crop: Crop, ys: slice, xs: slice) -> Map:
 
 
 def face_radius(u: npt.NDArray[np.float64], v: npt.NDArray[np.float64], turn: float) -> Map:
-    """Distance from the face's center in units of its ellipse, at places (u, v) in -1..1 over the crop.
+    """Computes the distance from the face's center, 1 on its ellipse, at points (u, v) in -1..1 over the crop.
 
-    A turned head shows little of its far cheek: there the ellipse is narrower, so that the wall behind stays.
+    A turned head shows little of its far cheek: the ellipse is narrower there, so that the background stays.
     """
     u, v = u - FACE_CENTER[0], v - FACE_CENTER[1]
     far = u * np.sign(turn) > 0
@@ -97,7 +97,7 @@ def face_radius(u: npt.NDArray[np.float64], v: npt.NDArray[np.float64], turn: fl
 
 
 def _warp(patch: Patch, old: Pixels, mask: Map, ys: slice, xs: slice) -> Map:
-    """The new face in the photo's pixels of the window, colors and sharpness matched: [h, w, 3] float32."""
+    """Warps the new face to the window's pixels, with colors and sharpness matched to the photo: [h, w, 3] float32."""
     side = float(np.hypot(*(patch.crop.quad[3] - patch.crop.quad[0])))
     size = int(np.clip(round(side), 16, len(patch.picture)))
     picture = cv2.resize(patch.picture, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -112,9 +112,9 @@ def _warp(patch: Patch, old: Pixels, mask: Map, ys: slice, xs: slice) -> Map:
 
 
 def color_field(patch: Patch) -> Map:
-    """Smooth color difference of old and new around the rim of the face, carried inwards: [64, 64, 3].
+    """Computes the smooth color difference of old and new face around the rim, extended inwards: [64, 64, 3].
 
-    Only places near the rim that lie within the photo and differ moderately speak: hair against wall must not
+    Only pixels near the rim count that are within the photo and differ moderately: hair in front of a wall must not
     tint the skin.
     """
     old = cv2.resize(patch.crop.pixels, (FIELD, FIELD), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -129,7 +129,7 @@ def color_field(patch: Patch) -> Map:
     weight = np.maximum(weight, 0).astype(np.float32)[:, :, None]
     total = np.zeros_like(difference)
     norm = np.zeros_like(weight)
-    for sigma, share in ((5.0, 1.0), (10.0, 0.3), (20.0, 0.1)):  # near places speak loudest, far ones fill in
+    for sigma, share in ((5.0, 1.0), (10.0, 0.3), (20.0, 0.1)):  # near pixels count most, far ones fill gaps
         total += share * cv2.GaussianBlur(difference * weight, (0, 0), sigma)
         norm += share * cv2.GaussianBlur(weight, (0, 0), sigma)[:, :, None]
     field = total / (norm + 1e-3)
@@ -139,7 +139,7 @@ def color_field(patch: Patch) -> Map:
 
 
 def match_sharpness(new: Map, old: Pixels, mask: Map) -> Map:
-    """Blur the new face as far as its fine detail outdoes the old one's: out of focus stays out of focus."""
+    """Blurs the new face until it has no more fine detail than the old one: what is out of focus stays out of focus."""
     core = mask > 0.5
     if core.sum() < 64:
         return new
@@ -155,6 +155,6 @@ def match_sharpness(new: Map, old: Pixels, mask: Map) -> Map:
 
 
 def _detail(image: Map, core: npt.NDArray[np.bool_]) -> float:
-    """Upper quartile of fine luminance detail: it is deaf to lashes and hair and hears skin and grain."""
+    """Measures the upper quartile of fine luminance detail, which reflects skin and grain but not lashes and hair."""
     gray = image.mean(axis=2)
     return float(np.percentile(np.abs(gray - cv2.GaussianBlur(gray, (0, 0), 1.5))[core], 75))

@@ -1,4 +1,4 @@
-"""Conceal: the way out when a face cannot be anonymized. Nothing of it is left but its mean colors."""
+"""Conceals faces that cannot be anonymized: of each only a few mean colors are left."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy.typing as npt
 
 from mien.types import Face, Pixels
 
-CELLS = 4  # mean colors kept across the face
-GROW = 0.25  # of the box, on every side
+CELLS = 4  # mean colors that are kept across the face, and as many down
+GROW = 0.25  # margin on every side, as a share of the box
 
 
 def conceal(photo: Pixels, faces: list[Face]) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    """Replace faces by a few smooth colors.
+    """Replaces faces by a few smooth colors.
 
     Returns:
-        The new photo [H, W, 3] uint8 and where it changed [H, W] bool.
+        The new photo [H, W, 3] uint8, and a mask [H, W] bool of the pixels that changed.
     """
     out, changed = photo.copy(), np.zeros(photo.shape[:2], dtype=bool)
     for face in faces:
@@ -36,7 +36,7 @@ def conceal(photo: Pixels, faces: list[Face]) -> tuple[Pixels, npt.NDArray[np.bo
 
 
 def _window(face: Face, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The box and the five points, grown, within the photo."""
+    """Finds the rows and columns of the box and the five points with a margin, within the photo."""
     x, y, w, h = face.box
     grow = np.array([GROW * w, GROW * h])
     low = np.minimum([x, y], face.points.min(axis=0)) - grow

@@ -1,7 +1,7 @@
-"""Invert: the whitened W+ codes whose picture is the real face.
+"""Inverts faces: finds the whitened W+ codes whose picture is the real face.
 
-Optimization in whitened codes, where the generator's faces are about a unit normal and mistakes stay faces
-(Zhu et al. 2020, arXiv 2012.09036): first one code for all layers, then each layer gets a small offset.
+The codes are optimized in whitened space, where the generator's faces are about a unit normal and wrong codes still
+give faces (Zhu et al. 2020, arXiv 2012.09036): first one code for all layers, then each layer gets a small offset.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from mien.anonymizer.losses import Faces, face_weight, feature_distance, identit
 from mien.models.bundle import Networks
 from mien.recipe import InvertSettings
 
-BETAS = (0.6, 0.9)  # Adam's: of so few steps none may be spent on waiting for its means
+BETAS = (0.6, 0.9)  # of Adam, lower than usual: its running means have to catch up within few steps
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """Result of inversion.
+    """Holds the result of an inversion.
 
     Attributes:
-        codes: [B, L, 512] whitened. error: [B] pixel distance to the real face at the size looked at, infinite without
-        steps. steps: taken.
+        codes: whitened codes [B, L, 512]. error: pixel distance [B] to the real face at the size that is compared,
+            infinite without steps. steps: number of steps taken.
     """
 
     codes: Tensor
@@ -33,13 +33,14 @@ class Inversion:
 
 
 def invert(networks: Networks, faces: Faces, settings: InvertSettings) -> Inversion:
-    """Find the codes of a batch of real faces, starting from the encoder's guess; the best step is kept.
+    """Finds the codes of a batch of real faces, starting from the encoder's guess, and keeps each face's best step.
 
     Args:
-        faces: aligned real faces, targets computed, where the networks are. With no steps the guess is the result.
+        faces: aligned real faces and their targets, on the networks' device.
+        settings: with 0 steps the encoder's guess is the result.
 
     Returns:
-        Codes and errors in this machine's memory.
+        Codes and errors in main memory.
     """
     with torch.no_grad():
         start = networks.encoder(faces.image)
@@ -64,7 +65,7 @@ def invert(networks: Networks, faces: Faces, settings: InvertSettings) -> Invers
         pixels = pixel_distance(image, faces.image, weight)
         features = feature_distance(networks.features.weights, networks.features(image), faces.features)
         loss = pixels + settings.feature_weight * features
-        # One code for all layers cannot be so exact that identity would matter.
+        # A code that all layers share is too coarse for the identity to matter.
         if settings.identity_weight and step >= settings.shared_steps:
             cosine = (identity_of(networks, image, faces.view) * faces.identity).sum(dim=1)
             loss = loss + settings.identity_weight * (1 - cosine)

@@ -1,9 +1,9 @@
-"""Optimize: the latent code of a face that looks the same and is somebody else (FALCO, arXiv 2303.11296).
+"""Optimizes latent codes until a face shows another person with the same attributes (FALCO, arXiv 2303.11296).
 
-The W+ layers start between the paired generated face and the inversion: pose and colors need not be found anew, and
-the same is reached in half as many steps. They are moved until the recognizer no longer knows the person and takes the
-face for the paired one, and the attributes are as near to the original as they get. Layers left out stay the
-inversion's; the paper changes the middle ones only, but the others tell who somebody is as well.
+The W+ layers start between the pool face and the inversion: pose and colors need not be found anew, so that half as
+many steps are enough. They move until the recognizer no longer recognizes the person and takes the face for the pool
+face, and the attributes are as near to the original as they get. Layers that are left out stay the inversion's; the
+paper moves the middle layers only, but the others carry identity as well.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from mien.models.bundle import Networks
 from mien.recipe import OptimizeSettings
 from mien.util.image_tensors import ellipse, jitter
 
-BETAS = (0.8, 0.99)  # Adam's: of so few steps none may be spent on waiting for its means
-JITTER = 0.03
-MARGIN_SLACK = 0.03  # the cosine is judged on jittered views, so it is only known to about this much
+BETAS = (0.8, 0.99)  # of Adam, lower than usual: its running means have to catch up within few steps
+JITTER = 0.03  # of the recognizer's view, see `mien.util.image_tensors.jitter`
+MARGIN_SLACK = 0.03  # about how exactly the cosine is known, since it is measured on jittered views
 
 
 @dataclass(frozen=True)
 class Optimized:
-    """Result of the optimization.
+    """Holds the result of an optimization.
 
     Attributes:
-        codes: [B, L, 512] whitened. similarity: [B] cosine to the original by the recognizer in the loss.
-        attribute_distance: [B] feature distance to the original within the face. steps: [B] int, taken.
-        styles: where the result has left W+ for S space, its styles [B, C]; codes are the inversion's then.
+        codes: whitened codes [B, L, 512]. similarity: cosine [B] to the original by the recognizer in the loss.
+        attribute_distance: feature distance [B] to the original within the face. steps: number of steps taken, [B] int.
+        styles: styles, each [B, C], of a result in S space, or None in W+; in S space `codes` are the inversion's.
     """
 
     codes: Tensor
@@ -43,29 +43,30 @@ class Optimized:
 
 def optimize(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor, settings: OptimizeSettings,
              seed: int, target: Tensor | None = None) -> Optimized:
-    """Optimize a batch; every face keeps its best step and leaves the batch when both its goals are met.
+    """Optimizes a batch; every face keeps its best step and leaves the batch when both its goals are met.
 
-    It is done where the networks are; what is given may lie elsewhere, and the result is in this machine's memory.
+    The arguments may be on any device; the networks' device computes, and the result is in main memory.
 
     Args:
-        inverted: [B, L, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces. seed: of the
-            jitter. target: [B, D] identities to become, or None for anybody else.
+        inverted: whitened codes [B, L, 512] of the real faces. paired: whitened codes [B, 512] of the pool faces.
+        seed: seed of the jitter.
+        target: identities [B, D] to become like, or None to become unlike the original only.
 
     Raises:
         UsageError: the generator has none of the layers.
     """
     rng = torch.Generator().manual_seed(seed)
-    here = networks.device
-    faces, inverted, paired = shrunk(networks, faces, settings.size), inverted.to(here), paired.to(here)
-    target = None if target is None else target.to(here)
+    device = networks.device
+    faces, inverted, paired = shrunk(networks, faces, settings.size), inverted.to(device), paired.to(device)
+    target = None if target is None else target.to(device)
     layers = list(settings.changed(inverted.shape[1]))
     middle = paired[:, None].lerp(inverted[:, layers], settings.share).requires_grad_()
     optimizer = torch.optim.Adam([middle], lr=settings.rate, betas=BETAS)
     best = inverted.clone()
     best[:, layers] = middle.detach()
     n = len(faces)
-    best_loss, similarity, distance = (torch.full((n,), torch.inf, device=here) for _ in range(3))
-    steps, active = torch.zeros(n, dtype=torch.long, device=here), torch.arange(n, device=here)
+    best_loss, similarity, distance = (torch.full((n,), torch.inf, device=device) for _ in range(3))
+    steps, active = torch.zeros(n, dtype=torch.long, device=device), torch.arange(n, device=device)
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.rate * 0.8 ** ((step >= 0.75 * settings.steps)
                                                                   + (step >= 0.9 * settings.steps))
@@ -74,7 +75,7 @@ def optimize(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
         part = faces.rows(active)
         loss, cosine, attribute = _losses(networks, part, codes, layers, settings, rng,
                                           None if target is None else target[active])
-        # A step that is still too like the person is only kept where no other is at hand.
+        # A step that is still too much like the person is kept only as long as there is no other.
         rank = loss.detach() + 10 * (cosine.detach() - settings.margin - MARGIN_SLACK).clamp(min=0)
         better = active[rank < best_loss[active]]
         where = rank < best_loss[active]
@@ -92,10 +93,10 @@ def optimize(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
 
 def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: list[int], settings: OptimizeSettings,
             rng: torch.Generator, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, cosine to the original and attribute distance, each [B]."""
+    """Computes the loss, the cosine to the original and the attribute distance, each [B]."""
     image = networks.preview(networks.generator.color(codes), settings.size)
-    side, here = image.shape[-1], image.device
-    face = ellipse(side, device=here) * faces.inside
+    side, device = image.shape[-1], image.device
+    face = ellipse(side, device=device) * faces.inside
     vectors = identity_of(networks, image, jitter(faces.view, JITTER, VIEW, rng))
     cosine = (vectors * faces.identity).sum(dim=1)
     loss = settings.identity_weight * (cosine - settings.margin).clamp(min=0)
@@ -104,7 +105,7 @@ def _losses(networks: Networks, faces: Faces, codes: Tensor, layers: list[int], 
     attribute = feature_distance(networks.features.weights, networks.features(image), faces.features, face)
     loss = loss + settings.attribute_weight * attribute
     loss = loss + settings.color_weight * color_distance(image, faces.image, face)
-    ring = ellipse(side, grow=0.15, device=here) - ellipse(side, grow=-0.08, device=here)
+    ring = ellipse(side, grow=0.15, device=device) - ellipse(side, grow=-0.08, device=device)
     seam = ring.clamp(min=0) * faces.inside
     loss = loss + settings.seam_weight * color_distance(image, faces.image, seam, size=64)
     middle = codes[:, layers]

@@ -1,11 +1,11 @@
-"""Optimize as the paper does (FALCO, CVPR 2023, arXiv 2303.11296), with its losses and its schedule.
+"""Optimizes latent codes as the paper does (FALCO, CVPR 2023, arXiv 2303.11296), with its losses and its schedule.
 
     L = identity_weight |cos(ArcFace(new), ArcFace(real)) - margin|
         + attribute_weight (sum over tokens of the mean absolute difference)
 
-The codes of the chosen layers start from the pair's, all others stay the inversion's, Adam takes a fixed number of
+The codes of the chosen layers start from the pool face's, all others stay the inversion's, Adam takes a fixed number of
 steps and the last one counts. In the reference code real pictures enter both networks in 0..1, generated ones
-in about -1..1, and the attribute network is fed without its mean and deviation: `reference` does so too.
+in about -1..1, and the attribute network's input is not normalized: `reference` does so too.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from mien.recipe import OptimizeSettings
 
 @dataclass(frozen=True)
 class Targets:
-    """What the real faces look like to the two networks, computed once.
+    """Holds what the two networks compute of the real faces, once.
 
     Attributes:
-        identity: [B, D] unit vectors. tokens: [B, T, C].
+        identity: the recognizer's unit vectors [B, D]. tokens: the attribute network's features [B, T, C].
     """
 
     identity: Tensor
@@ -37,22 +37,26 @@ class Targets:
 
 
 class Codes(Protocol):
-    """Codes of which some layers move."""
+    """Holds codes of which some layers are optimized.
+
+    Attributes:
+        moving: the tensors that the optimizer changes.
+    """
 
     moving: list[Tensor]
 
     def picture(self, size: int | None) -> Tensor:
-        """The faces [B, 3, size, size] of the codes as they are now; None for full size."""
+        """Renders the faces [B, 3, size, size] of the current codes; None for full size."""
 
     def w_plus(self) -> Tensor | None:
-        """[B, L, 512], or None where the codes have left W+."""
+        """Returns the current codes [B, L, 512], or None where they are not in W+."""
 
 
 class WPlus:
-    """W+ itself.
+    """Optimizes in W+: the codes of the chosen layers move.
 
     Args:
-        real: [B, L, 512] of the inverted faces. paired: [B, 512] or [B, L, 512] of those they start from.
+        real: codes [B, L, 512] of the inverted faces. paired: codes [B, 512] or [B, L, 512] of the pool faces.
     """
 
     def __init__(self, networks: Networks, real: Tensor, paired: Tensor, layers: tuple[int, ...]) -> None:
@@ -71,7 +75,7 @@ class WPlus:
 
 
 class StyleSpace:
-    """S space: the styles of the chosen layers, each channel by itself, start from the pair's and move."""
+    """Optimizes in S space: the styles of the chosen layers move, each channel by itself, from the pool face's on."""
 
     def __init__(self, generator: StyleGAN2, real: Tensor, paired: Tensor, layers: tuple[int, ...],
                  precision: torch.dtype = torch.float32) -> None:
@@ -79,30 +83,31 @@ class StyleSpace:
         paired = paired[:, None].expand_as(real) if paired.ndim == 2 else paired
         with torch.no_grad():
             self.styles, start = generator.styles(real), generator.styles(paired)
-        self.places = [i for i, layer in enumerate(generator.style_layers) if layer in layers]
-        self.moving = [start[i].clone().requires_grad_() for i in self.places]
+        self.indices = [i for i, layer in enumerate(generator.style_layers) if layer in layers]
+        self.moving = [start[i].clone().requires_grad_() for i in self.indices]
 
     def w_plus(self) -> None:
         return None
 
-    def now(self) -> list[Tensor]:
-        """All styles as they are now."""
-        moved = dict(zip(self.places, self.moving, strict=True))
+    def current_styles(self) -> list[Tensor]:
+        """Returns all styles as they are now."""
+        moved = dict(zip(self.indices, self.moving, strict=True))
         return [moved.get(i, style) for i, style in enumerate(self.styles)]
 
     def picture(self, size: int | None) -> Tensor:
-        return self.generator.synthesize(self.now(), size, self.precision)
+        return self.generator.synthesize(self.current_styles(), size, self.precision)
 
 
 def optimize_as_published(networks: Networks, faces: Faces, inverted: Tensor, paired: Tensor,
                           settings: OptimizeSettings) -> Optimized:
-    """Optimize a batch of faces.
+    """Optimizes a batch of faces by the paper's method.
 
     Args:
-        inverted: [B, L, 512] whitened codes of the real faces. paired: [B, 512] of the pool faces they start from.
+        inverted: whitened codes [B, L, 512] of the real faces. paired: whitened codes [B, 512] of the pool faces that
+            they start from.
 
     Raises:
-        UsageError: S space without a generator that has one.
+        UsageError: the settings ask for S space, and the generator has none.
     """
     from mien.errors import UsageError
 
@@ -112,7 +117,7 @@ def optimize_as_published(networks: Networks, faces: Faces, inverted: Tensor, pa
     layers = settings.changed(inverted.shape[1])
     if settings.space == "s":
         if not isinstance(generator, StyleGAN2):
-            raise UsageError("this generator has no S space", "take --models falco, or space = \"w+\"")
+            raise UsageError("this generator has no S space", "give --models falco, or --set optimize.space=w+")
         codes = StyleSpace(generator, real, start, layers, networks.precision)
     else:
         codes = WPlus(networks, real, start, layers)
@@ -124,19 +129,19 @@ def optimize_as_published(networks: Networks, faces: Faces, inverted: Tensor, pa
     steps = torch.full((n,), settings.steps)
     if wp is None:
         assert isinstance(codes, StyleSpace)
-        styles = [style.detach() for style in codes.now()]
+        styles = [style.detach() for style in codes.current_styles()]
         return Optimized(inverted.cpu(), cosine.cpu(), attribute.cpu(), steps, [style.cpu() for style in styles])
     return Optimized(generator.whiten(wp.detach()).cpu(), cosine.cpu(), attribute.cpu(), steps)
 
 
 @torch.no_grad()
 def targets_of(networks: Networks, image: Tensor, raw: bool) -> Targets:
-    """Both networks on real faces [B, 3, H, W]; `raw`: without the attribute network's mean and deviation."""
+    """Computes the targets of real faces [B, 3, H, W]; `raw`: without the attribute network's mean and deviation."""
     return Targets(networks.recognizer.identify(face_view(image)), networks.features.tokens(image, raw))
 
 
 def descend(networks: Networks, goal: Targets, codes: Codes, settings: OptimizeSettings) -> tuple[Tensor, Tensor]:
-    """Take all steps; `codes` end as the last one leaves them.
+    """Takes all steps; `codes` are left as they are after the last one.
 
     Returns:
         Cosine to the original and attribute loss [B], both before the last step.
@@ -157,12 +162,12 @@ def descend(networks: Networks, goal: Targets, codes: Codes, settings: OptimizeS
 
 
 def measure(networks: Networks, goal: Targets, image: Tensor, raw: bool) -> tuple[Tensor, Tensor]:
-    """Cosine to the original, and the sum over tokens of the mean absolute difference: each [B]."""
+    """Computes the cosine to the original, and the sum over tokens of the mean absolute difference: each [B]."""
     cosine = (networks.recognizer.identify(face_view(image)) * goal.identity).sum(dim=1)
     attribute = (networks.features.tokens(image, raw) - goal.tokens).abs().mean(dim=2).sum(dim=1)
     return cosine, attribute
 
 
 def loss_of(cosine: Tensor, attribute: Tensor, settings: OptimizeSettings) -> Tensor:
-    """What the steps make small, for each face [B]."""
+    """Computes the loss of each face [B]."""
     return settings.identity_weight * (cosine - settings.margin).abs() + settings.attribute_weight * attribute

@@ -1,4 +1,4 @@
-"""Pair: the generated face that a real one starts from."""
+"""Pairs real faces with pool faces: chooses the generated face that a new face starts from."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mien.recipe import PairSettings
 from mien.types import Match
 
 TILE = 4096  # pool faces whose distances are computed at once
-SHORT = 64  # nearest pool faces that are looked at first
+SHORTLIST = 64  # nearest pool faces that are searched first
 
 
 class AvailableFaces:
-    """The pool faces that may still be given; where all have been, all may be given again."""
+    """Keeps track of the pool faces that may still be chosen; once all are taken, all may be chosen again."""
 
     def __init__(self, size: int, taken: Iterable[int] = ()) -> None:
         self.taken = torch.zeros(size, dtype=torch.bool)
@@ -27,19 +27,22 @@ class AvailableFaces:
             self.taken[index] = True
 
     def take(self, index: int) -> None:
-        """Give one."""
+        """Marks a pool face as taken."""
         self.taken[index] = True
 
     def copy(self) -> AvailableFaces:
-        """Another that starts from here."""
+        """Returns a copy that changes on its own."""
         other = AvailableFaces(0)
         other.taken = self.taken.clone()
         return other
 
-    def nearest(self, row: Tensor, k: int, but: Collection[int] = ()) -> Tensor:
-        """The k nearest by distances [N], nearest first, of equals the first; none of `but` while there are others."""
+    def nearest(self, row: Tensor, k: int, excluded: Collection[int] = ()) -> Tensor:
+        """Finds the k nearest available pool faces by distances [N], nearest first.
+
+        Of equally near ones the first in the pool counts; `excluded` ones are found only when there are no others.
+        """
         row = row.clone()
-        row[list(but)] = torch.inf
+        row[list(excluded)] = torch.inf
         if not (row.isfinite() & ~self.taken).any():
             self.taken.zero_()
         row[self.taken] = torch.inf
@@ -48,33 +51,37 @@ class AvailableFaces:
         near = (row <= last).nonzero()[:, 0]
         return near[row[near].argsort(stable=True)][:k]
 
-    def among(self, near: Tensor, row: Tensor, k: int, but: Collection[int] = ()) -> Tensor | None:
-        """The same, if it can be told from the nearest of all, given with their distances in rising order."""
-        rows = zip(row.tolist(), near.tolist(), self.taken[near].tolist(), strict=True)
-        chosen = sorted((distance, index) for distance, index, taken in rows if not taken and index not in but)
-        if len(chosen) < k or not chosen[k - 1][0] < float(row[-1]):  # beyond the last there may be equals
+    def nearest_of(self, shortlist: Tensor, row: Tensor, k: int, excluded: Collection[int] = ()) -> Tensor | None:
+        """Finds the same within a shortlist of the nearest pool faces, or returns None where it may not suffice.
+
+        Args:
+            shortlist: indices of the nearest pool faces of all. row: their distances, rising.
+        """
+        rows = zip(row.tolist(), shortlist.tolist(), self.taken[shortlist].tolist(), strict=True)
+        chosen = sorted((distance, index) for distance, index, taken in rows if not taken and index not in excluded)
+        if len(chosen) < k or not chosen[k - 1][0] < float(row[-1]):  # equals may follow beyond the shortlist
             return None
         return torch.tensor([index for _, index in chosen[:k]])
 
 
 def distances(pool: Pool, traits: Traits, settings: PairSettings) -> Tensor:
-    """[B, N] distance of real faces to pool faces, of the kind that the settings ask for."""
+    """Computes the distances [B, N] of real faces to pool faces, of the kind that the settings ask for."""
     if settings.distance == "attributes":
         return attribute_distances(pool, traits, settings)
     return embedding_distances(traits.embeddings, pool.embeddings, settings.distance)
 
 
 def embedding_distances(a: Tensor, b: Tensor, kind: str) -> Tensor:
-    """[B, N] of embeddings [B, E] and [N, E]: `euclidean`, or `cosine` (one less the cosine)."""
+    """Computes the distances [B, N] of embeddings [B, E] and [N, E]: `euclidean`, or `cosine` (1 - cosine)."""
     if kind == "cosine":
         return 1 - F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
     return torch.cdist(a, b)
 
 
 def attribute_distances(pool: Pool, traits: Traits, settings: PairSettings) -> Tensor:
-    """[B, N]: features within the face plus colors.
+    """Computes the attribute distances [B, N]: features within the face plus colors.
 
-    Pool pictures in which no face was found are infinitely far: nobody knows whom they look like.
+    Pool pictures in which no face was found are infinitely far, since their identity is unknown.
     """
     table = torch.empty(len(traits), len(pool))
     for first in range(0, len(pool), TILE):  # small enough to stay in the processor's cache
@@ -86,26 +93,34 @@ def attribute_distances(pool: Pool, traits: Traits, settings: PairSettings) -> T
 
 
 def _squared(a: Tensor, b: Tensor, squares: Tensor) -> Tensor:
-    """[B, N] squared Euclidean distances of rows [B, D] and [N, D], whose squared lengths are [N], by a product."""
+    """Computes squared Euclidean distances [B, N] of rows [B, D] and [N, D] by a product.
+
+    Args:
+        squares: squared lengths [N] of the rows of `b`.
+    """
     table = torch.addmm(squares, a, b.T, alpha=-2)
     return table.add_(a.square().sum(dim=1, keepdim=True)).clamp_(min=0)
 
 
 def pair(pool: Pool, traits: Traits, settings: PairSettings, free: AvailableFaces, seeds: Sequence[int],
-         table: Tensor | None = None, but: Collection[int] = ()) -> list[Match]:
-    """For each face: of the k nearest free pool faces the one least like the person (of equals the first), or any.
+         table: Tensor | None = None, excluded: Collection[int] = ()) -> list[Match]:
+    """Chooses for each face one of the k nearest available pool faces.
+
+    The choice is the least similar in identity (`unlike`; of equally similar ones the nearest), or a seeded random one
+    (`drawn`).
 
     Args:
-        free: pool faces to choose from; what is given is taken out where the settings want it. seeds: of what is
-            drawn, one a face. table: [B, N] distances to go by, in place of those that the settings ask for. but: faces
-            not to be given.
+        free: the pool faces to choose from; with `unique`, chosen ones are marked as taken in it.
+        seeds: one seed a face, for the random choice.
+        table: distances [B, N] to use in place of those that the settings ask for.
+        excluded: pool faces that must not be chosen while there are others.
     """
     table = distances(pool, traits, settings) if table is None else table
-    short = table.topk(min(max(SHORT, settings.k), len(pool)), largest=False)
+    shortlist = table.topk(min(max(SHORTLIST, settings.k), len(pool)), largest=False)
     matches = []
     for i, (row, identity) in enumerate(zip(table, traits.identities, strict=True)):
-        near = free.among(short.indices[i], short.values[i], settings.k, but)
-        near = free.nearest(row, settings.k, but) if near is None else near
+        near = free.nearest_of(shortlist.indices[i], shortlist.values[i], settings.k, excluded)
+        near = free.nearest(row, settings.k, excluded) if near is None else near
         if settings.choice == "drawn":
             index = int(near[random.Random(seeds[i]).randrange(len(near))])
         else:
@@ -117,13 +132,14 @@ def pair(pool: Pool, traits: Traits, settings: PairSettings, free: AvailableFace
 
 
 def pair_person(row: Tensor, settings: PairSettings, key: bytes, free: AvailableFaces) -> Match:
-    """One pool face for all photos of one person, chosen by a secret key, and given to nobody else.
+    """Chooses one pool face for all photos of one person by a secret key, and marks it as taken.
 
-    The key gives every pool face a secret rank; of the person's nearest faces the one ranked first is taken.
-    The same key and about the same photos give the same face; without it the choice cannot be replayed.
+    The key gives every pool face a secret rank; of the person's 2 k nearest faces the one ranked first is chosen.
+    The same key and about the same photos give the same face; without the key the choice cannot be repeated.
 
     Args:
-        row: [N] mean attribute distance of the person's faces to the pool's. free: what other people have not.
+        row: mean attribute distances [N] of the person's faces to the pool's.
+        free: the pool faces that no other person has.
     """
     near = free.nearest(row, 2 * settings.k)
     index = min((int(i) for i in near), key=lambda i: hmac.digest(key, i.to_bytes(8, "big"), "sha256"))

@@ -1,8 +1,8 @@
-"""Pool: generated faces to pair with.
+"""Builds pools, the generated faces that real ones are paired with.
 
-Built once per generator, seed, size and truncation. Each face is kept as its whitened code, a pairing vector, a
-vector of its colors and its identity; pictures themselves are not kept. The first faces also fit the projections to
-these vectors (principal components).
+A pool is built once per generator, seed, size and truncation. Each face is kept as its whitened code, a pairing vector,
+a color vector, the feature network's embedding and its identity; pictures are not kept. The first faces also fit the
+projections to pairing and color vectors (principal components).
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from mien.types import Pixels
 from mien.util.files import replace_file
 from mien.util.image_tensors import ellipse, to_pixels
 
-FORMAT = 5
+FORMAT = 5  # to be raised when the same settings give another pool
 BATCH = 8
 PART = 256  # faces a part file; a killed build loses at most one part
-FIT = 2048  # at most so many faces fit the projections
+FIT = 2048  # the projections are fitted to at most so many faces, the first ones
 PAIR_DIM, COLOR_DIM = 256, 64
 COLOR_SIZE = 24
 
-PoolProgress = Callable[[int, int], None]
+PoolProgress = Callable[[int, int], None]  # faces done, faces in all
 
 
 @dataclass(frozen=True)
 class Pool:
-    """N generated faces.
+    """Holds N generated faces.
 
     Attributes:
-        codes: [N, 512] whitened. vectors: [N, D] pairing space. colors: [N, C], colors within the face.
-        embeddings: [N, E] the feature network's own, by which the paper pairs.
-        identities: [N, I] the recognizer's unit vectors, zero where no face was found.
-        pair_mean, pair_basis: [F], [F, D], pairing features to pairing vectors. color_basis: [1728, C], small
-        pictures to colors.
+        codes: whitened codes [N, 512]. vectors: pairing vectors [N, D]. colors: vectors [N, C] of the colors within
+            the face. embeddings: the feature network's own embeddings [N, E], by which the paper pairs.
+        identities: the recognizer's unit vectors [N, I], zero where no face was found.
+        pair_mean, pair_basis: mean [F] and basis [F, D] that project pairing features to pairing vectors.
+        color_basis: basis [1728, C] that projects small pictures to color vectors.
     """
 
     codes: Tensor
@@ -66,18 +66,18 @@ class Pool:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a built pool (safetensors)."""
+        """Reads a built pool (safetensors)."""
         state = load_file(path)
         return cls(**{field.name: state[field.name].float() for field in fields(cls)})
 
     @cached_property
     def squares(self) -> tuple[Tensor, Tensor]:
-        """Squared lengths [N] of vectors and colors; infinite where nobody knows whom a picture looks like."""
+        """Squared lengths [N] of pairing and color vectors; the former are infinite where the identity is unknown."""
         unknown = self.identities.square().sum(dim=1) == 0
         return self.vectors.square().sum(dim=1).masked_fill_(unknown, torch.inf), self.colors.square().sum(dim=1)
 
     def traits(self, faces: Faces) -> Traits:
-        """What pairing in this pool goes by, of aligned real faces; in this machine's memory, as the pool is."""
+        """Computes of aligned real faces what pairing in this pool compares; in main memory, as the pool is."""
         return Traits((faces.pairing.cpu() - self.pair_mean) @ self.pair_basis,
                       color_picture(faces.image.cpu()).flatten(1) @ self.color_basis, faces.embedding.cpu(),
                       faces.identity.cpu())
@@ -85,10 +85,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Traits:
-    """What pairing goes by, of B real faces: see the pool's own.
+    """Holds what pairing compares of B real faces, computed as the pool's tensors of the same names.
 
     Attributes:
-        vectors: [B, D]. colors: [B, C]. embeddings: [B, E]. identities: [B, I].
+        vectors: pairing vectors [B, D]. colors: color vectors [B, C]. embeddings: the feature network's own embeddings
+            [B, E]. identities: the recognizer's unit vectors [B, I].
     """
 
     vectors: Tensor
@@ -101,30 +102,30 @@ class Traits:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Those of all parts; parts without a face do not count."""
+        """Joins the traits of all parts; parts without a face do not count."""
         parts = [part for part in parts if len(part)] or parts[:1]
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def rows(self, which: Tensor | slice) -> Self:
-        """Some of them."""
+        """Selects some faces."""
         return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 def color_picture(image: Tensor) -> Tensor:
-    """[B, 3, 256, 256] -> [B, 3, 24, 24], weighted so that squared distances are means over the face."""
+    """Shrinks [B, 3, 256, 256] to [B, 3, 24, 24], weighted so that squared distances are means over the face."""
     mask = F.interpolate(ellipse(256, device=image.device), size=(COLOR_SIZE, COLOR_SIZE), mode="area").sqrt()
     weight = mask / mask.square().sum().sqrt() / 3**0.5
     return F.interpolate(image, size=(COLOR_SIZE, COLOR_SIZE), mode="area") * weight
 
 
 def pool_key(settings: PoolSettings, weights_hash: str) -> str:
-    """Name of the pool of these settings by this generator (hash of the weights it was made with)."""
+    """Computes the cache name of a pool from its settings and the hash of the weights that it is built with."""
     text = f"{FORMAT}:{weights_hash}:{settings.model_dump_json()}"
     return f"pool-{settings.size}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def load_pool(folder: Path, key: str) -> Pool | None:
-    """The built pool, or None where there is none (or a damaged one, which is then built anew)."""
+    """Loads a built pool; None where there is none, or a damaged one, which is then to be built anew."""
     try:
         return Pool.from_file(folder / f"{key}.safetensors")
     except (OSError, KeyError, SafetensorError):
@@ -133,7 +134,7 @@ def load_pool(folder: Path, key: str) -> Pool | None:
 
 def build_pool(networks: Networks, settings: PoolSettings, folder: Path, key: str,
                progress: PoolProgress = lambda done, total: None) -> Pool:
-    """Generate the faces, fit the projection, save all under `folder`; goes on where a killed build stopped.
+    """Generates the faces, fits the projections and saves all under `folder`; goes on where a killed build stopped.
 
     Args:
         progress: called with faces done and faces in all.
@@ -156,8 +157,8 @@ def build_pool(networks: Networks, settings: PoolSettings, folder: Path, key: st
 
 
 def _generated(networks: Networks, settings: PoolSettings, parts: Path, progress: PoolProgress) -> dict[str, Tensor]:
-    """All faces, as the pool keeps them; the first fit the projections for the others."""
-    z = drawn(settings)
+    """Generates all faces, as the pool keeps them; the first ones fit the projections for all."""
+    z = draw_z(settings)
 
     def part(first: int, fit: Fit | None) -> dict[str, Tensor]:
         return _part(networks, settings, z[first : first + PART], parts / f"{first:08d}.safetensors", fit,
@@ -172,7 +173,7 @@ def _generated(networks: Networks, settings: PoolSettings, parts: Path, progress
 
 @torch.inference_mode()
 def export_pool(networks: Networks, pool: Pool, settings: PoolSettings, folder: Path, pictures: int = 0) -> None:
-    """Write a pool's codes and embeddings as files, and the first pictures in full; pictures that are there stay.
+    """Writes a pool's codes and embeddings as files, and the first pictures at full size; existing pictures stay.
 
     codes.safetensors: z [N, 512], w [N, 512] (one vector for all layers of W+), codes [N, 512] whitened.
     embeddings.safetensors: embeddings [N, E].
@@ -186,7 +187,7 @@ def export_pool(networks: Networks, pool: Pool, settings: PoolSettings, folder: 
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not _holds(folder / "codes.safetensors", pool):
             raise OutputError(f"{folder} holds something else than this pool", "give a folder of its own")
-        codes = {"z": drawn(settings), "w": w.cpu(), "codes": pool.codes}
+        codes = {"z": draw_z(settings), "w": w.cpu(), "codes": pool.codes}
         for name, tensors in (("codes", codes), ("embeddings", {"embeddings": pool.embeddings})):
             replace_file(folder / f"{name}.safetensors", partial(_write, tensors=tensors))
         for i in range(min(pictures, len(pool))):
@@ -210,8 +211,8 @@ def _save_picture(pixels: Pixels, path: Path) -> None:
     Image.fromarray(pixels).save(path, "JPEG", quality=95, subsampling=0, progressive=True)
 
 
-def drawn(settings: PoolSettings) -> Tensor:
-    """z [N, 512] ~ N(0, I) of a pool's faces."""
+def draw_z(settings: PoolSettings) -> Tensor:
+    """Draws the z [N, 512] ~ N(0, I) of a pool's faces."""
     return torch.randn(settings.size, DIM, generator=torch.Generator().manual_seed(settings.seed))
 
 
@@ -220,12 +221,12 @@ def _report(progress: PoolProgress, first: int, total: int, done: int) -> None:
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    path.write_bytes(save(tensors))  # safetensors' own writer hides that the disk is full from `except OSError`
+    path.write_bytes(save(tensors))  # safetensors' own writer raises no OSError when the disk is full
 
 
 def _part(networks: Networks, settings: PoolSettings, z: Tensor, path: Path, fit: Fit | None,
           progress: Callable[[int], None]) -> dict[str, Tensor]:
-    """Faces of a part, as they were before when they are there; projected at once where a fit is at hand."""
+    """Reads the faces of a part, or generates and writes them; they are projected where a fit is given."""
     try:
         part = load_file(path)
         if len(part["codes"]) == len(z) and len(part["vectors" if fit else "pair"]) == len(z):
@@ -245,6 +246,7 @@ def _part(networks: Networks, settings: PoolSettings, z: Tensor, path: Path, fit
 
 @torch.inference_mode()
 def _faces(networks: Networks, settings: PoolSettings, z: Tensor) -> dict[str, Tensor]:
+    """Generates faces [B] and computes what the pool keeps of them, or what the projections are fitted to."""
     generator = networks.generator
     w = generator.map(z)
     if settings.truncation_space == "whitened":
@@ -265,7 +267,7 @@ def _faces(networks: Networks, settings: PoolSettings, z: Tensor) -> dict[str, T
 
 
 def _identities(networks: Networks, image: Tensor) -> Tensor:
-    """The recognizer's vectors [B, D] of generated pictures; zero where the detector sees no face."""
+    """Computes the recognizer's vectors [B, D] of generated pictures; zero where the detector finds no face."""
     out = torch.zeros(len(image), networks.recognizer.width)
     for i, pixels in enumerate(to_pixels(image).cpu().numpy()):
         found = networks.detector.detect(pixels)
@@ -277,7 +279,7 @@ def _identities(networks: Networks, image: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Fit:
-    """The projections, see `Pool`."""
+    """Holds the projections to pairing vectors (`mean`, `basis`) and color vectors (`colors`), see `Pool`."""
 
     mean: Tensor
     basis: Tensor
@@ -286,26 +288,26 @@ class Fit:
     @classmethod
     @torch.inference_mode()
     def of(cls, parts: list[dict[str, Tensor]]) -> Self:
-        """Fitted to the first faces."""
+        """Fits the projections to the first faces."""
         mean, basis = _principal(torch.cat([part["pair"] for part in parts])[:FIT].float(), PAIR_DIM)
         pictures = torch.cat([part["pictures"] for part in parts])[:FIT].float()
         return cls(mean, basis.half(), _principal(pictures, COLOR_DIM)[1])
 
     @torch.inference_mode()
     def projected(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A part's faces as the pool keeps them."""
+        """Projects a part's faces to what the pool keeps."""
         kept = {name: part[name] for name in ("codes", "embeddings", "identities")}
         return kept | {"vectors": (part["pair"].float() - self.mean) @ self.basis.float(),
                        "colors": part["pictures"].float() @ self.colors}
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    # safetensors takes rows in their plain order only; StyleGAN2's pictures come channels last.
+    # safetensors takes contiguous tensors only; StyleGAN2's pictures come channels last.
     return {name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}
 
 
 def _principal(x: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Mean [F] and leading principal directions [F, D] of rows [N, F], through the N x N Gram matrix."""
+    """Computes the mean [F] and the leading principal directions [F, D] of rows [N, F], by the N x N Gram matrix."""
     mean = x.mean(dim=0)
     x = x - mean
     values, vectors = torch.linalg.eigh((x @ x.T).double())

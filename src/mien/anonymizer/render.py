@@ -1,4 +1,4 @@
-"""Render: the picture of a code at the generator's full resolution."""
+"""Renders the pictures of codes at the generator's full resolution."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from mien.util.image_tensors import to_pixels
 
 @torch.inference_mode()
 def render_styles(generator: StyleGAN2, styles: list[Tensor], stretch: bool = False) -> list[Pixels]:
-    """Styles, each [B, C] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time."""
+    """Renders styles, each [B, C], to pictures, each [1024, 1024, 3] uint8 RGB, one at a time.
+
+    Args:
+        stretch: see `render`.
+    """
     rows, styles = range(len(styles[0])), [style.to(generator.device) for style in styles]
     return [_pixels(generator.synthesize([style[i : i + 1] for style in styles]), stretch) for i in rows]
 
 
 @torch.inference_mode()
 def render(networks: Networks, codes: Tensor, stretch: bool = False) -> list[Pixels]:
-    """Whitened codes [B, L, 512] -> pictures, each [1024, 1024, 3] uint8 RGB, made one at a time.
+    """Renders whitened codes [B, L, 512] to pictures, each [1024, 1024, 3] uint8 RGB, one at a time.
 
     Args:
-        stretch: each picture's least and largest values become 0 and 255, as in the reference code.
+        stretch: map each picture's least and largest values to 0 and 255, as the reference code does.
     """
     return [_pixels(networks.render(networks.generator.color(row[None])), stretch) for row in codes]
 
 
 def _pixels(image: Tensor, stretch: bool) -> Pixels:
-    """[1, 3, H, W] -> [H, W, 3] uint8; the stretched one is cut, not rounded, to whole numbers."""
+    """Converts [1, 3, H, W] to [H, W, 3] uint8; stretched values are cut, not rounded, to whole numbers."""
     if not stretch:
         return to_pixels(image)[0].cpu().numpy()
     low, high = image.aminmax()

@@ -1,4 +1,4 @@
-"""Seeds: the same faces get the same draws, whatever ran before them or beside them."""
+"""Derives seeds, so that the same faces get the same random draws, whatever ran before or beside them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from collections.abc import Iterable
 
 
 def seed_of(seed: int, attempt: int, faces: Iterable[tuple[str, int]]) -> int:
-    """A seed of faces (photo, number in it), of the recipe's own and of the attempt."""
+    """Derives a seed from the recipe's own, the number of the attempt, and faces (photo, number of the face in it)."""
     text = "\0".join(f"{file}:{face}" for file, face in faces)
     return zlib.crc32(f"{seed}:{attempt}:{text}".encode("utf-8", "surrogateescape"))

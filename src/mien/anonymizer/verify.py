@@ -1,4 +1,4 @@
-"""Verify: does the judge, who took no part, still take a face for its original?"""
+"""Verifies new faces: asks the judge, which takes no part in the losses, whether they still are the originals."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mien.anonymizer.detect import overlap
 from mien.models.bundle import Detector, Networks
 from mien.types import Face, Floats, Pixels
 
-NEAR = 0.3  # overlap from which a face found in the new photo is taken for the one that was there
+NEAR = 0.3  # intersection over union from which a face found in the new photo is taken for the one that was there
 
 
 def embed(networks: Networks, photo: Pixels, faces: list[Face]) -> Floats:
-    """The judge's vectors [N, 128] of faces in a photo [H, W, 3] uint8 RGB; NaN where it cannot judge."""
+    """Computes the judge's vectors [N, 128] of faces in a photo [H, W, 3] uint8 RGB; NaN where it cannot judge."""
     out = np.full((len(faces), 128), np.nan, dtype=np.float32)
     for i, face in enumerate(faces):
         try:
@@ -23,19 +23,20 @@ def embed(networks: Networks, photo: Pixels, faces: list[Face]) -> Floats:
     return out
 
 
-def nothing(networks: Networks) -> Floats:
-    """The judge's vector [128] of a black picture: what it says where there is nothing to see."""
+def embed_black(networks: Networks) -> Floats:
+    """Computes the judge's vector [128] of a black picture, to recognize faces in which it sees nothing."""
     points = np.array([[90, 110], [166, 110], [128, 150], [98, 190], [158, 190]], dtype=np.float32)
     black = np.zeros((256, 256, 3), dtype=np.uint8)
     return np.asarray(embed(networks, black, [Face((60, 60, 136, 160), points, 1.0)])[0], dtype=np.float32)
 
 
 def find_again(detector: Detector, photo: Pixels, faces: list[Face]) -> list[Face | None]:
-    """For each face of the original photo the one that a detector finds in its place in the new photo.
+    """Finds in the new photo, for each face of the original photo, the face in its place, or None.
 
-    Faces keep their pose: where none lies, none is looked for that does, which is more than half of a search.
+    Faces keep their pose: the detector's passes for rotated faces, over half of the cost, are skipped unless an
+    original face was rotated.
     """
-    found = detector.detect(photo, lying=any(face.lies for face in faces))
+    found = detector.detect(photo, lying=any(face.is_rotated for face in faces))
     out: list[Face | None] = []
     for face in faces:
         near = [(overlap(face.box, other.box), i) for i, other in enumerate(found)]
@@ -45,21 +46,22 @@ def find_again(detector: Detector, photo: Pixels, faces: list[Face]) -> list[Fac
 
 
 def same_person(originals: Floats, threshold: float) -> npt.NDArray[np.bool_]:
-    """[N, N]: which of a photo's faces are one person to the judge: each itself, and its mirror image or double."""
+    """Tells which of a photo's faces are one person to the judge, [N, N]: each itself, its mirror image or double."""
     between = np.linalg.norm(originals[:, None] - originals[None], axis=2)
     return np.asarray((between < threshold) | np.eye(len(originals), dtype=bool))
 
 
 def distances(networks: Networks, originals: Floats, photo: Pixels, faces: list[Face], found: list[Face | None],
               same: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.float64]:
-    """The judge's distance [N] of each face in the new photo to its original; below 0.6 they are one person.
-
-    Args:
-        same: [N, N] faces that show one person, each of whose originals counts; None: each face its own only.
+    """Computes the judge's distance [N] of each face in the new photo to its original; below 0.6 they are one person.
 
     A face is judged at the points that the detector finds now and at those it found in the original, and the
-    smaller distance counts: neither a shifted landmark nor a missed face may hide a likeness. What cannot be
-    judged counts as 0.
+    smaller distance counts: neither a shifted landmark nor a missed face may hide a likeness. The distance of a face
+    that cannot be judged is 0.
+
+    Args:
+        found: the faces that were found again in the new photo, see `find_again`.
+        same: [N, N], which faces show one person, so that the originals of all of them count; None: each its own only.
     """
     there = embed(networks, photo, faces)
     now = embed(networks, photo, [new or old for new, old in zip(found, faces, strict=True)])

@@ -1,4 +1,4 @@
-"""`mien datasets`: what layouts there are, and whether a folder has one."""
+"""`mien datasets`: lists the known layouts, and checks whether a folder has one of them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ import typer
 
 from mien.cli import options
 
-datasets_app = typer.Typer(help="Datasets: list the layouts, check a folder.", no_args_is_help=True)
+datasets_app = typer.Typer(
+    no_args_is_help=True, help="List the layouts of datasets that mien reads, or check a folder.")
 
 
 @datasets_app.command("list")
 def list_layouts() -> None:
-    """Show the layouts that are known and what each carries over."""
-    from mien.datasets.check import known
+    """List the layouts that mien reads, and which tables of each are written again for the anonymized photographs."""
+    from mien.datasets.check import describe_layouts
 
-    for line in known():
+    for line in describe_layouts():
         typer.echo(line)
 
 
 @datasets_app.command("check")
 def check_folder(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the dataset.")],
     layout: options.Layout = "auto",
-    pictures: Annotated[bool, typer.Option("--pictures", help="Decode all photographs, list damaged ones.")] = False,
+    pictures: Annotated[bool, typer.Option(
+        "--pictures", help="Decode every photograph as well, and list the damaged ones.")] = False,
 ) -> None:
-    """Say what a folder is, what is in it, and what is wrong; exit code 2 when it cannot be used."""
+    """Print a folder's layout, its content and what is wrong with it. The exit code is 2 if mien cannot use it."""
     from mien.datasets.check import check
 
     lines, usable = check(folder, layout, pictures)

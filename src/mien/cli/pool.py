@@ -1,4 +1,4 @@
-"""`mien pool`: the generated faces that real ones are paired with: build, info, export."""
+"""`mien pool`: builds, lists and exports the generated faces that real faces are paired with."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from mien.cli import options
 if TYPE_CHECKING:
     from mien.steps.context import StepContext
 
-pool_app = typer.Typer(help="The pool of generated faces: build, info, export.", no_args_is_help=True)
-
+pool_app = typer.Typer(
+    no_args_is_help=True, help="Build, list or export the pools of generated faces that real faces are paired with.")
 
 
 @pool_app.command("build")
 def pool_build(recipe: options.Recipe = "default", models: options.Models = None, pool_size: options.PoolSize = None,
                settings: options.Settings = None, device: options.Device = "auto",
                quiet: options.Quiet = False) -> None:
-    """Generate the pool now; a run does it by itself the first time."""
-    kit = _kit(recipe, models, pool_size, settings, device, quiet)
-    typer.echo(f"{len(kit.ready.pool)} generated faces")
+    """Generate the pool of a recipe now instead of at the start of the first run. Continues after an interruption."""
+    context = _context(recipe, models, pool_size, settings, device, quiet)
+    typer.echo(f"{len(context.loaded.pool)} generated faces")
 
 
 @pool_app.command("info")
 def pool_info() -> None:
-    """Show the pools in the cache."""
+    """List the pools in the cache: number of faces, size in MB, path."""
     from mien.models.hub.cache import cache_folder
 
     files = sorted((cache_folder() / "pools").glob("pool-*.safetensors"))
@@ -39,25 +39,26 @@ def pool_info() -> None:
 
 @pool_app.command("export")
 def pool_export(
-    out: Annotated[Path, typer.Argument(help="Folder to write into.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write to.")],
     recipe: options.Recipe = "default",
     models: options.Models = None,
     pool_size: options.PoolSize = None,
     settings: options.Settings = None,
-    pictures: Annotated[int, typer.Option(min=0, help="Draw so many faces in full, as JPEG.")] = 0,
+    pictures: Annotated[int, typer.Option(
+        "--pictures", metavar="N", min=0, help="Also render this many faces at 1024 px, as JPEG.")] = 0,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the pool as files: codes.safetensors (z, w, codes whitened), embeddings.safetensors, 000000.jpg, ..."""
+    """Write a pool as files: codes.safetensors (z, w, whitened codes), embeddings.safetensors, 000000.jpg and so on."""
     from mien.anonymizer.pool import export_pool
 
-    kit = _kit(recipe, models, pool_size, settings, device, quiet)
-    export_pool(kit.ready.networks, kit.ready.pool, kit.recipe.pool, out, pictures)
-    typer.echo(f"{len(kit.ready.pool)} generated faces: {out}")
+    context = _context(recipe, models, pool_size, settings, device, quiet)
+    export_pool(context.loaded.networks, context.loaded.pool, context.recipe.pool, out, pictures)
+    typer.echo(f"{len(context.loaded.pool)} generated faces: {out}")
 
 
-def _kit(recipe: str, models: str | None, pool_size: int | None, settings: list[str] | None, device: str,
-         quiet: bool) -> StepContext:
+def _context(recipe: str, models: str | None, pool_size: int | None, settings: list[str] | None, device: str,
+             quiet: bool) -> StepContext:
     from mien.recipe import Recipe
     from mien.steps.context import StepContext
 

@@ -1,1 +1,1 @@
-"""Readers and writers, one file a layout."""
+"""Datasets: their layouts, one file each, and where their photographs are stored."""

@@ -1,4 +1,7 @@
-"""Annotation files: a row a photo, kept byte for byte, and written again with the rows of chosen photos alone."""
+"""Reads annotation tables, one row for each photo, and writes them again with the rows of chosen photos alone.
+
+Rows are kept byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from mien.images.formats import PHOTO_SUFFIXES, printable
 Signs = npt.NDArray[np.int8]  # -1 or 1
 
 BOM = b"\xef\xbb\xbf"
-KEY_TITLE = "image_id"  # of the first column; the line of titles may leave it out
+KEY_TITLE = "image_id"  # the first column's title, which the line of titles may leave out
 SPLITS = {b"0": "train", b"1": "val", b"2": "test"}
 MOST_DIGITS = 18
 _NUMBER = re.compile(rb"[-+]?\d+(\.\d*)?")
@@ -27,12 +30,14 @@ _PATTERNS = {"sign": re.compile(rb"-?1"), "split": re.compile(rb"[012]"), "word"
 
 @dataclass(frozen=True)
 class Form:
-    """How the lines of an annotation file read; files named .csv have commas, a line of titles and no count.
+    """The format of an annotation file; files named .csv have commas, a line of titles and no count.
 
     Attributes:
-        row: a row in words, for errors. values: what may follow the key: "sign" -1 or 1, "split" 0, 1 or 2, a
-            "number", or any "word". width: how many; 0: as many as the titles name.
-        counted: whether the first line says how many rows there are. titled: whether a line names the columns.
+        row: a row in words, for errors.
+        values: what may follow the key: "sign" (-1 or 1), "split" (0, 1 or 2), "number", or any "word".
+        width: how many values a row has; 0: as many as there are titles.
+        counted: whether the first line says how many rows there are.
+        titled: whether a line names the columns.
         index: whether the key is a number rather than a file's name.
     """
 
@@ -49,68 +54,71 @@ class Table:
     """One annotation file.
 
     Attributes:
-        name: where it lies, relative to the dataset. start: the byte order mark, where there is one.
-        lines: all of them with their line ends. titles: of the values' columns.
-        at: key -> place in `lines`. values: key -> its values, separated by single spaces; signs are packed, one
-            byte each, 0 for -1 and b"1" for 1.
+        name: its path in the dataset.
+        bom: the byte order mark, or nothing.
+        lines: all lines with their line ends.
+        titles: the titles of the values' columns.
+        line_of: key -> index of its row in `lines`.
+        values: key -> its values, separated by single spaces; signs are packed, one byte each, 0 for -1 and b"1" for 1.
+        count_line: index of the line with the number of rows, if there is one.
     """
 
     name: str
     form: Form
-    start: bytes
+    bom: bytes
     lines: list[bytes]
     titles: list[str] = field(default_factory=list)
-    at: dict[str, int] = field(default_factory=dict)
+    line_of: dict[str, int] = field(default_factory=dict)
     values: dict[str, bytes] = field(default_factory=dict)
-    count_at: int | None = None
+    count_line: int | None = None
 
     def signs(self) -> Signs:
-        """[N, width] int8, -1 or 1, in the rows' order."""
+        """Returns the values, [N, width] int8, -1 or 1, in the order of the rows."""
         packed = np.frombuffer(b"".join(self.values.values()), np.uint8)
         return np.where(packed == ord("1"), 1, -1).astype(np.int8).reshape(len(self.values), len(self.titles))
 
-    def only(self, keys: Mapping[str, str]) -> bytes:
-        """The file with nothing but the rows of `keys` (key -> key to write), its count corrected."""
+    def filtered(self, keys: Mapping[str, str]) -> bytes:
+        """Returns the file with the rows of `keys` (key -> key to write) alone, its count corrected."""
         lines: list[bytes] = list(self.lines)
-        for key, place in self.at.items():
+        for key, number in self.line_of.items():
             new = keys.get(key)
             if new is None:
-                lines[place] = b""
+                lines[number] = b""
             elif new != key:
-                lines[place] = lines[place].replace(_escaped(key), _escaped(new), 1)
-        if self.count_at is not None:
-            lines[self.count_at] = with_number(lines[self.count_at], len(keys.keys() & self.at.keys()))
-        return self.start + b"".join(lines)
+                lines[number] = lines[number].replace(_escaped(key), _escaped(new), 1)
+        if self.count_line is not None:
+            lines[self.count_line] = replace_number(lines[self.count_line], len(keys.keys() & self.line_of.keys()))
+        return self.bom + b"".join(lines)
 
 
-def parse(name: str, data: bytes, form: Form) -> Table:
-    """Read an annotation file.
+def parse_table(name: str, data: bytes, form: Form) -> Table:
+    """Parses an annotation file.
 
     Raises:
-        UsageError: it is not of this form, naming file, line and what was expected.
+        UsageError: it does not have this form; the message names file, line and what was expected.
     """
-    start, lines = split_lines(name, data, form.row)
-    filled = [place for place, line in enumerate(lines) if line.strip()]  # the others are kept and mean nothing
-    table, commas = Table(name, form, start, lines), name.lower().endswith(".csv")
+    bom, lines = split_lines(name, data, form.row)
+    filled = [number for number, line in enumerate(lines) if line.strip()]  # empty lines are kept and mean nothing
+    table, commas = Table(name, form, bom, lines), name.lower().endswith(".csv")
     head, count = 0, None
     if form.counted and not commas:
-        table.count_at, head = filled[0], 1
-        count = number_in(name, filled[0], lines[filled[0]], "the number of rows")
+        table.count_line, head = filled[0], 1
+        count = parse_number(name, filled[0], lines[filled[0]], "the number of rows")
     width = form.width
     if form.titled or commas:
-        place = filled[head] if head < len(filled) else filled[-1] + 1
-        line = lines[place] if place < len(lines) else b""
-        table.titles = _titles(name, place, line, form, commas)
+        number = filled[head] if head < len(filled) else filled[-1] + 1
+        line = lines[number] if number < len(lines) else b""
+        table.titles = _titles(name, number, line, form, commas)
         width, head = len(table.titles), head + 1
-    for place in filled[head:]:
-        _add(table, place, commas, width)
-    if count is not None and count != len(table.at):
-        raise wrong(name, filled[0], f"it promises {count} rows, there are {len(table.at)}")
+    for number in filled[head:]:
+        _add(table, number, commas, width)
+    if count is not None and count != len(table.line_of):
+        raise line_error(name, filled[0], f"it promises {count} rows, there are {len(table.line_of)}")
     return table
 
 
 def split_lines(name: str, data: bytes, expected: str) -> tuple[bytes, list[bytes]]:
-    """The byte order mark or nothing, and the lines with their ends.
+    """Splits a file into the byte order mark, or nothing, and the lines with their ends.
 
     Raises:
         UsageError: the file is empty or is not text in UTF-8.
@@ -118,47 +126,48 @@ def split_lines(name: str, data: bytes, expected: str) -> tuple[bytes, list[byte
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise wrong(name, _line_of(data, error.start), f"it is not text (byte {data[error.start]:#04x})") from error
+        byte = data[error.start]
+        raise line_error(name, _line_of(data, error.start), f"it is not text (byte {byte:#04x})") from error
     if b"\0" in data:
-        raise wrong(name, _line_of(data, data.index(b"\0")), "it is not text (byte 0x00)")
-    start = BOM if data.startswith(BOM) else b""
-    lines = data[len(start) :].splitlines(keepends=True)
+        raise line_error(name, _line_of(data, data.index(b"\0")), "it is not text (byte 0x00)")
+    bom = BOM if data.startswith(BOM) else b""
+    lines = data[len(bom) :].splitlines(keepends=True)
     if not any(line.strip() for line in lines):
         raise UsageError(f"{printable(name)} is empty: expected {expected}")
-    return start, lines
+    return bom, lines
 
 
-def wrong(name: str, place: int, what: str) -> UsageError:
-    """An error about line `place`, counted from 0."""
-    return UsageError(f"{printable(name)}, line {place + 1}: {what}")
+def line_error(name: str, number: int, what: str) -> UsageError:
+    """Returns an error about line `number`, counted from 0."""
+    return UsageError(f"{printable(name)}, line {number + 1}: {what}")
 
 
-def found(line: bytes) -> str:
-    """The start of a line, for errors."""
+def shown(line: bytes) -> str:
+    """Returns the start of a line, for errors."""
     text = printable(line.strip().decode("utf-8", "backslashreplace"))
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
-def number_in(name: str, place: int, line: bytes, what: str) -> int:
-    """The number that a line consists of.
+def parse_number(name: str, number: int, line: bytes, what: str) -> int:
+    """Returns the number that line `number` consists of.
 
     Raises:
         UsageError: it is none.
     """
     text = line.strip()
     if not text.isdigit() or len(text) > MOST_DIGITS:
-        raise wrong(name, place, f"expected {what}, found {found(line)}")
+        raise line_error(name, number, f"expected {what}, found {shown(line)}")
     return int(text)
 
 
-def with_number(line: bytes, number: int, last: bool = False) -> bytes:
-    """The line with its first (or last) number replaced."""
+def replace_number(line: bytes, number: int, last: bool = False) -> bytes:
+    """Returns the line with its first (or last) number replaced."""
     pattern = rb"\d+(?=\s*$)" if last else rb"\d+"
     return re.sub(pattern, str(number).encode(), line, count=1)
 
 
-def bare(name: str) -> str:
-    """A photo's name without folders and suffixes: `000001` for `data/000001.jpg.png`."""
+def bare_name(name: str) -> str:
+    """Returns a photo's name without folders and suffixes: `000001` for `data/000001.jpg.png`."""
     name = name.rpartition("/")[2]
     stem, dot, suffix = name.rpartition(".")
     while stem and dot + suffix.lower() in PHOTO_SUFFIXES:
@@ -167,38 +176,38 @@ def bare(name: str) -> str:
     return name
 
 
-def _titles(name: str, place: int, line: bytes, form: Form, commas: bool) -> list[str]:
+def _titles(name: str, number: int, line: bytes, form: Form, commas: bool) -> list[str]:
     titles = [part.strip().decode() for part in (line.split(b",") if commas else line.split())]
     with_key = titles[:1] == [KEY_TITLE] if form.width == 0 else len(titles) == form.width + 1
     titles = titles[1:] if commas or with_key else titles
     if not titles or "" in titles or (form.width and len(titles) != form.width) or _is_data(line, form, commas):
         columns = f"{form.width} columns" if form.width else "the columns"
-        raise wrong(name, place, f"expected the names of {columns}, found {found(line)}")
+        raise line_error(name, number, f"expected the names of {columns}, found {shown(line)}")
     if len(set(titles)) != len(titles):
-        raise wrong(name, place, "two columns have the same name")
+        raise line_error(name, number, "two columns have the same name")
     return titles
 
 
 def _is_data(line: bytes, form: Form, commas: bool) -> bool:
-    """Whether a line where titles should be is a row: it ends in a number, or begins with a row's key."""
+    """Tells whether a line that should hold titles is a row: it ends in a number, or begins with a row's key."""
     parts = [part.strip() for part in (line.split(b",") if commas else line.split())]
     return bool(parts) and bool(_NUMBER.fullmatch(parts[-1]) or (form.index and parts[0].isdigit()))
 
 
-def _add(table: Table, place: int, commas: bool, width: int) -> None:
-    line, form = table.lines[place], table.form
+def _add(table: Table, number: int, commas: bool, width: int) -> None:
+    line, form = table.lines[number], table.form
     parts = _fields(line) if commas else line.rsplit(None, width)
     key = parts[0].strip().decode() if parts else ""
     if len(parts) != width + 1 or not key or not _is_key(key, form, commas):
-        raise wrong(table.name, place, f"expected {_row(form, width)}, found {found(line)}")
-    if key in table.at:
-        raise wrong(table.name, place, f"{printable(key)!r} stands in line {table.at[key] + 1} already")
-    table.values[key] = _packed(table.name, place, parts[1:], form)
-    table.at[key] = place
+        raise line_error(table.name, number, f"expected {_row(form, width)}, found {shown(line)}")
+    if key in table.line_of:
+        raise line_error(table.name, number, f"{printable(key)!r} is in line {table.line_of[key] + 1} already")
+    table.values[key] = _packed(table.name, number, parts[1:], form)
+    table.line_of[key] = number
 
 
-def _packed(name: str, place: int, values: list[bytes], form: Form) -> bytes:
-    """The values as they are kept. They are tested together: one by one takes three times as long."""
+def _packed(name: str, number: int, values: list[bytes], form: Form) -> bytes:
+    """Returns the values as they are kept. They are tested together: one by one takes three times as long."""
     if form.values == "sign":
         packed = b"".join(values).replace(b"-1", b"\0")
         if len(packed) == len(values) and not packed.strip(b"\x001"):
@@ -208,11 +217,11 @@ def _packed(name: str, place: int, values: list[bytes], form: Form) -> bytes:
         if _PATTERNS[form.values].fullmatch(packed):
             return packed
     bad = next(value for value in values if not _PATTERNS[form.values].fullmatch(value))
-    raise wrong(name, place, f"expected {form.row}, found the value {found(bad)}")
+    raise line_error(name, number, f"expected {form.row}, found the value {shown(bad)}")
 
 
 def _fields(line: bytes) -> list[bytes]:
-    """Of a line with commas; one that is quoted wrongly has none."""
+    """Splits a line at its commas; a line that is quoted wrongly has no fields."""
     key, _, rest = line.partition(b",")
     if b'"' not in line:
         return [key, *(part.strip() for part in rest.split(b","))]
@@ -226,7 +235,7 @@ def _is_key(key: str, form: Form, commas: bool) -> bool:
     if form.index:
         return key.isascii() and key.isdigit()
     # a row with a value too many would otherwise pass for a name with a space
-    return commas or len(key.split(None, 1)) == 1 or bare(key) != key
+    return commas or len(key.split(None, 1)) == 1 or bare_name(key) != key
 
 
 def _row(form: Form, width: int) -> str:

@@ -1,4 +1,4 @@
-"""What `mien datasets check` says: what a folder is, what is in it, what is wrong, and how to arrange it."""
+"""Checks a dataset's folder: which layout it has, what is in it, what is wrong, and how to arrange it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mien.datasets.annotation_table import bare
+from mien.datasets.annotation_table import bare_name
 from mien.datasets.dataset import Dataset, plural
 from mien.datasets.registry import LAYOUTS, Layout, choose_layout
-from mien.datasets.tree import Place, Tree
+from mien.datasets.tree import ExpectedPath, Tree
 from mien.errors import UsageError
 from mien.images.formats import PHOTO_SUFFIXES, printable
 
-DEEP = 3  # folders down, where misplaced files are looked for
+DEPTH = 3  # folders down, to which misplaced files are looked for
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".7z.001")
-LISTED = 50  # damaged photographs
+LISTED = 50  # at most so many damaged photographs
 FLAT = ("celebahq", "celeba")  # layouts with all photographs in one folder
 
 
 def check(root: Path, layout: str = "auto", pictures: bool = False) -> tuple[list[str], bool]:
-    """Look at a dataset without changing anything.
+    """Checks a dataset without changing anything.
 
     Args:
-        pictures: decode every photograph, too.
+        pictures: whether to decode every photograph, too.
 
     Returns:
-        Lines to print, and whether `mien anonymize` would take the folder.
+        lines to print, and whether `mien anonymize` would take the folder.
 
     Raises:
         UsageError: there is no such folder or layout, or it shows two layouts.
@@ -68,7 +68,7 @@ def _counts(dataset: Dataset) -> list[str]:
 
 def _notes_of_lists(dataset: Dataset) -> Iterator[str]:
     outputs = {name: name for name in dataset.photos}
-    return (note for one in dataset.annotations if (note := one.only(outputs)[1]))
+    return (note for one in dataset.annotations if (note := one.filtered(outputs)[1]))
 
 
 def _could_be_classes(dataset: Dataset) -> list[str]:
@@ -79,8 +79,8 @@ def _could_be_classes(dataset: Dataset) -> list[str]:
 
 
 def _could_be_celebahq(dataset: Dataset) -> list[str]:
-    """Numbered photographs in a folder `data`, and nothing that says what they are."""
-    numbered = dataset.photos and all(name.startswith("data/") and bare(name).isdigit() for name in dataset.photos)
+    """Notes when photographs in a folder `data` are numbered, and no annotation file tells what they are."""
+    numbered = dataset.photos and all(name.startswith("data/") and bare_name(name).isdigit() for name in dataset.photos)
     if dataset.layout != "folder" or not numbered:
         return []
     return ["the photographs are numbered like CelebA-HQ's, without its annotation files: labels and splits are lost; "
@@ -92,28 +92,28 @@ def _block(title: str, items: list[str]) -> list[str]:
 
 
 def _drawing(tree: Tree, layout: Layout) -> list[str]:
-    """The expected tree; `x` marks what is there, `!` what is missing, a space what may be missing."""
+    """Draws the expected tree; `x` marks paths that exist, `!` those that are missing, a space those that may be."""
     lines, folder = ["", f"expected ({layout.title}; x: there, !: missing):", "  DIR/"], ""
-    for place in layout.places:
-        at = _where(tree, place)
-        mark = "x" if at else "!" if place.required else " "
-        parent, _, name = place.path.rpartition("/")
+    for expected in layout.expected:
+        real = _where(tree, expected)
+        mark = "x" if real else "!" if expected.required else " "
+        parent, _, name = expected.path.rpartition("/")
         if parent != folder and parent:
             lines.append(f"      {parent}/")
         folder = parent
-        moved = f"  (here: {printable(at)})" if at and at.casefold() != place.path.casefold() else ""
-        lines.append(f"  [{mark}] {'  ' if parent else ''}{name:<36} {place.what}{moved}")
+        moved = f"  (here: {printable(real)})" if real and real.casefold() != expected.path.casefold() else ""
+        lines.append(f"  [{mark}] {'  ' if parent else ''}{name:<36} {expected.content}{moved}")
     return lines
 
 
-def _where(tree: Tree, place: Place) -> str | None:
-    return next((real for path in (place.path, *place.others) if (real := tree.real(path))), None)
+def _where(tree: Tree, expected: ExpectedPath) -> str | None:
+    return next((real for path in expected.all_paths if (real := tree.real(path))), None)
 
 
 def _advice(tree: Tree, layout: Layout) -> list[str]:
-    """For each file that is missing: where one of that name lies, or an archive of it."""
-    missing = {place.path.rpartition("/")[2].casefold(): place for place in layout.places
-               if not _where(tree, place)}
+    """Says for each missing file where there is one of that name, or an archive of it."""
+    missing = {expected.path.rpartition("/")[2].casefold(): expected for expected in layout.expected
+               if not _where(tree, expected)}
     advice = []
     for path in _below(tree.root):
         name = path.rpartition("/")[2]
@@ -122,20 +122,20 @@ def _advice(tree: Tree, layout: Layout) -> list[str]:
         for suffix in ARCHIVES:
             if name.casefold().removesuffix(suffix) in missing and name.casefold().endswith(suffix):
                 advice.append(f"unpack {printable(path)} to {missing[name.casefold().removesuffix(suffix)].path}")
-    place = next((place for place in layout.places if "." not in place.path), None)  # the photographs' folder
-    if not advice and place and layout.name in FLAT and not _where(tree, place):
+    photos = next((one for one in layout.expected if "." not in one.path), None)  # the photographs' folder
+    if not advice and photos and layout.name in FLAT and not _where(tree, photos):
         folders = Counter(path.rpartition("/")[0] for path in _below(tree.root)
                           if f".{path.rpartition('.')[2].lower()}" in PHOTO_SUFFIXES)
-        advice += [f"move the {number:,} photographs in {printable(folder) or 'the top folder'} to {place.path}"
+        advice += [f"move the {number:,} photographs in {printable(folder) or 'the top folder'} to {photos.path}"
                    for folder, number in folders.most_common(1)]
     return advice
 
 
 def _below(root: Path) -> Iterator[str]:
-    """Files and folders down to `DEEP`, relative to `root`, sorted."""
+    """Yields files and folders down to `DEPTH`, relative to `root`, sorted."""
     for folder, folders, files in os.walk(root):
         inside = Path(folder).relative_to(root)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(inside.parts) < DEEP else []
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(inside.parts) < DEPTH else []
         for name in (*folders, *sorted(files)):
             yield (inside / name).as_posix()
 
@@ -144,14 +144,14 @@ def _damaged(dataset: Dataset) -> list[str]:
     from mien.datasets.storage.base import photo_of
     from mien.errors import PhotoError
 
-    bad, source = [], dataset.source
+    damaged, reader = [], dataset.reader
     for name in dataset.photos:
         try:
-            photo_of(source, name)
+            photo_of(reader, name)
         except PhotoError as error:
-            bad.append(error.message)
-    more = len(bad) - LISTED
-    return bad[:LISTED] + ([f"and {more} more"] if more > 0 else []) or ["none"]
+            damaged.append(error.message)
+    more = len(damaged) - LISTED
+    return damaged[:LISTED] + ([f"and {more} more"] if more > 0 else []) or ["none"]
 
 
 def _verdict(tree: Tree, layout: Layout) -> str:
@@ -160,6 +160,6 @@ def _verdict(tree: Tree, layout: Layout) -> str:
     return f"usable: mien anonymize {printable(str(tree.root))} DST --layout {layout.name}"
 
 
-def known() -> list[str]:
-    """The layouts as lines: name, what it is, what is carried over."""
+def describe_layouts() -> list[str]:
+    """Returns a line for each layout: its name, its title, and what is carried over."""
     return [f"{layout.name:<12} {layout.title:<24} carries over {layout.carries}" for layout in LAYOUTS.values()]

@@ -1,63 +1,63 @@
-"""A dataset: photographs, what is known about each of them, and the annotation files that say so."""
+"""Holds a dataset: its photographs, what is known about each of them, and its annotation files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mien.datasets.annotation_table import Signs, Table, bare
+from mien.datasets.annotation_table import Signs, Table, bare_name
 from mien.datasets.storage.base import Container, FolderReader, FolderWriter, PhotoReader, PhotoWriter
 from mien.datasets.tree import Tree
 from mien.errors import UsageError
 from mien.images.formats import printable
 from mien.types import Skipped
-from mien.util.files import replace_file
+from mien.util.files import write_errors, write_file
 
 SPLIT_NAMES = ("train", "val", "test")
-HELD = ("webdataset", "huggingface")  # layouts whose photos lie in larger files
+CONTAINER_LAYOUTS = ("webdataset", "huggingface")  # layouts whose files hold several photos each
 EXAMPLES = 3  # names in a note
-LISTED = 10  # files that are not carried over
+LISTED = 10  # at most so many names of files that are not carried over
 
 
 class Annotation(Protocol):
-    """A file that is written again for the photos of the result."""
+    """An annotation file that is written again for the photos of the result."""
 
     @property
     def name(self) -> str:
-        """Where it lies, relative to the dataset."""
+        """Its path in the dataset."""
 
-    def only(self, outputs: Mapping[str, str]) -> tuple[bytes, str]:
-        """Its content for the photos written (name in the source -> name in the result), and a note or ""."""
+    def filtered(self, outputs: Mapping[str, str]) -> tuple[bytes, str]:
+        """Returns its content for the photos written (name in the source -> name in the result), and a note or ""."""
 
 
 @dataclass(frozen=True)
 class PhotoRows:
-    """A table whose rows stand for photos.
+    """A table with a row for each photo.
 
     Attributes:
-        keys: photo -> key of its row. named: whether the key is the photo's own file name, and changes with it.
+        keys: photo -> key of its row.
+        keys_are_names: whether the key is the photo's own file name, and changes with it.
     """
 
     table: Table
     keys: dict[str, str]
-    named: bool = True
+    keys_are_names: bool = True
 
     @property
     def name(self) -> str:
         return self.table.name
 
-    def only(self, outputs: Mapping[str, str]) -> tuple[bytes, str]:
+    def filtered(self, outputs: Mapping[str, str]) -> tuple[bytes, str]:
         kept: dict[str, str] = {}
         for photo, written in outputs.items():
             key = self.keys.get(photo)
             if key is not None:
-                follows = self.named and key == photo.rpartition("/")[2]
+                follows = self.keys_are_names and key == photo.rpartition("/")[2]
                 kept[key] = written.rpartition("/")[2] if follows else key
-        return (self.table.only(kept), "") if kept else (b"", "")
+        return (self.table.filtered(kept), "") if kept else (b"", "")
 
 
 @dataclass
@@ -65,12 +65,20 @@ class Dataset:
     """Photographs in one of the layouts.
 
     Attributes:
-        layout: its name. root: the folder. photos: names relative to it, with forward slashes, in a stable order.
-        subset: the splits that are asked for, "" for all photos.
-        splits: photo -> "train", "val" or "test". people: photo -> who is in it. classes: photo -> its class.
-        attribute_names: the columns of `attributes`: photo -> [N] int8, -1 or 1.
-        notes: what the owner should know. annotations: the files to carry over. digests: file -> SHA-256.
-        skipped: pictures and folders that cannot be read. holder: what the photos lie in; None: files of their own.
+        layout: its name.
+        root: the folder.
+        photos: names relative to `root`, with forward slashes, in a stable order.
+        subset: the splits that are asked for, as in "train+val"; "" for all photos.
+        splits: photo -> "train", "val" or "test".
+        people: photo -> who is in it.
+        classes: photo -> its class.
+        attribute_names: the columns of `attributes`.
+        attributes: photo -> [N] int8, -1 or 1.
+        notes: what the owner should know.
+        annotations: the files to carry over.
+        digests: annotation file -> SHA-256.
+        skipped: pictures and folders that cannot be read.
+        container: the files that hold the photos; None if every photo is a file of its own.
     """
 
     layout: str
@@ -89,33 +97,33 @@ class Dataset:
     container: Container | None = None
 
     @property
-    def source(self) -> PhotoReader:
-        """Where the photos come from."""
-        return self.container.source if self.container else FolderReader(self.root)
+    def reader(self) -> PhotoReader:
+        """Reads the photos; each call makes a new one."""
+        return self.container.reader if self.container else FolderReader(self.root)
 
     def writer(self, dst: Path, work: Path) -> PhotoWriter:
-        """Where a result in the same form goes."""
+        """Returns what writes a result of the same layout to DST; WORK is for what is not finished."""
         return self.container.writer(dst, work, self.subset) if self.container else FolderWriter(dst)
 
-    def in_files(self) -> Dataset:
-        """The dataset, if every photo is a file of its own.
+    def require_files(self) -> Dataset:
+        """Returns the dataset if every photo is a file of its own.
 
         Raises:
-            UsageError: they are not.
+            UsageError: its files hold several photos each.
         """
-        refuse_held(self.layout, self.root)
+        refuse_container(self.layout, self.root)
         return self
 
     def names(self) -> list[str]:
-        """The photos of the subset."""
+        """Returns the photos of the subset."""
         wanted = set(self.subset.split("+"))
         return [name for name in self.photos if self.splits.get(name) in wanted] if self.subset else self.photos
 
     def choose(self, subset: str) -> None:
-        """Ask for some splits alone, as in "train+val".
+        """Restricts the dataset to a subset: one or several splits, as in "train+val".
 
         Raises:
-            UsageError: there is no such split, or no photo in them.
+            UsageError: there is no such split, or no photo is in the subset.
         """
         asked = [part.strip() for part in subset.split("+")]
         unknown = [part for part in asked if part not in SPLIT_NAMES]
@@ -130,36 +138,33 @@ class Dataset:
             raise UsageError(f"--subset {subset}: no photograph is in it", f"the splits are: {counts}")
 
     def count(self, photos: Iterable[str]) -> dict[str, int]:
-        """How many of the photos are in which split."""
+        """Counts the photos of each split."""
         counts = Counter(self.splits.get(name, "") for name in photos)
         return {split: counts[split] for split in SPLIT_NAMES if counts[split]}
 
     def record(self, outputs: Mapping[str, str]) -> dict[str, object]:
-        """For `mien.json`: layout, subset, photos written a split, annotation files."""
+        """Returns what `mien.json` says: layout, subset, photos written of each split, annotation files."""
         return {"layout": self.layout, "subset": self.subset, "splits": self.count(outputs),
                 "annotations": sorted(self.digests)}
 
-    def attach(self, table: Table, keys: dict[str, str], named: bool = True) -> None:
-        """Carry a table over, and note rows without a photo and photos without a row."""
-        self.annotations.append(PhotoRows(table, keys, named))
-        self.note_gaps(table.name, len(table.at) - len(set(keys.values())), self.photos, keys)
-
-    def note_gaps(self, file: str, rows: int, photos: Sequence[str], known: Mapping[str, object]) -> None:
-        """Note how many rows of a file have no photo, and which photos no row."""
-        without = [name for name in photos if name not in known]
-        if rows:
-            self.notes.append(f"{file}: {plural(rows, 'row')} without a photograph")
+    def attach(self, table: Table, keys: dict[str, str], keys_are_names: bool = True) -> None:
+        """Adds a table to the annotations, and notes rows without a photo and photos without a row."""
+        self.annotations.append(PhotoRows(table, keys, keys_are_names))
+        spare = len(table.line_of) - len(set(keys.values()))
+        if spare:
+            self.notes.append(f"{table.name}: {plural(spare, 'row')} without a photograph")
+        without = [name for name in self.photos if name not in keys]
         if without:
             shown = ", ".join(map(printable, without[:EXAMPLES])) + (", ..." if len(without) > EXAMPLES else "")
-            self.notes.append(f"{file}: {plural(len(without), 'photograph')} without a row ({shown})")
+            self.notes.append(f"{table.name}: {plural(len(without), 'photograph')} without a row ({shown})")
 
     def note_other_files(self, number: int) -> None:
-        """Note files that are no photographs, in a layout without annotation files."""
+        """Notes how many files are no photographs, in a layout without annotation files."""
         if number:
             self.notes.append(f"not carried over: {plural(number, 'file')} besides photographs")
 
     def finish(self, tree: Tree) -> Dataset:
-        """Take over what the tree gathered while it was read."""
+        """Takes over what the tree gathered while it was read, and notes the files that are left."""
         self.digests, self.skipped = tree.digests, tree.skipped
         rest = tree.unused()
         if rest:
@@ -168,62 +173,61 @@ class Dataset:
         return self
 
     def write_annotations(self, dst: Path, outputs: Mapping[str, str]) -> list[str]:
-        """Write the annotation files into DST, each whole or not at all, with the rows of the photos written.
+        """Writes the annotation files into DST, each whole or not at all, with the rows of the photos written.
 
         Args:
             outputs: name in the source -> name in DST of every photo that was written.
 
         Returns:
-            What the owner should know of it.
+            notes for the owner.
 
         Raises:
-            OSError: one cannot be written.
+            OutputError: a file cannot be written.
         """
         notes = []
         for annotation in self.annotations:
-            data, note = annotation.only(outputs)
+            data, note = annotation.filtered(outputs)
             notes += [note] if note else []
-            target = dst / annotation.name
             if data:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(target, partial(_write, data))
-            else:  # of an earlier call, when there still were such photos
-                target.unlink(missing_ok=True)
+                write_file(dst / annotation.name, data)
+            else:  # an earlier call may have written it, for photos that are gone since
+                with write_errors(dst):
+                    (dst / annotation.name).unlink(missing_ok=True)
         lost = sorted(set(self.classes.values()) - {self.classes.get(name) for name in outputs}, key=str)
-        if lost and not self.subset and self.container is None:  # what holds photos keeps the numbers of its classes
+        if lost and not self.subset and self.container is None:  # containers keep the numbers of their classes
             notes.append(f"{plural(len(lost), 'class', 'classes')} lost every photograph, so that the numbers of "
                          f"those behind change: {', '.join(map(printable, lost[:EXAMPLES]))}")
         return notes
 
 
-def refuse_held(layout: str, root: Path) -> None:
-    """Refuse a dataset whose photos are no files of their own.
+def refuse_container(layout: str, root: Path) -> None:
+    """Refuses a dataset whose files hold several photos each.
 
     Raises:
-        UsageError: it is of such a layout.
+        UsageError: the layout is such a one.
     """
-    if layout in HELD:
+    if layout in CONTAINER_LAYOUTS:
         raise UsageError(f"{printable(str(root))} is {layout}: this needs photographs that are files",
                          "unpack it into a folder first; only mien anonymize and datasets check take it as it is")
 
 
-def _write(data: bytes, path: Path) -> None:
-    path.write_bytes(data)
+def match_rows(photos: Sequence[str], table: Table) -> dict[str, str]:
+    """Finds each photo's row: by its file's name, else by that without suffixes (a PNG for the row of a JPEG).
 
-
-def match(photos: Sequence[str], table: Table) -> dict[str, str]:
-    """Photo -> key of its row: by its file's name, else by that without suffixes (a PNG of a JPEG's row)."""
+    Returns:
+        photo -> key of its row, for photos that have one.
+    """
     keys, others = {}, []
     for photo in photos:
         name = photo.rpartition("/")[2]
-        if name in table.at:
+        if name in table.line_of:
             keys[photo] = name
         else:
             others.append(photo)
-    stems = {bare(key): key for key in table.at} if others else {}
-    return keys | {photo: stems[stem] for photo in others if (stem := bare(photo)) in stems}
+    stems = {bare_name(key): key for key in table.line_of} if others else {}
+    return keys | {photo: stems[stem] for photo in others if (stem := bare_name(photo)) in stems}
 
 
 def plural(number: int, noun: str, many: str = "") -> str:
-    """"1 row", "2 rows"."""
+    """Returns a number with its noun: "1 row", "2 rows"."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"

@@ -1,4 +1,4 @@
-"""The layouts, and which of them a folder has."""
+"""Lists the layouts of datasets, recognizes which of them a folder has, and opens it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mien.datasets.dataset import Dataset, plural
 from mien.datasets.layouts import celeba, celebahq, huggingface, image_folder, lfw, webdataset
 from mien.datasets.scan import Tally, scan
 from mien.datasets.storage.tar import COMPRESSED
-from mien.datasets.tree import Place, Tree
+from mien.datasets.tree import ExpectedPath, Tree
 from mien.errors import UsageError
 from mien.images.formats import printable
 
-LOOKED_INTO = 50  # folders of a plain folder, for datasets in them
+SAMPLED = 50  # folders in a plain folder that are looked into for datasets
 
 
 @dataclass(frozen=True)
@@ -22,26 +22,27 @@ class Layout:
     """One way to arrange a dataset.
 
     Attributes:
-        places: its files and folders. recognize: whether a folder is arranged so; None: it has to be said.
+        expected: its files and folders.
+        recognize: tells whether a folder has this layout; None if the owner has to say so.
         carries: what goes into the result besides photographs.
     """
 
     name: str
     title: str
-    places: tuple[Place, ...]
+    expected: tuple[ExpectedPath, ...]
     recognize: Callable[[Tree], bool] | None
     read: Callable[[Tree], Dataset]
     carries: str
 
 
 def read_folder(tree: Tree) -> Dataset:
-    """Any folder of photographs, or a single one."""
+    """Reads any folder of photographs, or a single one."""
     tally = Tally()
     photos = list(scan(tree.root, tally))
     root = tree.root if tree.root.is_dir() else tree.root.parent
     dataset = Dataset("folder", root, photos, skipped=tally.skipped)
     dataset.note_other_files(tally.passed_over)
-    for inside in tree.folders()[:LOOKED_INTO]:
+    for inside in tree.folders()[:SAMPLED]:
         for name in recognized(Tree(tree.root / inside)):
             dataset.notes.append(f"{printable(inside)} looks like {LAYOUTS[name].title}: given as SRC, it keeps its "
                                  "labels and splits")
@@ -50,39 +51,39 @@ def read_folder(tree: Tree) -> Dataset:
 
 LAYOUTS = {layout.name: layout for layout in (
     Layout("folder", "a folder of photographs", (), None, read_folder, "names and folders"),
-    Layout("celebahq", "CelebA-HQ", celebahq.PLACES, celebahq.is_celebahq, celebahq.read_celebahq,
+    Layout("celebahq", "CelebA-HQ", celebahq.EXPECTED, celebahq.is_celebahq, celebahq.read_celebahq,
            "mapping, attributes, splits, identities"),
-    Layout("celeba", "CelebA", celeba.PLACES, celeba.is_celeba, celeba.read_celeba,
+    Layout("celeba", "CelebA", celeba.EXPECTED, celeba.is_celeba, celeba.read_celeba,
            "attributes, splits, identities, landmarks, boxes"),
-    Layout("lfw", "LFW", lfw.PLACES, lfw.is_lfw, lfw.read_lfw, "people, pairs, development splits, attribute scores"),
-    Layout("imagefolder", "ImageFolder", image_folder.PLACES, image_folder.is_image_folder,
+    Layout("lfw", "LFW", lfw.EXPECTED, lfw.is_lfw, lfw.read_lfw, "people, pairs, development splits, attribute scores"),
+    Layout("imagefolder", "ImageFolder", image_folder.EXPECTED, image_folder.is_image_folder,
            image_folder.read_image_folder, "classes and splits, which are folders"),
-    Layout("webdataset", "WebDataset", webdataset.PLACES, webdataset.is_webdataset, webdataset.read_webdataset,
+    Layout("webdataset", "WebDataset", webdataset.EXPECTED, webdataset.is_webdataset, webdataset.read_webdataset,
            "all members of a sample, tars and splits"),
-    Layout("huggingface", "a Hugging Face dataset", huggingface.PLACES, huggingface.is_huggingface,
+    Layout("huggingface", "a Hugging Face dataset", huggingface.EXPECTED, huggingface.is_huggingface,
            huggingface.read_huggingface, "all columns, features and splits"))}
-LAST = ("imagefolder", "webdataset", "huggingface")  # they may lie in a folder of another layout, too
+WEAK = ("imagefolder", "webdataset", "huggingface")  # folders of another layout may look like these, too
 FILES = {".tar": "webdataset", **dict.fromkeys(COMPRESSED, "webdataset"), ".parquet": "huggingface"}
 
 
 def recognized(tree: Tree) -> list[str]:
-    """Names of the layouts that a folder shows; none: it is just a folder."""
+    """Returns the names of the layouts that a folder may have; none if it is just a folder."""
     named = [name for name, layout in LAYOUTS.items() if layout.recognize and layout.recognize(tree)]
-    return [name for name in named if name not in LAST] or named
+    return [name for name in named if name not in WEAK] or named
 
 
 def choose_layout(tree: Tree, layout: str = "auto") -> Layout:
-    """The layout asked for, or the one that is recognized.
+    """Returns the layout asked for, or the one that is recognized.
 
     Raises:
-        UsageError: there is none of that name, a single photo is no dataset, or the folder shows two layouts.
+        UsageError: there is none of that name, it needs a folder and gets a file, or the folder may have two layouts.
     """
     if layout not in ("auto", *LAYOUTS):
         raise UsageError(f"there is no layout {layout!r}", f"layouts: auto, {', '.join(LAYOUTS)}")
     if not tree.root.is_dir():
-        held = next((LAYOUTS[name] for end, name in FILES.items() if tree.root.name.lower().endswith(end)), None)
-        if held and layout in ("auto", held.name):
-            return held
+        single = next((LAYOUTS[name] for end, name in FILES.items() if tree.root.name.lower().endswith(end)), None)
+        if single and layout in ("auto", single.name):
+            return single
         if layout in ("auto", "folder"):
             return LAYOUTS["folder"]
         raise UsageError(f"{printable(str(tree.root))} is no folder: {layout} needs one", "leave --layout out")
@@ -96,13 +97,16 @@ def choose_layout(tree: Tree, layout: str = "auto") -> Layout:
 
 
 def open_dataset(src: Path, layout: str = "auto", subset: str | None = None) -> Dataset:
-    """Read a dataset: its photographs' names, labels and splits. No pixel is read.
+    """Opens a dataset: reads its photographs' names, labels and splits, and no pixels.
 
     Args:
-        src: the folder, or one photo. layout: a name in `LAYOUTS`, or "auto". subset: splits, as in "train+val".
+        src: the folder, or one photo.
+        layout: a name in `LAYOUTS`, or "auto".
+        subset: splits, as in "train+val"; None for all photos.
 
     Raises:
-        UsageError: the folder is not arranged so, a table is wrong (naming file and line), or the subset means nothing.
+        UsageError: the folder does not have the layout, a table is wrong (the message names file and line), or the
+            subset has no photos.
     """
     tree = Tree(src)
     chosen = choose_layout(tree, layout)

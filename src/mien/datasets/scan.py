@@ -1,4 +1,4 @@
-"""A folder of photographs, with folders inside it: the plainest layout, the base of the others."""
+"""Finds the photographs in a folder and the folders inside it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mien.types import Skipped
 
 @dataclass
 class Tally:
-    """What `scan` met besides photographs.
+    """What `scan` finds besides photographs.
 
     Attributes:
         skipped: pictures that cannot be read and folders that cannot be entered, each with its reason.
-        passed_over: how many files were neither (labels, text, hidden files and hidden folders).
+        passed_over: how many other files and folders there are (labels, text, hidden ones).
     """
 
     skipped: list[Skipped] = field(default_factory=list)
@@ -28,18 +28,18 @@ class Tally:
 
 
 def scan(src: Path, tally: Tally | None = None) -> Iterator[str]:
-    """Names of the photographs under `src`, relative to it, with forward slashes.
+    """Yields the names of the photographs under `src`, relative to it, with forward slashes.
 
-    A file counts as a photograph by its suffix alone, whatever its kind: that it cannot be read (a broken
-    link, a pipe, text named .jpg) is for the reader to say. Names starting with a dot are hidden and passed
-    over. The order is that of the names' bytes, folder by folder, the same on every machine. Links to files
-    are followed, inside and outside `src`. Every folder is entered once, under its real name where that
-    lies in `src`: linked folders come last, and one that was already entered is skipped, so loops end.
-    Undecodable bytes in names come through as surrogate escapes (`os.fsencode` gives the bytes back).
+    A file counts as a photograph by its suffix alone, whatever its kind: the reader says if it cannot be read (a
+    broken link, a pipe, text named .jpg). Names starting with a dot are hidden and passed over. The order is that of
+    the names' bytes, folder by folder, the same on every machine. Links to files are followed, inside and outside
+    `src`. Every folder is entered once, under its real name if that is in `src`: linked folders come last, and one
+    that was already entered is skipped, so loops end. Undecodable bytes in names come through as surrogate escapes
+    (`os.fsencode` gives the bytes back).
 
     Args:
         src: a folder, or a single file (any suffix), whose name is then the only one, relative to its folder.
-        tally: filled while the names are drawn.
+        tally: is filled while the names are drawn.
 
     Raises:
         UsageError: `src` does not exist or cannot be opened.
@@ -52,8 +52,8 @@ def scan(src: Path, tally: Tally | None = None) -> Iterator[str]:
         os.scandir(src).close()
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        hint = "Give a folder of photographs, or one photograph."
-        raise UsageError(f"{printable(str(src))}: {reason}", hint=hint) from error
+        hint = "give a folder of photographs, or one photograph"
+        raise UsageError(f"{printable(str(src))}: {reason}", hint) from error
     return _walk(src, (status.st_dev, status.st_ino), tally)
 
 
@@ -81,7 +81,7 @@ def _walk(src: Path, root: tuple[int, int], tally: Tally) -> Iterator[str]:
 
 
 def _children(src: Path, folder: str, tally: Tally) -> Iterator[tuple[str, bool, bool]]:
-    """(name, is a folder, is a link) of everything in one folder that is not hidden, sorted."""
+    """Yields (name, is a folder, is a link) of everything in one folder that is not hidden, sorted."""
     try:
         with os.scandir(src / folder) as entries:
             found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
@@ -116,7 +116,7 @@ def _enter(src: Path, folder: str, entered: dict[tuple[int, int], str], tally: T
 
 
 def tally_photo(name: str, tally: Tally) -> Iterator[str]:
-    """The name, if its suffix is a photograph's; else it is counted in."""
+    """Yields the name if its suffix is a photograph's; else counts the file in `tally`."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in PHOTO_SUFFIXES:
         yield name

@@ -1,6 +1,6 @@
-"""What every figure is held against: the ends of the scale, and the simple ways to hide a face.
+"""Makes the baselines that figures are compared with: the ends of the scale, and simple ways to hide a face.
 
-Each is a whole set of photographs, changed at the same faces, made once and kept.
+A baseline is a whole set of photographs, changed at the same faces, made once and kept.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ from mien.anonymizer.losses import faces_of
 from mien.anonymizer.pairing import AvailableFaces, pair
 from mien.anonymizer.render import render
 from mien.errors import PhotoError
-from mien.evaluation.measure import largest
+from mien.evaluation.measure import largest_face
+from mien.evaluation.progress_callbacks import CountProgress
 from mien.evaluation.work_folder import key_of
 from mien.images.decode import read_photo
-from mien.images.encode import encode_photo, write_bytes
+from mien.images.encode import encode_photo
 from mien.models.bundle import Detector
 from mien.models.hub.cache import weights_sha256
 from mien.recipe import PairSettings, Recipe
 from mien.types import Crop, Face, Photo, Pixels
-from mien.util.files import stamp
+from mien.util.files import stamp, write_file
 
 BATCH = 8  # faces
-GROW = 0.15  # of the box on each side, for what is hidden simply
-BLUR = 0.15  # of the hidden part's width: standard deviation
-CELLS = 8  # across it
-Simple = Callable[[Pixels], Pixels]
-CountProgress = Callable[[int, int], None]
-Area = npt.NDArray[np.bool_]  # [H, W]
+GROW = 0.15  # of the box on each side: what the simple ways hide
+BLUR = 0.15  # standard deviation, of the hidden part's width
+CELLS = 8  # of pixelation, across the hidden part
+HidePixels = Callable[[Pixels], Pixels]
+Changed = tuple[Pixels, npt.NDArray[np.bool_]]  # a photo [H, W, 3], and [H, W] where it was changed
 
 
 def blur(picture: Pixels) -> Pixels:
-    """Gaussian."""
+    """Blurs with a Gaussian [H, W, 3] uint8."""
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), BLUR * picture.shape[1]), np.uint8)
 
 
 def pixelate(picture: Pixels) -> Pixels:
-    """Few squares of one color each."""
+    """Replaces a picture [H, W, 3] uint8 by a few squares of one color each."""
     rows = max(round(CELLS * len(picture) / picture.shape[1]), 1)
     small = cv2.resize(picture, (CELLS, rows), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def blackout(picture: Pixels) -> Pixels:
-    """Nothing at all."""
+    """Replaces a picture [H, W, 3] uint8 by black."""
     return np.zeros_like(picture)
 
 
-SIMPLE: dict[str, Simple] = {"blur": blur, "pixelation": pixelate, "blackout": blackout}
+SIMPLE: dict[str, HidePixels] = {"blur": blur, "pixelation": pixelate, "blackout": blackout}
 GENERATED = ("inversion", "nearest", "random")
 
 
 @dataclass(frozen=True)
 class BaselineJob:
-    """One face of one photograph, on its way into a set."""
+    """A photograph that a baseline changes, and its largest face."""
 
     name: str
     photo: Photo
@@ -76,59 +76,67 @@ class BaselineJob:
     crop: Crop
 
 
-def simple_set(kind: str, root: Path, names: Sequence[str], folder: Path, detector: Detector,
-               progress: CountProgress = lambda done, total: None) -> list[Path]:
-    """Write the photographs of one of the `SIMPLE` sets that are not there yet.
+def make_simple_baseline(kind: str, root: Path, names: Sequence[str], folder: Path, detector: Detector,
+                         progress: CountProgress = lambda done, total: None) -> list[Path]:
+    """Writes the photographs of one of the `SIMPLE` baselines that are not there yet.
 
     Args:
-        root, names: the originals. folder: where sets are kept. detector: finds the originals' faces.
+        root, names: the originals. folder: where baselines are kept. detector: finds the originals' faces.
 
     Returns:
-        The file of every photograph; of one without a face, or that cannot be read, it is not there.
+        The file of every photograph; it does not exist where the original has no face or cannot be read.
+
+    Raises:
+        OutputError: the folder cannot be written.
     """
-    def change(jobs: list[BaselineJob]) -> list[tuple[Pixels, Area]]:
+    def change(jobs: list[BaselineJob]) -> list[Changed]:
         return [hide(job.photo.pixels, job.face, SIMPLE[kind]) for job in jobs]
 
-    key = key_of([kind, GROW, BLUR, CELLS, weights_sha256("yunet")])  # who finds the faces
+    key = key_of([kind, GROW, BLUR, CELLS, weights_sha256("yunet")])  # the detector's weights
     return _make(root, names, folder / f"{kind}-{key}", detector, change, progress)
 
 
-def generated_set(kind: str, root: Path, names: Sequence[str], folder: Path, ready: Loaded, recipe: Recipe,
-                  progress: CountProgress = lambda done, total: None) -> list[Path]:
-    """The same for one of the `GENERATED` sets; `recipe`: how to invert and to compare, and from which pool."""
-    how = {"inversion": recipe.invert.model_dump(), "nearest": _nearest(recipe).model_dump(), "random": {}}[kind]
-    key = key_of([kind, how, ready.weights, recipe.pool.model_dump(), recipe.detect.model_dump(), recipe.precision])
+def make_generated_baseline(kind: str, root: Path, names: Sequence[str], folder: Path, loaded: Loaded, recipe: Recipe,
+                            progress: CountProgress = lambda done, total: None) -> list[Path]:
+    """Writes the photographs of one of the `GENERATED` baselines that are not there yet, as `make_simple_baseline`.
 
-    def change(jobs: list[BaselineJob]) -> list[tuple[Pixels, Area]]:
-        pictures = render(ready.networks, _codes(kind, jobs, ready, recipe))
+    Args:
+        loaded: networks and pool of the recipe. recipe: how faces are inverted and paired; its precision is settled.
+    """
+    how = {"inversion": recipe.invert.model_dump(), "nearest": _nearest(recipe).model_dump(), "random": {}}[kind]
+    key = key_of([kind, how, loaded.weights, recipe.pool.model_dump(), recipe.detect.model_dump(), recipe.precision])
+
+    def change(jobs: list[BaselineJob]) -> list[Changed]:
+        pictures = render(loaded.networks, _codes(kind, jobs, loaded, recipe))
         return [blend(job.photo.pixels, [Patch(job.crop, picture)])
                 for job, picture in zip(jobs, pictures, strict=True)]
 
-    return _make(root, names, folder / f"{kind}-{key}", ready.networks.detector, change, progress)
+    return _make(root, names, folder / f"{kind}-{key}", loaded.networks.detector, change, progress)
 
 
 def _make(root: Path, names: Sequence[str], target: Path, detector: Detector,
-          change: Callable[[list[BaselineJob]], list[tuple[Pixels, Area]]], progress: CountProgress) -> list[Path]:
-    made = _Made(target)
-    waiting = [name for name in names if not made.has(name, root / name)]
+          change: Callable[[list[BaselineJob]], list[Changed]], progress: CountProgress) -> list[Path]:
+    record = _MadeRecord(target)
+    waiting = [name for name in names if not record.has(name, root / name)]
     done = len(names) - len(waiting)
     progress(done, len(names))
     for jobs in _batches(root, waiting, detector):
         stamps = {job.name: stamp(root / job.name) for job in jobs}
         for job, (pixels, changed) in zip(jobs, change(jobs), strict=True):
             data, suffix = encode_photo(job.photo, pixels, changed)
-            _written(target / job.name).unlink(missing_ok=True)  # of what the original was before, maybe of other kind
-            write_bytes(target / f"{job.name}{suffix}", data)
-        made.note(stamps)
+            # What was made of an earlier state of the original may have another ending.
+            _written(target / job.name).unlink(missing_ok=True)
+            write_file(target / f"{job.name}{suffix}", data)
+        record.add(stamps)
         done += len(jobs)
         progress(done, len(names))
     return [_written(target / name) for name in names]
 
 
-class _Made:
-    """Which photographs of a set are there, and of which state of their originals; kept beside the set, line by line.
+class _MadeRecord:
+    """Which photographs of a set were made, and of which state of their originals; a file of JSON lines beside the set.
 
-    What cannot be read of it is made anew.
+    Photographs of lines that cannot be read are made anew.
     """
 
     def __init__(self, target: Path) -> None:
@@ -142,14 +150,14 @@ class _Made:
     def has(self, name: str, original: Path) -> bool:
         return name in self.stamps and self.stamps[name] == stamp(original) and _written(self.target / name).exists()
 
-    def note(self, stamps: dict[str, list[int] | None]) -> None:
+    def add(self, stamps: dict[str, list[int] | None]) -> None:
         self.stamps |= stamps
         with self.file.open("a", encoding="utf-8") as file:
             file.write(f"\n{json.dumps(stamps)}\n")  # the line before may have no end
 
 
 def _written(path: Path) -> Path:
-    """What cannot be written as it was is a PNG."""
+    """The file that a photograph was written to: a PNG, where its own format cannot be written."""
     other = path.with_name(f"{path.name}.png")
     return other if other.exists() else path
 
@@ -159,7 +167,7 @@ def _batches(root: Path, waiting: list[str], detector: Detector) -> Iterator[lis
     for name in waiting:
         try:
             photo = read_photo(root / name, name)
-            face = largest(detector, photo.pixels)
+            face = largest_face(detector, photo.pixels)
         except PhotoError:
             continue
         if face is not None:
@@ -172,12 +180,12 @@ def _batches(root: Path, waiting: list[str], detector: Detector) -> Iterator[lis
 
 
 def _nearest(recipe: Recipe) -> PairSettings:
-    """By the recipe's measure, whoever else has it."""
+    """The recipe's pairing, but with the one nearest pool face, which many may share."""
     return recipe.pair.model_copy(update={"k": 1, "unique": False})
 
 
-def hide(photo: Pixels, face: Face, how: Simple) -> tuple[Pixels, Area]:
-    """An ellipse around the face's box [H, W, 3] changed, as tools that hide faces do."""
+def hide(photo: Pixels, face: Face, how: HidePixels) -> Changed:
+    """Changes an ellipse around the face's box in a photo [H, W, 3], as tools that hide faces do."""
     x, y, width, height = face.box
     low = np.floor(np.clip([x - GROW * width, y - GROW * height], 0, None)).astype(int)
     high = np.ceil([x + (1 + GROW) * width, y + (1 + GROW) * height]).astype(int)
@@ -190,15 +198,15 @@ def hide(photo: Pixels, face: Face, how: Simple) -> tuple[Pixels, Area]:
     return out, changed
 
 
-def _codes(kind: str, jobs: list[BaselineJob], ready: Loaded, recipe: Recipe) -> Tensor:
-    """Whitened codes [B, L, 512]."""
+def _codes(kind: str, jobs: list[BaselineJob], loaded: Loaded, recipe: Recipe) -> Tensor:
+    """Whitened codes [B, L, 512] of the faces that take the originals' places."""
     if kind == "random":
-        drawn = [zlib.crc32(os.fsencode(job.name)) % len(ready.pool.codes) for job in jobs]
-        return ready.pool.codes[drawn][:, None].expand(-1, ready.networks.generator.n_layers, -1)
-    faces = faces_of(ready.networks, [job.face for job in jobs], [job.crop for job in jobs])
+        drawn = [zlib.crc32(os.fsencode(job.name)) % len(loaded.pool.codes) for job in jobs]
+        return loaded.pool.codes[drawn][:, None].expand(-1, loaded.networks.generator.n_layers, -1)
+    faces = faces_of(loaded.networks, [job.face for job in jobs], [job.crop for job in jobs])
     if kind == "inversion":
-        return invert(ready.networks, faces, recipe.invert).codes
-    pool, seeds = ready.pool, range(len(jobs))
+        return invert(loaded.networks, faces, recipe.invert).codes
+    pool, seeds = loaded.pool, range(len(jobs))
     matches = pair(pool, pool.traits(faces), _nearest(recipe), AvailableFaces(len(pool)), seeds)
     nearest = [match.index for match in matches]
-    return ready.pool.codes[nearest][:, None].expand(-1, ready.networks.generator.n_layers, -1)
+    return loaded.pool.codes[nearest][:, None].expand(-1, loaded.networks.generator.n_layers, -1)

@@ -1,4 +1,4 @@
-"""A figure with what it rests on: its value, how sure it is, and of how many faces and people."""
+"""Means over faces or pairs with their confidence intervals over people."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-DRAWS = 1000
-CHUNK = 50
+DRAWS = 1000  # bootstrap samples
+DRAWS_AT_ONCE = 50
 Better = Literal["less", "more"]
 
 
@@ -34,7 +34,7 @@ class Estimate:
 
     @classmethod
     def missing(cls) -> Estimate:
-        """Of nothing: no faces, or none that the question can be asked of."""
+        """The estimate of no values: NaN, with a count of 0."""
         return cls(float("nan"), float("nan"), float("nan"), 0, 0)
 
 
@@ -42,22 +42,22 @@ def estimate(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False, 
     """The mean of values [N] with the percentile bootstrap over people: photographs of one person are not independent.
 
     Args:
-        people: [N] whose each value is.
-        share: values are 0 or 1. Where nearly all are the same the bootstrap knows too little doubt; the interval
-            reaches at least as far as Clopper's and Pearson's for none or all of so many people (with 30 people and
-            no success the share may still be 12 %).
+        people: [N], whose each value is.
+        share: values are 0 or 1. Where nearly all are the same the bootstrap's interval is too narrow; it is widened to
+            that of Clopper and Pearson for none or all of so many people (with 30 people and no success the share may
+            still be 12 %).
     """
-    x, (_, who) = np.asarray(values, np.float64), np.unique(np.asarray(people), return_inverse=True)
+    x, (_, person) = np.asarray(values, np.float64), np.unique(np.asarray(people), return_inverse=True)
     if not len(x):
         return Estimate.missing()
-    sums, counts = np.bincount(who, x), np.bincount(who).astype(np.float64)
+    sums, counts = np.bincount(person, x), np.bincount(person).astype(np.float64)
     n, value = len(sums), float(x.mean())
     tails = (float("nan"), float("nan")) if share else _tenths(x)
     if n < 2:
         return Estimate(value, float("nan"), float("nan"), len(x), n, *tails)
     rng, means = np.random.default_rng(seed), []
-    for _ in range(DRAWS // CHUNK):
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=CHUNK).astype(np.float64)  # how often each person
+    for _ in range(DRAWS // DRAWS_AT_ONCE):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS_AT_ONCE).astype(np.float64)  # how often each person
         means.append(drawn @ sums / (drawn @ counts))
     low, high = map(float, np.quantile(np.concatenate(means), (0.025, 0.975)))
     if share:
@@ -66,13 +66,14 @@ def estimate(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False, 
     return Estimate(value, low, high, len(x), n, *tails)
 
 
-def estimate_known(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False) -> Estimate:
-    """The same, of those values [N] that are no NaN."""
+def estimate_finite(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False) -> Estimate:
+    """The same as `estimate`, of those values [N] that are finite."""
     x = np.asarray(values, np.float64)
-    there = np.isfinite(x)
-    return estimate(x[there], np.asarray(people)[there], share)
+    finite = np.isfinite(x)
+    return estimate(x[finite], np.asarray(people)[finite], share)
 
 
 def _tenths(x: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Means of the lowest and of the highest tenth."""
     order, some = np.sort(x), -(-len(x) // 10)
     return float(order[:some].mean()), float(order[-some:].mean())

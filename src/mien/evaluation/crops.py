@@ -1,8 +1,8 @@
-"""The aligned faces of two sets, for those who learn from them: the same square of both photographs."""
+"""Aligned faces of originals and new photographs, cut from the same square of both, for attacks and trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from mien.anonymizer.align import SIZE, align, from_photo, map_points
 from mien.anonymizer.losses import VIEW, view_matrix
 from mien.anonymizer.verify import find_again
 from mien.errors import PhotoError
-from mien.evaluation.measure import largest
+from mien.evaluation.measure import largest_face
 from mien.evaluation.pairs import PhotoPairs
+from mien.evaluation.progress_callbacks import CountProgress
 from mien.images.decode import read_photo
 from mien.models.bundle import Detector
 from mien.types import Crop, Face, Floats, Pixels
@@ -38,32 +39,32 @@ class Crops:
         return len(self.pixels)
 
     def at(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Crops:
-        """Some of them."""
+        """Some of the faces."""
         return Crops(self.pixels[which], self.points[which])
 
     def images(self) -> Tensor:
-        """[N, 3, 256, 256] in -1..1."""
+        """All faces as [N, 3, 256, 256] in -1..1."""
         return to_tensor(self.pixels)
 
     def views(self) -> Tensor:
-        """[N, 3, 112, 112] in -1..1, as recognizers take them."""
+        """All faces as recognizers take them: [N, 3, 112, 112] in -1..1."""
         return torch.cat([view(to_tensor(self.pixels[i]), view_matrix(self.points[i]), VIEW)
                           for i in range(len(self))])
 
 
-def crops_of(pairs: PhotoPairs, detector: Detector, progress: Callable[[int, int], None] = lambda done, total: None
-             ) -> tuple[Crops, Crops, npt.NDArray[np.int64]]:
-    """Cut the largest face out of every original, and what is in its place out of the new photograph.
+def cut_faces(pairs: PhotoPairs, detector: Detector, progress: CountProgress = lambda done, total: None
+              ) -> tuple[Crops, Crops, npt.NDArray[np.int64]]:
+    """Cuts the largest face out of every original, and what is in its place out of the new photograph.
 
     Returns:
         originals, new faces, and which rows of the pairs they are: photographs that cannot be compared are left out.
     """
     old, new, rows = [], [], []
     for i, (name, path) in enumerate(zip(pairs.names, pairs.new, strict=True)):
-        found = _cut(pairs.root / name, path, detector)
-        if found:
-            old.append(found[0])
-            new.append(found[1])
+        cuts = _cut(pairs.root / name, path, detector)
+        if cuts:
+            old.append(cuts[0])
+            new.append(cuts[1])
             rows.append(i)
         progress(i + 1, len(pairs.names))
     first = _stacked(old)
@@ -71,14 +72,14 @@ def crops_of(pairs: PhotoPairs, detector: Detector, progress: Callable[[int, int
     return first, first if same else _stacked(new), np.array(rows, np.int64)
 
 
-Cut = tuple[Pixels, Floats]
+Cut = tuple[Pixels, Floats]  # of one face: pixels [256, 256, 3], points [5, 2]
 
 
 def _cut(before: Path, after: Path, detector: Detector) -> tuple[Cut, Cut] | None:
     try:
         original = read_photo(before, before.name).pixels
         photo = original if before == after else read_photo(after, after.name).pixels
-        face = largest(detector, original)
+        face = largest_face(detector, original)
     except PhotoError:
         return None
     if face is None or photo.shape != original.shape:

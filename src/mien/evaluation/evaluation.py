@@ -1,4 +1,4 @@
-"""What an evaluation found, as it is kept in a JSON file."""
+"""The results of an evaluation, as they are kept in a JSON file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from mien.util.files import replace_file
 
 
 class Figure(BaseModel):
-    """A figure of `metrics.METRICS` with its 95 % interval over people; null where there is none.
+    """The value of a metric with its 95 % interval over people, which is null where there is none.
 
     Attributes:
-        worst_tenth: mean over the tenth of the faces that fares worst; null for shares of yes and no.
+        count: faces or pairs. people: whom they show.
+        worst_tenth: mean over the worst tenth of the faces; null for shares of yes and no.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,7 +31,7 @@ class Figure(BaseModel):
 
     @classmethod
     def of(cls, one: Estimate, better: Better) -> Figure:
-        """Args: better: whether more or less of it is wanted."""
+        """Makes a figure of an estimate; `better`: whether more or less of it is wanted."""
         low, high, worst = (None if math.isnan(x) else x
                             for x in (one.low, one.high, one.least if better == "more" else one.most))
         return cls(value=one.value, low=low, high=high, count=one.count, people=one.people, worst_tenth=worst)
@@ -41,19 +42,23 @@ Groups = dict[str, Group]  # "privacy/JUDGE", "utility", "quality" -> its figure
 
 
 class JudgeRecord(BaseModel):
-    """A recognizer and the thresholds that the originals' own pairs gave: false match rate -> distance."""
+    """A recognizer that judged.
+
+    Attributes:
+        thresholds: false match rate -> distance, calibrated on the originals' own pairs of different people.
+    """
 
     in_loss: bool
     thresholds: dict[str, float]
 
 
 class AttackResult(BaseModel):
-    """How far an attacker got who knows the method.
+    """How many victims an attacker found who knows the method.
 
     Attributes:
-        budget: what was spent, in words. known: people the attacker learned from. people, faces: he is after.
-        attackers: who -> figures of `attacks.scoring.ATTACK_METRICS`; the attack itself first, then those who know
-            nothing of the method.
+        budget: what was spent, in words. known: people whom the attacker learned from. people, faces: the victims.
+        attackers: attacker -> figures of `attacks.scoring.ATTACK_METRICS`; the attack itself first, then attackers who
+            do not know the method.
     """
 
     title: str
@@ -66,12 +71,12 @@ class AttackResult(BaseModel):
     attackers: dict[str, Group]
 
     def best(self) -> Figure | None:
-        """Share of new faces to whom another photograph of the person is nearest; None where nobody has two."""
+        """Share of new faces whose nearest original is another photograph of the person; None if all have one."""
         return next(iter(self.attackers.values())).get("rank1_other_photo_victims")
 
 
 class Slice(BaseModel):
-    """One part of the data; `small`: too few faces for more than a hint."""
+    """The figures of one part of the data; `small`: it has so few faces that they are hints."""
 
     small: bool
     faces: int
@@ -79,7 +84,7 @@ class Slice(BaseModel):
 
 
 class SetResult(BaseModel):
-    """One set of photographs against the originals."""
+    """The figures of one set of photographs against the originals."""
 
     title: str
     figures: Groups
@@ -87,15 +92,17 @@ class SetResult(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """All of it.
+    """The results of an evaluation.
 
     Attributes:
-        set: name of the set that was asked about, one of `sets`; the others are its bounds.
-        faces: that every set has. people: known people, or 0. unnamed: faces of nobody known, left out of
-            privacy. truth: who says which attributes a face has.
-        attacks: layers, parrot, reversal -> what came of it. missing: photographs that DST lacks.
-        skipped: reason -> how many. linked: whether a person was to be the same new person in all photographs.
-            notes: what could not be asked, and why.
+        mien: version. source: name of the originals' folder.
+        set: name of the evaluated set, one of `sets`; the others are the originals and the baselines.
+        faces: that were compared in every set. people: named people on them, or 0. unnamed: faces that are not named,
+            left out of privacy. truth: where the faces' true attributes are from.
+        sample: the most photographs that were asked for, or null. missing: photographs that the set lacks.
+        attacks: layers, parrot, reversal -> result. skipped: why a photograph was not compared -> how many.
+        linked: whether a person was to be the same new person in all photographs.
+        notes: what could not be measured, and why.
     """
 
     mien: str
@@ -117,12 +124,20 @@ class Evaluation(BaseModel):
     notes: list[str]
 
     def write(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
+        """Writes the JSON, whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         replace_file(path, lambda file: file.write_text(self.model_dump_json(indent=1), "utf-8"))
 
     @classmethod
     def read(cls, path: Path) -> Evaluation:
-        """Raises UsageError: it is no such file."""
+        """Reads the JSON.
+
+        Raises:
+            UsageError: it is no such file.
+        """
         try:
             return cls.model_validate_json(path.read_bytes())
         except (OSError, ValueError) as error:

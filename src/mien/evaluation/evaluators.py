@@ -1,10 +1,10 @@
-"""Loads the networks that judge."""
+"""Loads the networks that faces are measured with, and says which weights they have."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mien.evaluation.judges import fingerprint, open_judges
+from mien.evaluation.judges import fingerprint, load_face_judges
 from mien.evaluation.measure import Evaluators
 from mien.models.detection.centerface import CenterFace
 from mien.models.detection.yunet import YuNet
@@ -21,16 +21,20 @@ from mien.models.recognition.shape_predictor import ShapePredictor
 
 WEIGHTS = ("yunet", "centerface", "efficientnet_lite0", "age", "gender", "dlib_resnet", "shape_predictor",
            "shape_predictor_68")
-SCORE = 0.6  # from which YuNet's finding is a face, as in anonymizing
+SCORE = 0.6  # from which YuNet takes something for a face, as in the default recipe
 
 
-def open_detector() -> YuNet:
-    """Who finds the originals' faces."""
+def load_detector() -> YuNet:
+    """Loads the detector that finds the faces in the originals.
+
+    Raises:
+        FetchError, ModelError: its weights cannot be had.
+    """
     return YuNet(ensure(["yunet"])["yunet"], score_threshold=SCORE)
 
 
 def fingerprints(judges: Sequence[str]) -> dict[str, str]:
-    """Of all weights by which is seen, and of the judges: what was seen by others is not what these see.
+    """SHA-256 of all weights that faces are measured with, and of the judges: measurements by others are made anew.
 
     Raises:
         UsageError: there is no such judge. FetchError, ModelError: weights cannot be had.
@@ -41,16 +45,16 @@ def fingerprints(judges: Sequence[str]) -> dict[str, str]:
             | {f"judge {name}": fingerprint(name) for name in judges})
 
 
-def open_instruments(judges: Sequence[str]) -> Evaluators:
-    """Fetch what is missing and load everything.
+def load_evaluators(judges: Sequence[str]) -> Evaluators:
+    """Fetches what is missing and loads everything.
 
     Raises:
         UsageError: there is no such judge. FetchError, ModelError: weights cannot be had.
     """
     paths = ensure(WEIGHTS)
     return Evaluators(
-        open_judges(list(judges)),
-        open_detector(),
+        load_face_judges(list(judges)),
+        load_detector(),
         CenterFace(paths["centerface"]),
         AttributeJudge.from_file(shipped_file("attribute_judge")),
         EfficientNetLite0.from_file(paths["efficientnet_lite0"]),

@@ -1,4 +1,4 @@
-"""An evaluation in plain words: what holds, and plainly what does not."""
+"""Sums up an evaluation in sentences: whether people can be found again, and what else a reader has to know."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from mien.report.run_findings import Level
 
 VERIFIED = f"verified_own_original_far{rate_name(STRICT)}"
 RANKED = "rank1_own_original_all_originals"
-ENOUGH = 0.01  # share of faces found again that is let pass
-BAD = 0.05
-LINKED = 0.6  # area under the curve
+GOOD = 0.01  # the largest share of faces found again that is called good
+BAD = 0.05  # above this share it is called bad
+LINKED = 0.6  # area under the curve above which photographs of one person can be linked
 
 
 @dataclass(frozen=True)
 class EvaluationFindings:
-    """The first thing on the page.
+    """The sentences that the page begins with.
 
     Attributes:
-        level: "good" where no judge finds more than one face in a hundred again, no attacker many, and photographs of
-            one person cannot be linked, or were to be (per-person identities); "bad" where more than one in twenty is;
-            "mixed" for all between and where too few faces were seen, or nobody can say.
-        headline: one sentence. notes: further sentences.
+        level: "good" where no judge finds more than one face in a hundred again, attackers find few, and photographs
+            of one person cannot be linked, or were to be (per-person identities); "bad" where a judge finds more than
+            one in twenty again; "mixed" for all between, and where too few faces were compared or no person is named.
+        headline: one sentence, without its full stop. notes: further sentences.
     """
 
     level: Level
@@ -31,48 +31,60 @@ class EvaluationFindings:
     notes: list[str]
 
 
-def findings(result: Evaluation) -> EvaluationFindings:
-    """Say what the set that was asked about is worth."""
-    judge, figures = judged(result), result.sets[result.set].figures
+def evaluation_findings(evaluation: Evaluation) -> EvaluationFindings:
+    """Sums up what the evaluation found about its set."""
+    judge, figures = main_judge(evaluation), evaluation.sets[evaluation.set].figures
     privacy = figures.get(f"privacy/{judge}", {})
     verified, ranked = privacy.get(VERIFIED), privacy.get(RANKED)
     if verified is None or ranked is None:
         return EvaluationFindings("mixed", "Whether anyone can be found again is not known: nobody is named on the "
-                                  "photographs, or no face could be compared", [*_useful(result), *result.notes])
-    linked = privacy.get("auc_new_to_new")
-    searched = result.faces - result.unnamed
-    chance = 1 / max(searched - searched / max(result.people, 1) + 1, 1)  # the person's others do not compete
-    # Among few photographs chance alone finds many; what is found beyond it counts, whichever judge finds it.
-    others = [group for name, group in figures.items() if name.startswith("privacy/")]
-    worst = max(max(group[VERIFIED].value, group[RANKED].value - chance) for group in others
-                if VERIFIED in group and RANKED in group)
-    attacked = max((one.best().value - 1 / max(one.people, 1) for one in result.attacks.values() if one.best()),  # type: ignore[union-attr]
-                   default=0.0)
-    unwanted = linked is not None and linked.value > LINKED and not result.linked
-    unsure = verified.high is None or verified.high > BAD
-    level: Level = ("bad" if worst > BAD else "mixed" if worst > ENOUGH or attacked > BAD or unsure
-                    or unwanted else "good")
+                                  "photographs, or no face could be compared",
+                                  [*_utility_notes(evaluation), *evaluation.notes])
+    linked, chance = privacy.get("auc_new_to_new"), _chance(evaluation)
     notes = [
-        f"Searched among the originals of all {result.people} people, {_faces(ranked)} nearest to "
+        f"Searched among the originals of all {evaluation.people} people, {_faces(ranked)} nearest to "
         f"{_their(ranked)}{_most(ranked)}, where chance finds {100 * chance:.1f} %; the person's other "
         "photographs do not compete.",
-        *([_linking(linked, result.linked)] if linked else []),
+        *([_linking(linked, evaluation.linked)] if linked else []),
         *([f"The judge {judge} took part in making the faces, so that this is no fair judgment."]
-          if result.judges[judge].in_loss else []),
-        *_useful(result), *_attacked(result), *result.notes]
-    return EvaluationFindings(level, f"{_faces(verified)} taken for {_their(verified)}{_most(verified)}, where one "
+          if evaluation.judges[judge].in_loss else []),
+        *_utility_notes(evaluation), *_attack_notes(evaluation), *evaluation.notes]
+    return EvaluationFindings(_level(evaluation, verified, linked, chance),
+                              f"{_faces(verified)} taken for {_their(verified)}{_most(verified)}, where one "
                               f"stranger in {round(1 / STRICT):,} is", notes)
 
 
-def judged(result: Evaluation) -> str:
-    """The judge that counts: the first that had no part in the loss."""
-    return next((name for name, one in result.judges.items() if not one.in_loss), next(iter(result.judges), ""))
+def _chance(evaluation: Evaluation) -> float:
+    """The probability that a face drawn at random is nearest to its own original."""
+    searched = evaluation.faces - evaluation.unnamed
+    return 1 / max(searched - searched / max(evaluation.people, 1) + 1, 1)  # the person's others do not compete
 
 
-def kept(result: Evaluation, group: str, name: str) -> float | None:
-    """How far from random generated faces (0) to the originals (1) a figure has stayed; None without both."""
-    ends = [result.sets[one].figures.get(group, {}).get(name) if one in result.sets else None
-            for one in ("random", result.set, "originals")]
+def _level(evaluation: Evaluation, verified: Figure, linked: Figure | None, chance: float) -> Level:
+    groups = [group for name, group in evaluation.sets[evaluation.set].figures.items() if name.startswith("privacy/")]
+    # Among few photographs chance alone finds many; what is found beyond it counts, whichever judge finds it.
+    found_again = max(max(group[VERIFIED].value, group[RANKED].value - chance) for group in groups
+                      if VERIFIED in group and RANKED in group)
+    if found_again > BAD:
+        return "bad"
+    attacked = max((best.value - 1 / max(one.people, 1) for one in evaluation.attacks.values() if (best := one.best())),
+                   default=0.0)
+    unwanted = linked is not None and linked.value > LINKED and not evaluation.linked
+    unsure = verified.high is None or verified.high > BAD
+    return "mixed" if found_again > GOOD or attacked > BAD or unsure or unwanted else "good"
+
+
+def main_judge(evaluation: Evaluation) -> str:
+    """The judge that the findings go by: the first that was not in the loss, or the first of all."""
+    judges = evaluation.judges
+    return next((name for name, one in judges.items() if not one.in_loss), next(iter(judges), ""))
+
+
+def share_kept(evaluation: Evaluation, group: str, name: str) -> float | None:
+    """Where a figure is between random generated faces (0) and the originals (1); None unless there are both."""
+    sets = evaluation.sets
+    ends = [sets[one].figures.get(group, {}).get(name) if one in sets else None
+            for one in ("random", evaluation.set, "originals")]
     if any(end is None for end in ends):
         return None
     low, value, high = (end.value for end in ends if end)
@@ -89,10 +101,10 @@ def _linking(linked: Figure, wanted: bool) -> str:
             f"{100 * linked.value:.0f} % of comparisons are right{_interval(linked)}, where guessing gives 50 %.")
 
 
-def _useful(result: Evaluation) -> list[str]:
-    utility = result.sets[result.set].figures.get("utility", {})
+def _utility_notes(evaluation: Evaluation) -> list[str]:
+    utility = evaluation.sets[evaluation.set].figures.get("utility", {})
     notes = []
-    attributes, share = utility.get("attributes_accuracy"), kept(result, "utility", "attributes_accuracy")
+    attributes, share = utility.get("attributes_accuracy"), share_kept(evaluation, "utility", "attributes_accuracy")
     if attributes:
         way = "" if share is None else (f": {100 * share:.0f} % of the way from random generated faces to the "
                                         "originals")
@@ -103,13 +115,13 @@ def _useful(result: Evaluation) -> list[str]:
     return notes
 
 
-def _attacked(result: Evaluation) -> list[str]:
+def _attack_notes(evaluation: Evaluation) -> list[str]:
     notes = []
-    for name, attack in result.attacks.items():
+    for name, attack in evaluation.attacks.items():
         best = attack.best()
         if best:
-            notes.append(f"Somebody who knows the method ({name}) finds {100 * best.value:.1f} % of the people's new "
-                         "faces among their other photographs at first guess.")
+            notes.append(f"An attacker who knows the method ({name}) finds {100 * best.value:.1f} % of the people's "
+                         "new faces among their other photographs at first guess.")
     return notes
 
 

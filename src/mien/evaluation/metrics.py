@@ -1,4 +1,4 @@
-"""All figures of one set under names that state their protocol, and what each of them means."""
+"""All metrics of a set, under names that state their protocol, and what each of them means."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mien.evaluation.confidence import Better, Estimate, estimate_known
+from mien.evaluation.confidence import Better, Estimate, estimate_finite
 from mien.evaluation.measurements import Measurements
-from mien.evaluation.privacy import FALSE_MATCHES, RANKS, OriginalsGallery, People, finding, linking, named, thresholds
+from mien.evaluation.privacy import (
+    FALSE_MATCHES,
+    RANKS,
+    OriginalsGallery,
+    People,
+    is_named,
+    linkability,
+    reidentification,
+    thresholds,
+)
 from mien.evaluation.quality import frechet, kernel_distance
 from mien.evaluation.utility import utility
 from mien.models.features.attribute_network import ATTRIBUTES
 
-Figures = dict[str, Estimate]
+Estimates = dict[str, Estimate]  # name in METRICS -> value
 STRICT = FALSE_MATCHES[-1]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a figure means.
+    """What a metric means.
 
     Attributes:
-        better: whether less or more of it is wanted. unit: "%" for shares, else as it is.
+        better: whether less or more of it is wanted. unit: "%" for shares, else what is written behind the number.
     """
 
     title: str
@@ -34,7 +43,7 @@ class Metric:
 
 
 def rate_name(rate: float) -> str:
-    """1e-3 for 0.001."""
+    """A false match rate as it is written in names: 1e-3 for 0.001."""
     return f"{rate:.0e}".replace("e-0", "e-")
 
 
@@ -73,7 +82,7 @@ METRICS: dict[str, Metric] = {
                                     "pairs of new faces of different people that pass for one person; of the "
                                     f"originals' {STRICT:.1%} do", "less"),
     "attributes_accuracy": Metric("attributes", "of 40, told by the attribute judge as labeled", "more"),
-    "attributes_inner_accuracy": Metric("attributes of the face", "those that the face itself tells", "more"),
+    "attributes_inner_accuracy": Metric("attributes of the face", "those that the face itself shows", "more"),
     "attributes_outer_accuracy": Metric("attributes around it", "all others: hair, what is worn, the whole picture",
                                         "more"),
     "attributes_balanced_accuracy": Metric("attributes, balanced", "faces with and without each count alike", "more"),
@@ -101,17 +110,17 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True)
 class Reference:
-    """The originals, and what is derived of them alone.
+    """The originals' measurements, and what is derived from them alone.
 
     Attributes:
-        people: [N]. labels: [N, 40] or None. known: whether it is known who is on the photographs.
-        limits: judge -> false match rate -> threshold; empty without known people.
-        galleries: judge -> all originals of named people that it can judge, those of other parts of the data too;
-            empty likewise.
-        places: judge -> [N] where in its gallery each is, or -1.
+        people: [N]. labels: [N, 40] or None. known: whether there are pairs of different named people.
+        limits: judge -> false match rate -> threshold; empty where people are not known.
+        galleries: judge -> all originals of named people that it can judge, also those outside the part of the data
+            that `at` has chosen; empty where people are not known.
+        places: judge -> [N], where in its gallery each is, or -1.
     """
 
-    seen: Measurements
+    measurements: Measurements
     people: People
     labels: npt.NDArray[np.int8] | None
     known: bool
@@ -120,73 +129,77 @@ class Reference:
     places: dict[str, npt.NDArray[np.int64]]
 
     def truth(self) -> npt.NDArray[np.bool_]:
-        """[N, 40] attributes: as labeled, or without labels as the judge sees them in the originals."""
-        return np.asarray((self.seen.columns["attributes"] if self.labels is None else self.labels) > 0)
+        """[N, 40] attributes as labeled, or without labels as the attribute judge tells them of the originals."""
+        return np.asarray((self.measurements.columns["attributes"] if self.labels is None else self.labels) > 0)
 
     def kinds(self) -> npt.NDArray[np.int64]:
-        """[N] gender and age in one number."""
+        """[N], gender and age (young or not) in one number."""
         truth = self.truth()
         return np.asarray(2 * truth[:, ATTRIBUTES.index("Male")] + truth[:, ATTRIBUTES.index("Young")], np.int64)
 
     def at(self, rows: npt.NDArray[np.int64]) -> Reference:
-        """Some of them; thresholds stay, and so does the gallery that is searched."""
+        """Some of the rows; thresholds and galleries stay those of all originals."""
         labels = None if self.labels is None else self.labels[rows]
-        return replace(self, seen=self.seen.at(rows), people=self.people[rows], labels=labels,
+        return replace(self, measurements=self.measurements.at(rows), people=self.people[rows], labels=labels,
                        places={name: places[rows] for name, places in self.places.items()})
 
 
-def reference(seen: Measurements, people: People, labels: npt.NDArray[np.int8] | None, known: bool,
+def calibrate(originals: Measurements, people: People, labels: npt.NDArray[np.int8] | None, known: bool,
               judges: list[str]) -> Reference:
-    """Calibrate the judges on the originals' own pairs of different people."""
+    """Calibrates the judges on the originals' own pairs of different people.
+
+    Args:
+        people, labels, known: see `Reference`.
+    """
     limits, galleries, places = {}, {}, {}
     for name in judges if known else ():
-        column = seen.columns[f"vector_{name}"]
-        there = np.isfinite(column).all(axis=1) & named(people)
-        vectors = torch.from_numpy(column[there])
-        galleries[name] = OriginalsGallery(vectors, people[there])
-        places[name] = np.where(there, np.cumsum(there) - 1, -1)
-        limits[name] = thresholds(vectors, people[there])[0]
-    return Reference(seen, people, labels, known, limits, galleries, places)
+        column = originals.columns[f"vector_{name}"]
+        usable = np.isfinite(column).all(axis=1) & is_named(people)
+        vectors = torch.from_numpy(column[usable])
+        galleries[name] = OriginalsGallery(vectors, people[usable])
+        places[name] = np.where(usable, np.cumsum(usable) - 1, -1)
+        limits[name] = thresholds(vectors, people[usable])[0]
+    return Reference(originals, people, labels, known, limits, galleries, places)
 
 
-def figures(original: Reference, new: Measurements, judges: list[str]) -> dict[str, Figures]:
-    """Figures of a set, row by row the same photographs as the originals.
+def estimate_metrics(original: Reference, new: Measurements, judges: list[str]) -> dict[str, Estimates]:
+    """Estimates all metrics of a set whose rows are the same photographs as the originals'.
 
     Returns:
-        "privacy/JUDGE", "utility", "quality" -> name in `METRICS` -> figure. What cannot be asked is left out, and so
-        are the distances of whole sets where `features` have been taken out.
+        "privacy/JUDGE", "utility", "quality" -> name in `METRICS` -> value. A metric without a value is left out, and
+        so are the distances of whole sets where the measurements have no `features`.
     """
     out = {f"privacy/{name}": _privacy(original, new, name) for name in judges if original.known}
     return out | {"utility": _utility(original, new), "quality": _quality(original, new)}
 
 
-def _privacy(original: Reference, new: Measurements, judge: str) -> Figures:
+def _privacy(original: Reference, new: Measurements, judge: str) -> Estimates:
     after, places = new.columns[f"vector_{judge}"], original.places[judge]
-    there = np.isfinite(after).all(axis=1) & (places >= 0)
-    vectors, people, limits = torch.from_numpy(after[there]), original.people[there], original.limits[judge]
-    found = finding(vectors, original.galleries[judge], places[there], limits)
-    linked = linking(vectors, people, limits[STRICT], original.kinds()[there])
+    usable = np.isfinite(after).all(axis=1) & (places >= 0)
+    vectors, people, limits = torch.from_numpy(after[usable]), original.people[usable], original.limits[judge]
+    found = reidentification(vectors, original.galleries[judge], places[usable], limits)
+    linked = linkability(vectors, people, limits[STRICT], original.kinds()[usable])
     out = {"distance_own_original": found.distance}
     out |= {f"verified_own_original_far{rate_name(rate)}": x for rate, x in found.verified.items()}
     out |= {f"rank{k}_own_original_all_originals": x for k, x in found.ranked.items()}
     out |= {f"rank{k}_other_photo_all_originals": x for k, x in found.ranked_others.items()}
-    out["eer_own_original"] = _plain(found.eer, people)
+    out["eer_own_original"] = _of_whole_set(found.eer, people)
     out["auc_new_to_new"] = linked.auc
     out["auc_new_to_new_alike"] = linked.auc_alike
     out |= {f"tar_new_to_new_far{rate_name(rate)}": x for rate, x in linked.linked.items()}
-    out["collisions_new_to_new"] = _plain(linked.collisions, people)
-    return _asked(out)
+    out["collisions_new_to_new"] = _of_whole_set(linked.collisions, people)
+    return _with_values(out)
 
 
-def _utility(original: Reference, new: Measurements) -> Figures:
-    found = utility(original.seen, new, original.people, original.truth())
-    return _asked({
+def _utility(original: Reference, new: Measurements) -> Estimates:
+    found = utility(original.measurements, new, original.people, original.truth())
+    return _with_values({
         "attributes_accuracy": found.attributes,
         "attributes_inner_accuracy": found.inner,
         "attributes_outer_accuracy": found.outer,
-        "attributes_balanced_accuracy": _plain(found.balanced, original.people),
-        "attributes_inner_balanced_accuracy": _plain(found.balanced_inner, original.people),
-        "attributes_outer_balanced_accuracy": _plain(found.balanced_outer, original.people),
+        "attributes_balanced_accuracy": _of_whole_set(found.balanced, original.people),
+        "attributes_inner_balanced_accuracy": _of_whole_set(found.balanced_inner, original.people),
+        "attributes_outer_balanced_accuracy": _of_whole_set(found.balanced_outer, original.people),
         "age_difference": found.age,
         "gender_kept": found.gender,
         "points5_difference": found.points,
@@ -198,31 +211,32 @@ def _utility(original: Reference, new: Measurements) -> Figures:
     })
 
 
-def _quality(original: Reference, new: Measurements) -> Figures:
-    before, after = original.seen.columns, new.columns
+def _quality(original: Reference, new: Measurements) -> Estimates:
+    before, after = original.measurements.columns, new.columns
     ratio = after["sharpness"] / np.maximum(before["sharpness"], 1e-6)
     found = {} if "features" not in before else _between_sets(before["features"], after["features"], original.people)
     if "inception" in before and "inception" in after:
         a, b = torch.from_numpy(before["inception"]), torch.from_numpy(after["inception"])
-        found["fid_inception"] = _plain(frechet(a, b), original.people)
-    return _asked(found | {
-        "outside_changed": estimate_known(after["outside"], original.people),
-        "seam": estimate_known(after["seam"], original.people),
-        "sharpness_ratio": estimate_known(ratio, original.people),
+        found["fid_inception"] = _of_whole_set(frechet(a, b), original.people)
+    return _with_values(found | {
+        "outside_changed": estimate_finite(after["outside"], original.people),
+        "seam": estimate_finite(after["seam"], original.people),
+        "sharpness_ratio": estimate_finite(ratio, original.people),
     })
 
 
-def _between_sets(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], people: People) -> Figures:
+def _between_sets(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], people: People) -> Estimates:
     a, b = torch.from_numpy(before), torch.from_numpy(after)
     # The scatter between random subsets is no interval over people.
-    return {"fd_effnet_lite0": _plain(frechet(a, b), people),
-            "kd_effnet_lite0": _plain(kernel_distance(a, b)[0], people)}
+    return {"fd_effnet_lite0": _of_whole_set(frechet(a, b), people),
+            "kd_effnet_lite0": _of_whole_set(kernel_distance(a, b)[0], people)}
 
 
-def _plain(value: float, people: People) -> Estimate:
-    """A figure of the whole set, without an interval."""
+def _of_whole_set(value: float, people: People) -> Estimate:
+    """A metric of the whole set, without an interval."""
     return Estimate(value, float("nan"), float("nan"), len(people), len(np.unique(people)))
 
 
-def _asked(found: Figures) -> Figures:
+def _with_values(found: Estimates) -> Estimates:
+    """Leaves out what there was nothing to estimate from."""
     return {name: one for name, one in found.items() if one.count and np.isfinite(one.value)}

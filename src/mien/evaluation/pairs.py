@@ -1,4 +1,4 @@
-"""Which photograph of one set belongs to which of another, and who is on them."""
+"""Pairs each original with its new photograph in another folder, and knows who is on them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ import numpy.typing as npt
 from mien.datasets.dataset import Dataset, plural
 from mien.datasets.registry import open_dataset
 from mien.errors import UsageError
-from mien.evaluation.privacy import People, named
+from mien.evaluation.privacy import People, is_named
 from mien.images.formats import PHOTO_SUFFIXES
 
 
 @dataclass(frozen=True)
 class PhotoPairs:
-    """Photographs that both sets have, row by row.
+    """N photographs that both folders have.
 
     Attributes:
-        names: of the originals, relative to `root`. new: the files in the other set.
-        people: [N] who is on each, in numbers from 0; a photograph of nobody known has a negative one of its own.
-        whose: the same as the dataset names them; "" where it does not.
-        labels: [N, 40] 0 or 1, or None. unlabeled: photographs without, where others have some, for which all do
-            without. published: folder of the other set. missing: originals that it lacks.
+        names: of the originals, relative to `root`. new: the files in the other folder, `published`.
+        people: [N], a number from 0 for each person; each photograph that is not named has a negative one of its own.
+        person_names: [N], who that is as the dataset names them; "" where it does not.
+        labels: [N, 40] 0 or 1; None unless all photographs have them.
+        missing: originals that `published` lacks.
+        unlabeled: photographs without labels, where others have them.
     """
 
     root: Path
     names: list[str]
     new: list[Path]
     people: People
-    whose: list[str]
+    person_names: list[str]
     labels: np.ndarray | None
     published: Path
     missing: list[str] = field(default_factory=list)
@@ -39,33 +40,33 @@ class PhotoPairs:
 
     @property
     def known(self) -> bool:
-        """Whether anybody is."""
-        return bool(named(self.people).any())
+        """Whether anybody is named."""
+        return bool(is_named(self.people).any())
 
     def at(self, rows: npt.NDArray[np.int64]) -> PhotoPairs:
-        """Some of them, in the order of the rows [M]."""
+        """Some of the photographs, in the order of the rows [M]."""
         return replace(self, names=[self.names[i] for i in rows], new=[self.new[i] for i in rows],
-                       people=self.people[rows], whose=[self.whose[i] for i in rows],
+                       people=self.people[rows], person_names=[self.person_names[i] for i in rows],
                        labels=None if self.labels is None else self.labels[rows])
 
 
-def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | None = None) -> PhotoPairs:
-    """Match two folders of photographs by path, or by path without the file's ending.
+def find_pairs(src: Path, dst: Path, layout: str = "auto", subset: str | None = None) -> PhotoPairs:
+    """Matches two folders of photographs by path, or by path without the file's ending.
 
     Raises:
-        UsageError: one is no folder, they have no photograph in common, or it is not clear which belongs to which.
+        UsageError: one is no folder, they have no photograph in common, or an original matches several new ones.
     """
-    dataset = open_dataset(src, layout, subset).in_files()
-    there, found = _by_stem(dst), dataset.names()
-    if not found:
+    dataset = open_dataset(src, layout, subset).require_files()
+    files, originals = _by_stem(dst), dataset.names()
+    if not originals:
         raise UsageError(f"there are no photographs in {src}", "give the folder of the originals first")
     if not dst.is_dir():
         raise UsageError(f"{dst} is no folder", "give the folder of the anonymized photographs second")
-    others = {dst / name for name in found}  # results of originals that differ in their endings alone
+    others = {dst / name for name in originals}  # results of originals that differ in their endings alone
     names, new, missing = [], [], []
-    for name in found:
+    for name in originals:
         same = [path for path in (dst / name, dst / f"{name}.png") if path.is_file()]
-        alike = same or [path for path in there.get(_stem(name), []) if path not in others]
+        alike = same or [path for path in files.get(_stem(name), []) if path not in others]
         if len(alike) > 1 and not same:
             raise UsageError(f"{dst} has several photographs that {name} may have become: "
                              f"{', '.join(path.name for path in alike)}", "only one of them may be there")
@@ -77,18 +78,21 @@ def find_counterparts(src: Path, dst: Path, layout: str = "auto", subset: str | 
     if not names:
         raise UsageError(f"{dst} has none of the {plural(len(missing), 'photograph')} of {src} ({missing[0]}, ...)",
                          "the two folders must hold the same photographs under the same names")
-    whose = [dataset.people.get(name, "") for name in names]
+    people = [dataset.people.get(name, "") for name in names]
     labels, unlabeled = _labels(dataset, names)
-    return PhotoPairs(dataset.root, names, new, _numbered(whose), whose, labels, dst, missing, unlabeled)
+    return PhotoPairs(dataset.root, names, new, _numbered(people), people, labels, dst, missing, unlabeled)
 
 
 def sample(pairs: PhotoPairs, count: int | None, seed: int, least: int = 1) -> PhotoPairs:
-    """At most `count` photographs: whole people of at least `least` each, in random order, until no other one fits.
+    """Draws at most `count` photographs: people in random order, each with all of their photographs, if these fit.
 
-    Where the first person alone has more, that person's first `count`.
+    Where no person fits, the first one's first `count` photographs are taken.
+
+    Args:
+        count: None: all. least: only people with at least so many photographs.
 
     Raises:
-        UsageError: nobody has so many photographs.
+        UsageError: no person has `least` photographs.
     """
     people, photos = np.unique(pairs.people, return_counts=True)
     if least > photos.max():
@@ -105,16 +109,16 @@ def sample(pairs: PhotoPairs, count: int | None, seed: int, least: int = 1) -> P
     return pairs.at(np.sort(np.array(taken or np.flatnonzero(pairs.people == drawn[0])[:count])))
 
 
-def _numbered(whose: list[str]) -> People:
-    """One number a name, and for each "" a negative one of its own."""
-    people = np.arange(-len(whose), 0, dtype=np.int64)
-    somebody = np.array([bool(name) for name in whose], dtype=bool)
-    people[somebody] = np.unique([name for name in whose if name], return_inverse=True)[1]
+def _numbered(names: list[str]) -> People:
+    """One number per person's name, and for each "" a negative one of its own."""
+    people = np.arange(-len(names), 0, dtype=np.int64)
+    named = np.array([bool(name) for name in names], dtype=bool)
+    people[named] = np.unique([name for name in names if name], return_inverse=True)[1]
     return people
 
 
 def _labels(dataset: Dataset, names: list[str]) -> tuple[np.ndarray | None, int]:
-    """[N, 40] of all, or None; of how many there are none while others have some."""
+    """The labels [N, 40] of all, or None; and how many photographs have none while others have some."""
     from mien.models.features.attribute_network import ATTRIBUTES
 
     if tuple(dataset.attribute_names) != ATTRIBUTES:
@@ -126,6 +130,7 @@ def _labels(dataset: Dataset, names: list[str]) -> tuple[np.ndarray | None, int]
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Path without the ending -> the photographs of that path."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file():

@@ -1,4 +1,4 @@
-"""Can anyone be found again? Verification, identification, linkability and diversity, by a judge's vectors.
+"""Re-identification, linkability and diversity of new faces, measured on a judge's vectors.
 
 The Article 29 Working Party asks whether a person can be singled out, linked and inferred (Opinion 05/2014). Singling
 out and linking are measured here; a photograph's attributes, which one might infer from, are kept on purpose.
@@ -14,24 +14,24 @@ import torch
 from torch import Tensor
 
 from mien.evaluation.confidence import Estimate, estimate
-from mien.evaluation.distance_histogram import DistanceHistogram, rows, strangers
+from mien.evaluation.distance_histogram import DistanceHistogram, distances_to_gallery, impostor_distances
 
 FALSE_MATCHES = (1e-2, 1e-3)
 RANKS = (1, 5)
-PAIRS = 1 << 16  # compared at once
-People = npt.NDArray[np.int64]  # from 0 up; who is not named has a negative number of their own
+PAIRS_AT_ONCE = 1 << 16
+People = npt.NDArray[np.int64]  # a number from 0 for each person; each unnamed face has a negative number of its own
 
 
 @dataclass(frozen=True)
-class Finding:
-    """How well new faces lead back to the originals.
+class Reidentification:
+    """How often new faces lead back to the originals.
 
     Attributes:
         distance: to the own original.
-        verified: by false match rate: share of faces that pass for their own original.
-        ranked: by K: own original among the K nearest of all originals.
-        ranked_others: by K: another photograph of the person among the K nearest, the own original left out.
-        eer: equal error rate between own originals and those of strangers.
+        verified: false match rate -> share of faces that pass for their own original.
+        ranked: K -> share with the own original among the K nearest of all originals.
+        ranked_others: K -> share with another photograph of the person among the K nearest, the own original left out.
+        eer: equal error rate between own originals and those of other people.
     """
 
     distance: Estimate
@@ -42,13 +42,13 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Linking:
-    """How well two new faces of one person lead to each other, without the originals.
+class Linkability:
+    """How often two new faces of one person lead to each other, without the originals.
 
     Attributes:
-        auc: that two faces of one person are nearer than two of different people; 0.5: not linkable.
-        auc_alike: than two of different people of one kind; missing where kinds are not known.
-        linked: by false match rate, among new faces: share of a person's pairs found.
+        auc: probability that two faces of one person are nearer than two of different people; 0.5: not linkable.
+        auc_alike: the same against two of different people of one kind; missing where kinds are not known.
+        linked: false match rate among new faces -> share of a person's pairs found.
         collisions: share of pairs of different people that pass for one person at the originals' threshold for a
             false match rate of 1e-3; 1e-3: as different as real people are.
     """
@@ -61,79 +61,94 @@ class Linking:
 
 @dataclass(frozen=True)
 class OriginalsGallery:
-    """What is searched: vectors [G, D], and who is on each [G], all of them named."""
+    """The originals that are searched: vectors [G, D], and who is on each [G], all of them named."""
 
     vectors: Tensor
     people: People
 
 
-def named(people: People) -> npt.NDArray[np.bool_]:
-    """[N] whether it is known who that is: of others nobody can say whether they are strangers."""
+def is_named(people: People) -> npt.NDArray[np.bool_]:
+    """[N], whether each person is known; two faces that are not named may or may not show one person."""
     return np.asarray(people >= 0)
 
 
 def thresholds(originals: Tensor, people: People) -> tuple[dict[float, float], DistanceHistogram]:
-    """The distances at which so many pairs of different people pass for one, among the originals themselves [N, D]."""
-    who = torch.from_numpy(people)
-    impostors = strangers(originals, originals, who, who)
+    """Calibrates a judge on the originals' own pairs of different people.
+
+    Args:
+        originals: vectors [N, D].
+
+    Returns:
+        false match rate -> the distance at which that share of these pairs passes for one person; the pairs' histogram.
+    """
+    person = torch.from_numpy(people)
+    impostors = impostor_distances(originals, originals, person, person)
     return {rate: impostors.threshold(rate) for rate in FALSE_MATCHES}, impostors
 
 
-def finding(new: Tensor, originals: OriginalsGallery, places: npt.NDArray[np.int64],
-            limits: dict[float, float]) -> Finding:
-    """Search every new face [N, D] among all originals; `places`: [N], where in the gallery its own one is."""
+def reidentification(new: Tensor, originals: OriginalsGallery, places: npt.NDArray[np.int64],
+                     limits: dict[float, float]) -> Reidentification:
+    """Searches every new face [N, D] among all originals.
+
+    Args:
+        places: [N], where in the gallery the own original of each is. limits: false match rate -> threshold.
+    """
     at, gallery = torch.from_numpy(places), torch.from_numpy(originals.people)
-    who, people = gallery[at], originals.people[places]
+    person, people = gallery[at], originals.people[places]
     own = (new - originals.vectors[at]).norm(dim=1)
     before, before_others = torch.zeros(len(new)), torch.full((len(new),), torch.inf)
-    for some, between in rows(new, originals.vectors):
-        strange, kin = who[some, None] != gallery, others(who[some], gallery, at[some])
-        nearest = between.masked_fill(~kin, torch.inf).min(dim=1).values
+    for some, distances in distances_to_gallery(new, originals.vectors):
+        strange, others = person[some, None] != gallery, other_photos(person[some], gallery, at[some])
+        nearest = distances.masked_fill(~others, torch.inf).min(dim=1).values
         # The other photographs of the person compete neither with the own original nor with each other.
-        before[some] = ((between < own[some, None]) & strange).sum(dim=1).float()
-        closer = ((between < nearest[:, None]) & strange).sum(dim=1).float()
+        before[some] = ((distances < own[some, None]) & strange).sum(dim=1).float()
+        closer = ((distances < nearest[:, None]) & strange).sum(dim=1).float()
         before_others[some] = closer.masked_fill(nearest.isinf(), torch.inf)
     many = np.isfinite(before_others.numpy())
-    return Finding(
+    return Reidentification(
         estimate(own.numpy(), people),
         {rate: Estimate.missing() if np.isnan(limit) else estimate((own < limit).numpy(), people, share=True)
          for rate, limit in limits.items()},
         {k: estimate((before < k).numpy(), people, share=True) for k in RANKS},
         {k: estimate((before_others < k).numpy()[many], people[many], share=True) for k in RANKS},
-        equal_error(own.numpy(), strangers(new, originals.vectors, who, gallery)),
+        equal_error_rate(own.numpy(), impostor_distances(new, originals.vectors, person, gallery)),
     )
 
 
-def others(who: Tensor, gallery: Tensor, own: Tensor) -> Tensor:
-    """[N, G]: which of the gallery's faces [G] show the probe's person [N] and are not its own one, at `own` [N]."""
-    kin = who[:, None] == gallery
-    kin[torch.arange(len(who)), own] = False
-    return kin
+def other_photos(person: Tensor, gallery: Tensor, own: Tensor) -> Tensor:
+    """[N, G], which gallery faces show the probe's person but are not the probe's own photograph.
+
+    Args:
+        person: [N], who is on each probe. gallery: [G], who is on each gallery face. own: [N], the own one's place.
+    """
+    others = person[:, None] == gallery
+    others[torch.arange(len(person)), own] = False
+    return others
 
 
-def linking(new: Tensor, people: People, limit: float, kinds: npt.NDArray[np.int64] | None = None) -> Linking:
-    """Compare new faces [N, D] with each other.
+def linkability(new: Tensor, people: People, limit: float, kinds: npt.NDArray[np.int64] | None = None) -> Linkability:
+    """Compares new faces [N, D] with each other.
 
     Args:
         limit: the originals' threshold for a false match rate of 1e-3. kinds: [N], of people hard to tell apart.
     """
-    who = torch.from_numpy(people)
-    impostors = strangers(new, new, who, who)
+    person = torch.from_numpy(people)
+    impostors = impostor_distances(new, new, person, person)
     first, second = pairs_of_one_person(people)
-    apart = torch.cat([torch.zeros(0), *((new[first[i : i + PAIRS]] - new[second[i : i + PAIRS]]).norm(dim=1)
-                                         for i in range(0, len(first), PAIRS))]).numpy()
+    genuine = torch.cat([torch.zeros(0), *((new[first[i : i + PAIRS_AT_ONCE]] - new[second[i : i + PAIRS_AT_ONCE]])
+                                           .norm(dim=1) for i in range(0, len(first), PAIRS_AT_ONCE))]).numpy()
 
     def nearer(than: DistanceHistogram) -> Estimate:
-        return estimate(1 - than.share_below(apart), people[first]) if than.total else Estimate.missing()
+        return estimate(1 - than.share_below(genuine), people[first]) if than.total else Estimate.missing()
 
     alike = Estimate.missing()
     if kinds is not None:
         kind = torch.from_numpy(kinds)
-        alike = nearer(strangers(new, new, who, who, (kind, kind)))
-    return Linking(
+        alike = nearer(impostor_distances(new, new, person, person, (kind, kind)))
+    return Linkability(
         nearer(impostors),
         alike,
-        {rate: estimate(apart < impostors.threshold(rate), people[first], share=True) if impostors.total
+        {rate: estimate(genuine < impostors.threshold(rate), people[first], share=True) if impostors.total
          else Estimate.missing() for rate in FALSE_MATCHES},
         float(impostors.share_below(limit)) if impostors.total else float("nan"),
     )
@@ -148,8 +163,12 @@ def pairs_of_one_person(people: People) -> tuple[npt.NDArray[np.int64], npt.NDAr
     return first, second
 
 
-def equal_error(own: npt.NDArray[np.floating], impostors: DistanceHistogram) -> float:
-    """The rate at which as many owns are missed as strangers are taken for them; NaN without both."""
+def equal_error_rate(own: npt.NDArray[np.floating], impostors: DistanceHistogram) -> float:
+    """The rate at which as many own originals are missed as originals of others pass for them; NaN without both.
+
+    Args:
+        own: [N], distances to the own originals.
+    """
     if not len(own) or not impostors.total:
         return float("nan")
     edges = np.linspace(0, impostors.top, len(impostors.counts) + 1)

@@ -1,4 +1,4 @@
-"""Do the new pictures look like photographs, and is all that should stay still there?"""
+"""Quality of new pictures: distances between sets, changes outside the face, visible seams, sharpness."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mien.types import Pixels
 
 SUBSETS = 50  # of the kernel distance
 SUBSET = 500  # pictures in one
-ROWS = 2048  # features converted at a time
+FEATURES_AT_ONCE = 2048  # converted to double precision
 SAME = 2  # gray levels: what saving a picture anew may change
-Area = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]  # [H, W]
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
     """Fréchet distance of normal distributions fitted to features [N, D] and [M, D] (Heusel et al. 2017, 1706.08500).
 
-    It falls with the number of pictures: compare sets of one size only. NaN for fewer than two pictures.
+    It falls as the number of pictures grows: compare sets of one size only. NaN for fewer than two pictures.
     """
     if min(len(a), len(b)) < 2:
         return float("nan")
@@ -53,24 +53,27 @@ def kernel_distance(a: Tensor, b: Tensor, seed: int = 0) -> tuple[float, float]:
     return float(np.mean(found)), float("nan") if whole else float(np.std(found))
 
 
-def outside_difference(original: Pixels, new: Pixels, face: Area) -> float:
-    """Share of the pixels beyond the face's region that are not what they were, saving the file anew aside.
+def outside_difference(original: Pixels, new: Pixels, face: Mask) -> float:
+    """Share of the pixels outside the face's region that differ by more than saving the file anew changes them.
 
     Args:
         original, new: [H, W, 3] uint8 RGB. face: [H, W], true where a method may change pixels.
+
+    Returns:
+        NaN where the face's region is the whole picture.
     """
-    beyond = ~face
-    if not beyond.any():
+    outside = ~face
+    if not outside.any():
         return float("nan")
     changed = np.abs(original.astype(np.int16) - new).max(axis=2) > SAME
-    return float(changed[beyond].mean())
+    return float(changed[outside].mean())
 
 
 def seam(original: Pixels, new: Pixels) -> float:
-    """How much steeper gray levels change along the border of what was changed than they did there before.
+    """How much steeper the gray levels' gradient is along the border of the changed area than in the original.
 
     Returns:
-        0 for a border that cannot be seen, 1 for twice the steepness; NaN when nothing or everything was changed.
+        0 for a border that cannot be seen, 1 for twice the gradient; NaN when nothing or everything was changed.
     """
     changed = (np.abs(original.astype(np.int16) - new).max(axis=2) > SAME).astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
@@ -79,17 +82,17 @@ def seam(original: Pixels, new: Pixels) -> float:
     border = cv2.dilate(whole, kernel) != cv2.erode(whole, kernel)
     if not border.any():
         return float("nan")
-    before, after = (_steepness(one)[border].mean() for one in (original, new))
+    before, after = (_gradient(one)[border].mean() for one in (original, new))
     return float(after / max(float(before), 1.0) - 1)
 
 
-def sharpness(picture: Pixels, face: Area) -> float:
-    """Variance of the Laplacian of gray levels on the face: [H, W, 3] uint8 RGB, [H, W]."""
+def sharpness(picture: Pixels, face: Mask) -> float:
+    """Variance of the Laplacian of gray levels on the face; picture [H, W, 3] uint8 RGB, face [H, W]."""
     gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(gray, cv2.CV_32F)[face].var())
 
 
-def _steepness(picture: Pixels) -> npt.NDArray[np.float32]:
+def _gradient(picture: Pixels) -> npt.NDArray[np.float32]:
     gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.asarray(np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)))
 
@@ -97,11 +100,11 @@ def _steepness(picture: Pixels) -> npt.NDArray[np.float32]:
 def _root(x: Tensor) -> tuple[Tensor, Tensor]:
     """A matrix whose transpose times itself is the covariance of x [N, D], and the mean [D].
 
-    A few rows at a time, so that a large x may lie in a file.
+    A few rows are converted at a time, so that a large x may be a mapped file.
     """
-    mean = torch.stack([part.double().sum(dim=0) for part in torch.split(x, ROWS)]).sum(dim=0) / len(x)
+    mean = torch.stack([part.double().sum(dim=0) for part in torch.split(x, FEATURES_AT_ONCE)]).sum(dim=0) / len(x)
     root = x.new_zeros(0, x.shape[1], dtype=torch.float64)
-    for part in torch.split(x, ROWS):
+    for part in torch.split(x, FEATURES_AT_ONCE):
         root = torch.cat([root, (part.double() - mean) / (len(x) - 1) ** 0.5])
         if len(root) > root.shape[1]:
             root = torch.linalg.qr(root, mode="r").R

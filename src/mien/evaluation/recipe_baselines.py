@@ -1,37 +1,40 @@
-"""The originals anonymized by a recipe, to hold another set against: a run of its own, kept and gone on with."""
+"""Makes baselines by recipes: the originals anonymized by a run of its own, which is kept and can be resumed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mien.anonymizer.load import Loaded
 from mien.datasets.dataset import Dataset
+from mien.evaluation.progress_callbacks import CountProgress
 from mien.evaluation.work_folder import key_of
+from mien.jobs.progress import Progress
 from mien.jobs.request import Request
-from mien.jobs.run import Progress, Run
+from mien.jobs.run import Run
 from mien.recipe import Recipe
 
 
-def make_recipe_set(recipe: Recipe, root: Path, names: Sequence[str], folder: Path, ready: Loaded,
-                    progress: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
-    """Anonymize what is not anonymized yet.
+def make_recipe_baseline(recipe: Recipe, root: Path, names: Sequence[str], folder: Path, loaded: Loaded,
+                         progress: CountProgress = lambda done, total: None) -> list[Path]:
+    """Anonymizes the photographs that are not anonymized yet.
 
     Args:
-        recipe: settled. root, names: the originals. folder: where sets are kept. ready: the recipe's own.
+        recipe: with its precision settled. root, names: the originals. folder: where baselines are kept.
+        loaded: networks and pool of the recipe.
 
     Returns:
-        The file of every photograph; of one that cannot be read it is not there.
+        The file of every photograph; it does not exist where the original cannot be read.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    target = folder / f"recipe-{recipe.name}-{key_of([recipe.hash, ready.weights, list(names)])}"
+    target = folder / f"recipe-{recipe.name}-{key_of([recipe.hash, loaded.weights, list(names)])}"
     request = Request(root, target, target.with_name(f"{target.name}.work"), recipe,
-                      Dataset("folder", root, list(names)), weights=ready.weights)
+                      Dataset("folder", root, list(names)), weights=loaded.weights)
 
     def tell(event: Progress) -> None:
         progress(event.photos, event.total)
 
-    outputs = Run(request, ready.networks, ready.pool).execute(tell).outputs
+    outputs = Run(request, loaded.networks, loaded.pool).execute(tell).outputs
     return [target / outputs.get(name, name) for name in names]

@@ -1,4 +1,4 @@
-"""Are anonymized photographs as good to learn from? A classifier trained on them, and one trained on the originals.
+"""Compares a classifier trained on anonymized photographs with one trained on the originals.
 
 Both are EfficientNet-Lite0 with ImageNet's weights, fine-tuned to tell CelebA's 40 attributes, with one budget, one
 seed and the same order of the photographs; both are tested on real photographs of other people.
@@ -6,7 +6,6 @@ seed and the same order of the photographs; both are tested on real photographs 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +18,12 @@ from torch.nn import functional as F
 from mien.datasets.dataset import plural
 from mien.errors import UsageError
 from mien.evaluation.confidence import estimate
-from mien.evaluation.crops import Crops, crops_of
+from mien.evaluation.crops import Crops, cut_faces
 from mien.evaluation.evaluation import Figure
-from mien.evaluation.evaluators import open_detector
+from mien.evaluation.evaluators import load_detector
 from mien.evaluation.pairs import PhotoPairs
-from mien.evaluation.utility import balanced
+from mien.evaluation.progress_callbacks import CountProgress, PartProgress
+from mien.evaluation.utility import balanced_accuracy
 from mien.models.features.attribute_network import ATTRIBUTES, AttributeClassifier
 from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.models.hub.fetch import ensure
@@ -34,17 +34,17 @@ BATCH = 32
 RATE = 6e-4
 SIDE = 192  # px
 FROZEN = 5  # blocks: edges and textures
-EvaluationProgress = Callable[[str, int, int], None]
 
 
 class Retraining(BaseModel):
-    """Accuracy over 40 attributes on real photographs; whether of other people than those trained on, `notes` say.
+    """Accuracy over 40 attributes on real photographs.
 
     Attributes:
         originals, anonymized: of the classifiers trained on each. difference: anonymized less originals, face by face.
-        constant: always the commoner answer of the training photographs. balanced: of the three, in this order, the
-            mean over attributes of the mean over having and lacking it. trained, tested: photographs.
-        notes: what the figures do not show.
+        constant: of always giving the training photographs' commoner answer.
+        balanced: of originals, anonymized and constant, see `utility.balanced_accuracy`.
+        trained, tested: how many photographs.
+        notes: what the figures do not show, such as people who were both trained and tested on.
     """
 
     originals: Figure
@@ -58,16 +58,20 @@ class Retraining(BaseModel):
     notes: list[str] = []
 
     def write(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
+        """Writes the JSON, whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         replace_file(path, partial(Path.write_text, data=self.model_dump_json(indent=1), encoding="utf-8"))
 
 
 def compare_training(pairs: PhotoPairs, test: PhotoPairs, seed: int = 0,
-                     progress: EvaluationProgress = lambda what, done, total: None) -> Retraining:
-    """Train twice, test twice.
+                     progress: PartProgress = lambda what, done, total: None) -> Retraining:
+    """Trains a classifier on the originals and one on the anonymized photographs, and tests both on real ones.
 
     Args:
-        pairs: originals and anonymized photographs to train on. test: real photographs, against themselves.
+        pairs: originals and anonymized photographs to train on. test: real photographs, paired with themselves.
 
     Raises:
         UsageError: attributes are not known, or no face is found. FetchError, ModelError: weights cannot be had.
@@ -75,27 +79,28 @@ def compare_training(pairs: PhotoPairs, test: PhotoPairs, seed: int = 0,
     if pairs.labels is None or test.labels is None:
         raise UsageError("training needs CelebA's 40 attributes for every photograph",
                          "mien datasets check DIR shows what is known")
-    detector = open_detector()
-    old, new, rows = crops_of(pairs, detector, partial(progress, "cutting out faces to train on"))
-    real, _, tested = crops_of(test, detector, partial(progress, "cutting out faces to test on"))
+    detector = load_detector()
+    old, new, rows = cut_faces(pairs, detector, partial(progress, "cutting out faces to train on"))
+    real, _, tested = cut_faces(test, detector, partial(progress, "cutting out faces to test on"))
     if len(old) < BATCH or not len(real):
         raise UsageError(f"{len(old)} faces to train on and {len(real)} to test on are too few",
                          f"at least {BATCH} and 1 are needed")
     labels, truth = torch.from_numpy(pairs.labels[rows]).float(), test.labels[tested] > 0
-    told = [_tell(_train(crops, labels, seed, partial(progress, f"training on the {what}")), real)
-            for what, crops in (("originals", old), ("anonymized", new))]
-    told.append(np.broadcast_to(labels.mean(dim=0).numpy() > 0.5, truth.shape))
-    right = [(one == truth).mean(axis=1) for one in told]
+    answers = [_classify(_train(crops, labels, seed, partial(progress, f"training on the {what}")), real)
+               for what, crops in (("originals", old), ("anonymized", new))]
+    answers.append(np.broadcast_to(labels.mean(dim=0).numpy() > 0.5, truth.shape))
+    right = [(one == truth).mean(axis=1) for one in answers]
+    balanced = [balanced_accuracy(one, truth) for one in answers]
     people = test.people[tested]
     figures = [Figure.of(estimate(one, people), "more") for one in (*right, right[1] - right[0])]
     return Retraining(originals=figures[0], anonymized=figures[1], constant=figures[2], difference=figures[3],
-                      balanced=(balanced(told[0], truth), balanced(told[1], truth), balanced(told[2], truth)),
+                      balanced=(balanced[0], balanced[1], balanced[2]),
                       trained=len(old), tested=len(real), seed=seed,
-                      notes=_notes([pairs.whose[i] for i in rows], [test.whose[i] for i in tested]))
+                      notes=_notes([pairs.person_names[i] for i in rows], [test.person_names[i] for i in tested]))
 
 
 def _notes(trained: list[str], tested: list[str]) -> list[str]:
-    """Of who is on each photograph; "": not known."""
+    """Says whether people were trained and tested on, from the names on each photograph; "": not known."""
     everybody, shared = set(tested) - {""}, set(trained) & set(tested) - {""}
     if not everybody or not set(trained) - {""}:
         return ["It is not known who is on the photographs: the same people may be trained and tested on."]
@@ -106,7 +111,7 @@ def _notes(trained: list[str], tested: list[str]) -> list[str]:
             f"{plural(len(tested), 'photograph')}) were trained on too: the figures are not of other people alone."]
 
 
-def _train(crops: Crops, labels: Tensor, seed: int, progress: Callable[[int, int], None]) -> AttributeClassifier:
+def _train(crops: Crops, labels: Tensor, seed: int, progress: CountProgress) -> AttributeClassifier:
     network = AttributeClassifier()
     network.trunk.load_state_dict(EfficientNetLite0.from_file(ensure(["efficientnet_lite0"])["efficientnet_lite0"]
                                                               ).state_dict())
@@ -135,8 +140,8 @@ def _train(crops: Crops, labels: Tensor, seed: int, progress: Callable[[int, int
 
 
 @torch.inference_mode()
-def _tell(network: AttributeClassifier, crops: Crops) -> np.ndarray:
-    """[N, 40] bool."""
+def _classify(network: AttributeClassifier, crops: Crops) -> np.ndarray:
+    """Answers for 40 attributes: [N, 40] bool."""
     parts = [network(crops.at(np.arange(first, min(first + BATCH, len(crops)))).images()) > 0
              for first in range(0, len(crops), BATCH)]
     assert parts[0].shape[1] == len(ATTRIBUTES)

@@ -1,4 +1,4 @@
-"""An evaluation on the terminal: one row a figure, one column a set, the one that was asked about first."""
+"""Tables of an evaluation for the terminal: one row per metric, one column per set, the evaluated one first."""
 
 from __future__ import annotations
 
@@ -11,94 +11,96 @@ from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Groups
 from mien.evaluation.metrics import METRICS
 from mien.evaluation.retraining import Retraining
 
-ENDS = ("random", "originals")  # what parts of the data are held against
+SCALE_ENDS = ("random", "originals")  # the baselines that parts of the data are compared with
 ORDER = ("originals", "inversion", "nearest", "random", "blur", "pixelation", "blackout")
-HEADINGS = {"utility": "utility", "quality": "quality"}
 
 
-def tables(result: Evaluation) -> list[Table]:
+def tables(evaluation: Evaluation) -> list[Table]:
     """One table for each judge's privacy, for utility, for quality and for each attack."""
-    columns = in_order(result)
-    kinds = dict.fromkeys(kind for name in columns for kind in result.sets[name].figures)
-    return [*(_table(result, kind, columns) for kind in kinds), *map(attack_table, result.attacks.values())]
+    columns = ordered_sets(evaluation)
+    kinds = dict.fromkeys(kind for name in columns for kind in evaluation.sets[name].figures)
+    return [*(_table(evaluation, kind, columns) for kind in kinds), *map(attack_table, evaluation.attacks.values())]
 
 
-def in_order(result: Evaluation) -> list[str]:
-    """Its sets: what was asked about, other recipes, then the bounds, the best kept first."""
-    others = [name for name in result.sets if name != result.set and name not in ORDER]
-    return [result.set, *others, *(name for name in ORDER if name in result.sets and name != result.set)]
+def ordered_sets(evaluation: Evaluation) -> list[str]:
+    """Names of the sets: the evaluated one, other recipes, then the other baselines as in `ORDER`."""
+    own, sets = evaluation.set, evaluation.sets
+    recipes = [name for name in sets if name != own and name not in ORDER]
+    return [own, *recipes, *(name for name in ORDER if name in sets and name != own)]
 
 
-def _table(result: Evaluation, kind: str, columns: list[str]) -> Table:
-    table = Table(title=title_of(result, kind), title_justify="left")
+def _table(evaluation: Evaluation, kind: str, columns: list[str]) -> Table:
+    table = Table(title=group_title(evaluation, kind), title_justify="left")
     table.add_column("")
     for name in columns:
-        table.add_column(result.sets[name].title, justify="right")
-    wanted = [name for name in METRICS if any(name in result.sets[one].figures.get(kind, {}) for one in columns)]
-    own = result.sets[result.set].figures.get(kind, {})
+        table.add_column(evaluation.sets[name].title, justify="right")
+    figures = {name: evaluation.sets[name].figures.get(kind, {}) for name in columns}
+    own = figures[evaluation.set]
     tenths = {name: tenth for name, one in own.items() if (tenth := worst_tenth(one))}
     if tenths:
         table.add_column("worst tenth", justify="right")
-    for name in wanted:
-        cells = [shown(result.sets[one].figures.get(kind, {}).get(name), METRICS[name].unit, interval=one == result.set)
-                 for one in columns]
-        worst = [shown(tenths.get(name), METRICS[name].unit)] if tenths else []
-        table.add_row(METRICS[name].title, *cells, *worst)
+    for name in METRICS:
+        if any(name in group for group in figures.values()):
+            unit = METRICS[name].unit
+            cells = [format_figure(figures[one].get(name), unit, interval=one == evaluation.set) for one in columns]
+            worst = [format_figure(tenths.get(name), unit)] if tenths else []
+            table.add_row(METRICS[name].title, *cells, *worst)
     return table
 
 
-def attack_table(found: AttackResult) -> Table:
-    """One attack: one column an attacker."""
-    table = Table(title=f"{found.title}: {found.faces} faces of {found.people} people, {found.known} others known; "
-                  f"{found.budget}; {found.seconds:.0f} s", title_justify="left")
+def attack_table(attack: AttackResult) -> Table:
+    """The table of one attack: one column per attacker."""
+    table = Table(title=f"{attack.title}: {attack.faces} faces of {attack.people} people, {attack.known} others known; "
+                  f"{attack.budget}; {attack.seconds:.0f} s", title_justify="left")
     table.add_column("")
-    for who in found.attackers:
-        table.add_column(who, justify="right")
+    for attacker in attack.attackers:
+        table.add_column(attacker, justify="right")
     for name, metric in ATTACK_METRICS.items():
-        if any(name in group for group in found.attackers.values()):
-            table.add_row(metric.title, *(shown(group.get(name), metric.unit, interval=i == 0)
-                                          for i, group in enumerate(found.attackers.values())))
+        if any(name in group for group in attack.attackers.values()):
+            table.add_row(metric.title, *(format_figure(group.get(name), metric.unit, interval=i == 0)
+                                          for i, group in enumerate(attack.attackers.values())))
     return table
 
 
-def training_table(found: Retraining) -> Table:
-    """What classifiers learned from originals and from anonymized photographs."""
-    table = Table(title=f"40 attributes, trained on {found.trained:,} faces, tested on {found.tested:,} real ones",
-                  title_justify="left")
+def training_table(retraining: Retraining) -> Table:
+    """The accuracy of classifiers trained on originals and on anonymized photographs."""
+    table = Table(title=f"40 attributes, trained on {retraining.trained:,} faces, tested on {retraining.tested:,} "
+                  "real ones", title_justify="left")
     for heading in ("trained on", "right", "balanced"):
         table.add_column(heading, justify="left" if heading == "trained on" else "right")
-    shares = [f"{100 * one:.2f} %" for one in found.balanced]
-    for name, figure, share in (("originals", found.originals, shares[0]), ("anonymized", found.anonymized, shares[1]),
-                                ("nothing: the commoner answer", found.constant, shares[2]),
-                                ("anonymized, less originals", found.difference, "")):
-        table.add_row(name, shown(figure, "%", interval=True), share)
+    shares = [f"{100 * one:.2f} %" for one in retraining.balanced]
+    for name, figure, share in (("originals", retraining.originals, shares[0]),
+                                ("anonymized", retraining.anonymized, shares[1]),
+                                ("nothing: the commoner answer", retraining.constant, shares[2]),
+                                ("anonymized, less originals", retraining.difference, "")):
+        table.add_row(name, format_figure(figure, "%", interval=True), share)
     return table
 
 
-def title_of(result: Evaluation, kind: str) -> str:
-    """Heading of a group of figures; a judge that was in the loss is called so."""
+def group_title(evaluation: Evaluation, kind: str) -> str:
+    """The heading of a group of figures; it says where a judge was in the loss."""
     if not kind.startswith("privacy/"):
-        return HEADINGS[kind]
+        return kind
     name = kind.removeprefix("privacy/")
-    judge = result.judges[name]
+    judge = evaluation.judges[name]
     return f"privacy, judged by {name}" + (" (in the loss: no fair judge)" if judge.in_loss else "")
 
 
 def worst_tenth(figure: Figure | None) -> Figure | None:
-    """Its mean over the tenth of the faces that fares worst, where it has one."""
+    """A figure's mean over the worst tenth of the faces, as a figure; None where it has none."""
     if figure is None or figure.worst_tenth is None:
         return None
     return figure.model_copy(update={"value": figure.worst_tenth})
 
 
-def beside_bounds(sets: Sequence[Groups], kind: str, metric: str) -> str:
-    """A figure of the first set, in brackets those of the others."""
-    own, *ends = (shown(groups.get(kind, {}).get(metric), METRICS[metric].unit) for groups in sets)
+def format_beside_baselines(sets: Sequence[Groups], kind: str, metric: str) -> str:
+    """Writes the first set's figure with those of the others in brackets, as in "85.0 % (71.0 %)"."""
+    own, *ends = (format_figure(groups.get(kind, {}).get(metric), METRICS[metric].unit) for groups in sets)
     return f"{own} ({', '.join(ends)})" if ends else own
 
 
-def shown(figure: Figure | None, unit: str, interval: bool = False) -> str:
-    """12.3 % (10.1 to 14.9)."""
+def format_figure(figure: Figure | None, unit: str, interval: bool = False) -> str:
+    """Writes a figure with its unit and, if asked for, its interval, as in "12.3 % (10.1 to 14.9)"."""
     if figure is None:
         return "-"
     factor = 100 if unit == "%" else 1

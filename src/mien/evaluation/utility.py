@@ -1,4 +1,4 @@
-"""Is the data still good? Attributes, age, gender, points and pose of the new faces against the originals'."""
+"""Utility of new faces: attributes, age, gender, points, pose and detection against the originals'."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.confidence import Estimate, estimate, estimate_known
+from mien.evaluation.confidence import Estimate, estimate, estimate_finite
 from mien.evaluation.measurements import Measurements
 from mien.evaluation.privacy import People
 from mien.models.features.attribute_network import ATTRIBUTES
 
-# What is told by the face itself; everything else is hair, what is worn, or the whole picture.
+# Attributes that the face itself shows; all others are of hair, of what is worn, or of the whole picture.
 INNER = (
     "5_o_Clock_Shadow", "Arched_Eyebrows", "Bags_Under_Eyes", "Big_Lips", "Big_Nose", "Bushy_Eyebrows", "Eyeglasses",
     "Goatee", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard",
@@ -21,7 +21,7 @@ INNER = (
 )  # fmt: skip
 # A generic face's five points, head upright, x to the image's right, y down, z away; in millimeters.
 MODEL = np.array([(-32, -32, 26), (32, -32, 26), (0, 0, 0), (-25, 31, 24), (25, 31, 24)], np.float64)
-Flags = npt.NDArray[np.bool_]
+Flags = npt.NDArray[np.bool_]  # [N] or [N, 40]
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,13 @@ class Utility:
     """Figures of N faces against the originals'.
 
     Attributes:
-        attributes: share of the 40 attributes told as they truly are.
-        inner, outer: of those that the face itself tells, and of all others. balanced, balanced_inner, balanced_outer:
-            likewise, the mean over attributes of the mean over having and lacking it.
+        attributes: share of the 40 attributes that the attribute judge tells right.
+        inner, outer: the same of those that the face itself shows, and of all others.
+        balanced, balanced_inner, balanced_outer: the mean over attributes of the mean accuracy on faces with it and on
+            faces without it.
         age: years apart. gender: share told as in the originals.
-        points, points68: mean distance of the five and of the 68 points, of the eye distance. turn, nod: degrees apart.
+        points, points68: mean distance of the five and of the 68 points, as a share of the eye distance.
+        turn, nod: degrees apart.
         found, found_second: share of faces that the detectors find, of those that they find in the originals.
     """
 
@@ -54,7 +56,7 @@ class Utility:
 
 
 def utility(original: Measurements, new: Measurements, people: People, truth: Flags) -> Utility:
-    """Compare two sets row by row.
+    """Compares two sets row by row.
 
     Args:
         truth: [N, 40] attributes that the faces should show.
@@ -68,25 +70,28 @@ def utility(original: Measurements, new: Measurements, people: People, truth: Fl
         estimate(right.mean(axis=1), people),
         estimate(right[:, inner].mean(axis=1), people),
         estimate(right[:, ~inner].mean(axis=1), people),
-        balanced(b["attributes"] > 0, truth),
-        balanced(b["attributes"][:, inner] > 0, truth[:, inner]),
-        balanced(b["attributes"][:, ~inner] > 0, truth[:, ~inner]),
-        estimate_known(np.abs(a["age"] - b["age"]), people),
-        estimate_known(np.where(np.isnan(a["man"] + b["man"]), np.nan, (a["man"] > 0.5) == (b["man"] > 0.5)), people,
+        balanced_accuracy(b["attributes"] > 0, truth),
+        balanced_accuracy(b["attributes"][:, inner] > 0, truth[:, inner]),
+        balanced_accuracy(b["attributes"][:, ~inner] > 0, truth[:, ~inner]),
+        estimate_finite(np.abs(a["age"] - b["age"]), people),
+        estimate_finite(np.where(np.isnan(a["man"] + b["man"]), np.nan, (a["man"] > 0.5) == (b["man"] > 0.5)), people,
                        share=True),
-        estimate_known(apart, people),
-        estimate_known(apart68, people),
-        estimate_known(np.abs(poses[0][:, 0] - poses[1][:, 0]), people),
-        estimate_known(np.abs(poses[0][:, 1] - poses[1][:, 1]), people),
-        _where(a["found"] > 0, b["found"], people),
-        _where(a["found_second"] > 0, b["found_second"], people),
+        estimate_finite(apart, people),
+        estimate_finite(apart68, people),
+        estimate_finite(np.abs(poses[0][:, 0] - poses[1][:, 0]), people),
+        estimate_finite(np.abs(poses[0][:, 1] - poses[1][:, 1]), people),
+        _share_of(a["found"] > 0, b["found"], people),
+        _share_of(a["found_second"] > 0, b["found_second"], people),
     )
 
 
-def balanced(told: Flags, truth: Flags) -> float:
-    """Mean over attributes of the mean accuracy on faces with it and on faces without it: [N, A] each.
+def balanced_accuracy(told: Flags, truth: Flags) -> float:
+    """Mean over attributes of the mean accuracy on faces with it and on faces without it; both [N, A].
 
     Attributes that all faces have or lack are left out; NaN if no other is left.
+
+    Args:
+        told: what the judge says. truth: what is right.
     """
     has, lacks = truth.sum(axis=0), (~truth).sum(axis=0)
     mixed = (has > 0) & (lacks > 0)
@@ -98,9 +103,9 @@ def balanced(told: Flags, truth: Flags) -> float:
 
 
 def pose(points: npt.NDArray[np.floating]) -> tuple[float, float]:
-    """(turn, nod) in degrees of a head from five points [5, 2]: to the image's right and down are positive.
+    """Estimates (turn, nod) of a head in degrees from five points [5, 2]; to the image's right and down are positive.
 
-    From a generic face under a distant camera; good for comparing a face with itself. NaN where points are not known.
+    It fits a generic face seen by a distant camera: good for comparing a face with itself. NaN where points are NaN.
     """
     if not np.isfinite(points).all():
         return float("nan"), float("nan")
@@ -118,5 +123,5 @@ def pose(points: npt.NDArray[np.floating]) -> tuple[float, float]:
     return float(np.degrees(turn)), float(np.degrees(nod))
 
 
-def _where(which: Flags, values: npt.NDArray[np.floating], people: People) -> Estimate:
+def _share_of(which: Flags, values: npt.NDArray[np.floating], people: People) -> Estimate:
     return estimate(values[which], people[which], share=True)

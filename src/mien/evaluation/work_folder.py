@@ -1,4 +1,4 @@
-"""The private folder of an evaluation: what was made and seen, of real people, kept for the next time."""
+"""The private folder of an evaluation, where baselines and measurements of real people are kept."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from pathlib import Path
 
 from mien.errors import OutputError
 from mien.util.files import write_errors
-from mien.util.locks import ALONE, locked
+from mien.util.locks import locked
 
 
 @contextmanager
 def opened(work: Path) -> Iterator[None]:
-    """Make the folder where it is missing, and hold it: two evaluations would write each other's sets.
+    """Makes the folder where it is missing, and locks it: two evaluations would write each other's sets.
 
     Raises:
-        OutputError: it cannot be written, or another evaluation holds it.
+        OutputError: it cannot be written, holds files of others, or another evaluation holds it.
     """
     with ExitStack() as held:
         with write_errors(work):
+            if work.exists() and any(work.iterdir()) and not (work / "lock").exists():
+                raise OutputError(f"{work} is not empty and no folder of an evaluation",
+                                  "give --work a new or empty folder")
             work.mkdir(parents=True, exist_ok=True)
             work.chmod(0o700)  # it holds vectors of real people
             try:
-                held.enter_context(locked(work / "lock", ALONE))
+                held.enter_context(locked(work / "lock"))
             except BlockingIOError as error:
                 raise OutputError(f"another evaluation is at work in {work}",
                                   "wait for it, or give another --work") from error
@@ -33,5 +36,5 @@ def opened(work: Path) -> Iterator[None]:
 
 
 def key_of(decided: object) -> str:
-    """A short name for what decides the content of a file or folder."""
+    """A short hash of all that decides the content of a file or folder, to name it by."""
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:8]

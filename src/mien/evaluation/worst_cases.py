@@ -1,4 +1,4 @@
-"""The faces that fared worst, for the owner's eyes: who is still alike, who was lost."""
+"""Finds the faces that are still most like their originals or lost most attributes, for the owner's eyes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.errors import PhotoError
-from mien.evaluation.evaluate import EvaluationConfig, originals_and_new
-from mien.evaluation.evaluators import open_detector
-from mien.evaluation.measure import largest
+from mien.evaluation.evaluate import EvaluationConfig, measure_originals_and_new
+from mien.evaluation.evaluators import load_detector
+from mien.evaluation.measure import largest_face
 from mien.images.decode import read_photo
 from mien.images.formats import printable
 from mien.models.features.attribute_network import ATTRIBUTES
@@ -19,7 +19,7 @@ SHOWN = 12  # of each kind
 
 
 @dataclass(frozen=True)
-class Case:
+class WorstCase:
     """One face before and after, as data URIs, and why it is shown."""
 
     name: str
@@ -28,24 +28,27 @@ class Case:
     after: str
 
 
-def worst_cases(question: EvaluationConfig) -> list[Case]:
-    """The faces nearest to their originals by the first judge, and those whose attributes changed most.
+def worst_cases(config: EvaluationConfig) -> list[WorstCase]:
+    """Shows the faces nearest to their originals by the first judge, and those whose attributes changed most.
 
-    What `evaluate` has seen is read again from the private folder.
+    The measurements are those that `evaluate` has kept in the private folder.
+
+    Raises:
+        UsageError, FetchError, ModelError, OutputError: as `evaluate`.
     """
-    pairs, original, new = originals_and_new(question)
+    pairs, original, new = measure_originals_and_new(config)
     chosen: dict[int, str] = {}
-    if question.judges:
-        name = question.judges[0]
+    if config.judges:
+        name = config.judges[0]
         a, b = (one.columns[f"vector_{name}"] for one in (original, new))
-        apart = np.linalg.norm(a - b, axis=1)
-        for place in np.argsort(np.where(np.isnan(apart), np.inf, apart))[:SHOWN].tolist():
-            chosen[place] = f"distance to the original {apart[place]:.2f} by {name}"
+        distances = np.linalg.norm(a - b, axis=1)
+        for place in np.argsort(np.where(np.isnan(distances), np.inf, distances))[:SHOWN].tolist():
+            chosen[place] = f"distance to the original {distances[place]:.2f} by {name}"
     lost = ((original.columns["attributes"] > 0) != (new.columns["attributes"] > 0)).sum(axis=1)
     for place in np.argsort(-lost)[:SHOWN].tolist():
         words = f"{lost[place]} of {len(ATTRIBUTES)} attributes changed"
         chosen[place] = f"{chosen[place]}; {words}" if place in chosen else words
-    detector, cases = open_detector(), []
+    detector, cases = load_detector(), []
     for place, why in chosen.items():
         row = int(original.rows[place])
         try:
@@ -53,7 +56,8 @@ def worst_cases(question: EvaluationConfig) -> list[Case]:
             after = read_photo(pairs.new[row], pairs.new[row].name).pixels
         except PhotoError:
             continue
-        face = largest(detector, before)
+        face = largest_face(detector, before)
         if face is not None:
-            cases.append(Case(printable(pairs.names[row]), why, cut_out(before, face.box), cut_out(after, face.box)))
+            cases.append(WorstCase(printable(pairs.names[row]), why,
+                                   cut_out(before, face.box), cut_out(after, face.box)))
     return cases

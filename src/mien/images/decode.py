@@ -1,7 +1,7 @@
-"""Read one photograph: upright uint8 RGB, and all that is needed to store it the same way again.
+"""Reads one photograph: upright uint8 RGB, and all that is needed to store it the same way again.
 
-What cannot be read whole and safely is refused with a `PhotoError` that says why: a run skips such a file and
-lists it. Pictures with several frames or pages are refused too, since the faces in the others would stay.
+A file that cannot be read whole and safely is refused with a `PhotoError` that says why: a run skips and lists it.
+Pictures with several frames or pages are refused too, since the faces in the others would stay.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mien.errors import PhotoError
 from mien.images.formats import (
@@ -34,6 +34,9 @@ from mien.images.formats import (
 from mien.images.pixel_modes import take_apart
 from mien.types import Encoding, Photo, Pixels
 
+if TYPE_CHECKING:
+    from PIL import JpegImagePlugin
+
 _ORIENTATION = 0x0112
 _DNG_VERSION = 0xC612
 _MOVING = {"GIF": "an animated GIF", "PNG": "an animated PNG", "WEBP": "an animated WebP",
@@ -42,16 +45,14 @@ _TIFF_LOSSLESS = {"tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
 _TIFF_BILEVEL = {"group3", "group4"}
 LARGEST = 2**30  # bytes of a photograph's file, and of those kept for writing it unchanged
 _EMPTY = "the file is empty (0 bytes)"
-PILLOW = threading.RLock()  # its settings, and warnings, are those of the whole process
-
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors go to the terminal
+_pillow_lock = threading.RLock()
 
 
 def read_photo(path: Path, name: str, max_pixels: int = 200_000_000) -> Photo:
-    """Read the photograph at `path`.
+    """Reads the photograph at `path`.
 
-    Color of more than 8 bits a channel is read as 8 bits, since Pillow gives no more; gray keeps all of
-    its bits in `Photo.native`. Of an MPO (stereo pair, motion photo) the first picture is read.
+    Color of more than 8 bits a channel is read as 8 bits, since Pillow gives no more; gray keeps all of its bits in
+    `Photo.native`. Of an MPO (stereo pair, motion photo) the first picture is read.
 
     Args:
         path: the file; links are followed.
@@ -72,7 +73,7 @@ def read_photo(path: Path, name: str, max_pixels: int = 200_000_000) -> Photo:
 
 
 def read_photo_bytes(data: bytes, name: str, max_pixels: int = 200_000_000) -> Photo:
-    """Read a photograph that is no file of its own, as `read_photo` does.
+    """Reads a photograph from the bytes of its file, as `read_photo` does.
 
     Raises:
         PhotoError: as `read_photo`.
@@ -83,10 +84,10 @@ def read_photo_bytes(data: bytes, name: str, max_pixels: int = 200_000_000) -> P
 
 
 def read_file(path: Path, name: str) -> bytes:
-    """A photograph's file, as it is.
+    """Returns the bytes of a photograph's file.
 
     Raises:
-        PhotoError: it cannot be read, is no file, or larger than a photograph may be.
+        PhotoError: the file cannot be read, is none, or is larger than `LARGEST`.
     """
     with _opened(path, name) as file:
         try:
@@ -100,7 +101,7 @@ def read_file(path: Path, name: str) -> bytes:
 
 
 def decode_pixels(data: bytes, max_pixels: int = 200_000_000) -> Pixels:
-    """The upright pixels of an encoded photo, [H, W, 3] uint8 RGB, by the same way as `read_photo`.
+    """Returns the upright pixels of an encoded photo, [H, W, 3] uint8 RGB, decoded as `read_photo` does.
 
     Raises:
         PhotoError: as `read_photo`.
@@ -127,7 +128,7 @@ def _brief(error: BaseException) -> str:
 
 
 def _opened(path: Path, name: str) -> IO[bytes]:
-    """The open file. Never blocks: pipes and devices are refused before and after opening."""
+    """Opens a file without ever blocking: pipes and devices are refused before and after opening."""
     try:
         _refuse_irregular(path.stat(), name)
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -162,13 +163,26 @@ def _why_closed(error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def _guarded(max_pixels: int) -> Iterator[None]:
-    """Pillow with our limit, strict about cut-off files, and silent.
+def quiet_pillow() -> Iterator[None]:
+    """Keeps Pillow from warning and logging, and other threads from using it, until the context ends.
 
-    These are settings of the whole process, hence the lock: photos are decoded one at a time in a process.
+    Pillow's settings, warnings and logs are those of the whole process, hence the lock: photos are decoded and encoded
+    one at a time in a process.
     """
-    with PILLOW, warnings.catch_warnings():
+    log, handler = logging.getLogger("PIL"), logging.NullHandler()
+    with _pillow_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        log.addHandler(handler)  # without any handler, errors would go to the terminal
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _guarded(max_pixels: int) -> Iterator[None]:
+    """Makes Pillow respect `max_pixels`, refuse cut-off files and stay silent, until the context ends."""
+    with quiet_pillow():
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
         try:
@@ -198,7 +212,7 @@ def _too_large(name: str, limit: int, size: tuple[int, int] | None = None) -> Ph
 
 
 def _what_else(file: IO[bytes]) -> str:
-    """A better word than "not an image" for what people do have in their folders."""
+    """Says what an unreadable file is, for kinds that are common in folders of photographs."""
     file.seek(0)
     head = file.read(32)
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
@@ -214,6 +228,8 @@ def _what_else(file: IO[bytes]) -> str:
 
 
 def _refuse_unfit(image: Image.Image, name: str) -> None:
+    from PIL import TiffImagePlugin  # importing it registers it
+
     try:
         moving = image.format in _MOVING and bool(getattr(image, "is_animated", False))
     except Exception as error:
@@ -253,16 +269,18 @@ def _photo(image: Image.Image, file: IO[bytes], name: str) -> Photo:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where it is absent or senseless. Pillow turns TIFFs itself while decoding."""
+    """Returns the EXIF orientation 1..8; 1 if it is absent or senseless. Pillow turns TIFFs itself while decoding."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF may be any rubbish, and the picture still good
+    except Exception:  # EXIF may be damaged while the picture is good
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _options(image: Image.Image, kind: str, file: IO[bytes]) -> dict[str, Any]:
-    """Keywords for Pillow's writer that give the same compression again."""
+    """Returns keywords for Pillow's writer that give the same compression again."""
+    from PIL import JpegImagePlugin
+
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return _jpeg_options(image)
     if kind == "WEBP":
@@ -292,7 +310,9 @@ def _tiff_compression(image: Image.Image) -> str | None:
 
 
 def _jpeg_options(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
-    """Tables by component, subsampling, scan order. Sampling that Pillow cannot write becomes 4:4:4."""
+    """Returns tables by component, subsampling, scan order. Sampling that Pillow cannot write becomes 4:4:4."""
+    from PIL import JpegImagePlugin
+
     tables = [list(image.quantization[component[3]]) for component in image.layer]
     options: dict[str, Any] = {"progressive": bool(image.info.get("progressive"))}
     if image.mode == "CMYK":

@@ -1,24 +1,16 @@
-"""Write a photograph back the way it was stored: its pixels and its color profile, and nothing else."""
+"""Encodes a photograph the way it was stored, with its pixels and its color profile and without other metadata."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
-import os
-import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageFile
 
-from mien.errors import OutputError
-from mien.images.decode import PILLOW
+from mien.images.decode import quiet_pillow
 from mien.types import Encoding, Photo, Pixels
-from mien.util.files import part_name
 
 # The modes in which each format is written and read back as the same numbers (JPEG, AVIF and lossy WebP:
 # nearly). Formats that are not here become PNG: ICO, CUR and ICNS (several sizes of one picture), PSD, SUN.
@@ -44,21 +36,8 @@ _LUMA = (19595, 38470, 7471)  # ITU-R BT.601 in 1/65536, as Pillow rounds it
 # Color spaces that a profile may belong to; the other modes are gray.
 _COLOR = {"RGB": "rgb", "RGBA": "rgb", "P": "rgb", "CMYK": "cmyk", "LAB": "lab"}
 
-_HINTS = {
-    errno.ENOSPC: "The disk is full: free some space and run the same command again.",
-    errno.EDQUOT: "Your disk quota is used up: free some space and run the same command again.",
-    errno.EROFS: "This disk is read-only: choose another folder.",
-    errno.EACCES: "You have no permission to write there: choose another folder.",
-    errno.EPERM: "You have no permission to write there: choose another folder.",
-    errno.ENAMETOOLONG: "The name is too long for this disk: shorten it.",
-    errno.EISDIR: "A folder of that name is in the way: remove it or choose another folder.",
-    errno.ENOTDIR: "A file is in the way where a folder is needed: remove it or choose another folder.",
-    errno.EEXIST: "A file is in the way where a folder is needed: remove it or choose another folder.",
-}
-
-
 def encode_photo(photo: Photo, pixels: Pixels, changed: npt.NDArray[np.bool_]) -> tuple[bytes, str]:
-    """The file of `photo` with new `pixels` where `changed`, without any metadata but its ICC profile.
+    """Encodes `photo` with new `pixels` where `changed`, without any metadata but its ICC profile.
 
     Lossless formats (PNG, TIFF, GIF, BMP, PPM, JPEG 2000, TGA, SGI, PCX, QOI, DDS, lossless WebP) decode to
     exactly the source's upright pixels wherever `changed` is False, in the source's mode: gray keeps its 16
@@ -68,16 +47,16 @@ def encode_photo(photo: Photo, pixels: Pixels, changed: npt.NDArray[np.bool_]) -
     the RGB it decodes to.
 
     JPEG keeps its quantization tables, its subsampling (4:4:4 where Pillow cannot write the source's) and
-    its scan order; CMYK stays CMYK. AVIF and
-    lossy WebP, whose quality cannot be known, are written at quality 95. An upright JPEG or WebP in which
-    nothing changed is copied segment by segment, without decoding, and loses nothing.
+    its scan order; CMYK stays CMYK. AVIF and lossy WebP, whose quality cannot be known, are written at quality 95.
+    An upright JPEG or WebP in which nothing changed is copied segment by segment, without decoding, and loses
+    nothing.
 
     What cannot be written in its own format becomes PNG: ICO, CUR, ICNS, PSD, SUN, rare modes, and photos
     with an ICC profile in a format that Pillow writes without it (JPEG 2000).
 
     Args:
-        photo: what was read.
-        pixels: [H, W, 3] uint8 RGB; only looked at where `changed`.
+        photo: the photograph as it was read.
+        pixels: [H, W, 3] uint8 RGB; only used where `changed`.
         changed: [H, W] bool.
 
     Returns:
@@ -112,7 +91,8 @@ def _suffix(photo: Photo, kind: str) -> str:
 
 
 def _target(photo: Photo, changed: bool) -> tuple[str, str]:
-    """Format and mode to write: the source's own where that can be done."""
+    """Returns the format and mode to write: the source's own if they can be written."""
+    Image.init()  # registers the formats that can be written
     kind, mode = photo.encoding.format, photo.encoding.mode
     plain = "RGBA" if photo.alpha is not None else "RGB"
     if mode == "P" and changed and kind != "GIF":
@@ -140,8 +120,7 @@ def _options(encoding: Encoding, kind: str, mode: str) -> dict[str, Any]:
 
 def _saved(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    with PILLOW, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_pillow():
         before = ImageFile.MAXBLOCK
         if options.get("progressive"):
             # libjpeg writes its scans in one go, and fine tables on a noisy photo outgrow Pillow's guess
@@ -154,7 +133,7 @@ def _saved(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
 
 
 def _image(photo: Photo, mode: str, pixels: Pixels, changed: npt.NDArray[np.bool_]) -> Image.Image:
-    """The photo with its new pixels, in `mode`: built from arrays alone, so that it carries no metadata."""
+    """Builds the photo with its new pixels in `mode`, from arrays alone, so that it carries no metadata."""
     size = (pixels.shape[1], pixels.shape[0])
     if mode == "1":
         values = np.where(changed, _dithered(photo, pixels, changed), photo.pixels[..., 0] > 127)
@@ -171,7 +150,7 @@ def _image(photo: Photo, mode: str, pixels: Pixels, changed: npt.NDArray[np.bool
     else:
         planes = _native(photo, mode, pixels, changed)
     if mode == photo.encoding.mode:
-        _avoid(planes, changed, photo.encoding.options.get("transparency"))
+        _keep_off_key(planes, changed, photo.encoding.options.get("transparency"))
     if mode in ("LA", "RGBA"):
         opaque = np.full(changed.shape, 255, np.uint8)
         planes = np.dstack([planes, opaque if photo.alpha is None else photo.alpha])
@@ -179,13 +158,13 @@ def _image(photo: Photo, mode: str, pixels: Pixels, changed: npt.NDArray[np.bool
 
 
 def _luma(colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[N, 3] RGB -> [N] gray."""
+    """Converts [N, 3] RGB to [N] gray."""
     sums = colors.astype(np.uint32) @ np.array(_LUMA, np.uint32) + 0x8000
     return np.asarray(sums >> 16, dtype=np.uint8)
 
 
 def _native(photo: Photo, mode: str, pixels: Pixels, changed: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """The stored values, with the changed ones converted from RGB."""
+    """Returns the stored values, with the changed ones converted from RGB."""
     if photo.native is None:
         raise ValueError(f"a photo of mode {mode} needs its native values")
     values, colors = photo.native.copy(), pixels[changed]  # [N, 3]
@@ -204,7 +183,7 @@ def _native(photo: Photo, mode: str, pixels: Pixels, changed: npt.NDArray[np.boo
 
 
 def _cmyk(colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[N, 3] RGB -> [N, 4] CMYK, all gray in black: the source's black would show its face."""
+    """Converts [N, 3] RGB to [N, 4] CMYK, all gray in black: the source's black plane would show its face."""
     rgb = colors.astype(np.float32)
     white = rgb.max(axis=1, keepdims=True)  # 255 - K
     inks = 255 * (1 - rgb / np.maximum(white, 1))
@@ -222,7 +201,7 @@ def _dithered(photo: Photo, pixels: Pixels, changed: npt.NDArray[np.bool_]) -> n
 
 
 def _indices(photo: Photo, pixels: Pixels, changed: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Palette indices [H, W]: the source's, and where `changed` the nearest opaque colors, error-diffused.
+    """Returns palette indices [H, W]: the source's, and where `changed` the nearest opaque colors, error-diffused.
 
     Pixels that were transparent stay so.
     """
@@ -243,8 +222,8 @@ def _indices(photo: Photo, pixels: Pixels, changed: npt.NDArray[np.bool_]) -> np
     return np.asarray(indices, dtype=np.uint8)
 
 
-def _avoid(planes: npt.NDArray[Any], changed: npt.NDArray[np.bool_], key: object) -> None:
-    """Move changed values off the color declared transparent, by one step, so that they are seen."""
+def _keep_off_key(planes: npt.NDArray[Any], changed: npt.NDArray[np.bool_], key: object) -> None:
+    """Moves changed values off the color declared transparent, by one step, so that they are visible."""
     if key is None:
         return
     hit = changed & (planes == np.array(key) if planes.ndim == 2 else (planes == np.array(key)).all(axis=2))
@@ -252,81 +231,3 @@ def _avoid(planes: npt.NDArray[Any], changed: npt.NDArray[np.bool_], key: object
     last = values if values.ndim == 1 else values[:, 2]
     last[...] = np.where(last > 0, last - 1, 1)
     planes[hit] = values
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that the name appears whole or not at all, even when the power fails.
-
-    Missing folders are made. A file or link of that name is replaced; what a link leads to is left alone.
-
-    Raises:
-        OutputError: the disk is full, read-only or closed to the user, or the name cannot be.
-    """
-    with written_together() as write:
-        write(path, data)
-
-
-@contextlib.contextmanager
-def written_together() -> Iterator[Callable[[Path, bytes], None]]:
-    """Give what writes files as `write_bytes` does, all names appearing at the end, in the order of writing.
-
-    Waiting for the disk once for all is what makes this faster. After an error none of the names has changed, unless
-    it came from the last renaming itself.
-
-    Raises:
-        OutputError: as `write_bytes`, here and at each writing.
-    """
-    parts: list[tuple[Path, Path, IO[bytes]]] = []
-
-    def write(path: Path, data: bytes) -> None:
-        with _told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(part_name())
-            parts.append((part, path, part.open("xb")))
-            parts[-1][2].write(data)
-            parts[-1][2].flush()
-
-    try:
-        yield write
-        for _, path, file in parts:
-            with _told(path):
-                os.fsync(file.fileno())
-        for part, path, file in parts:
-            with _told(path):
-                file.close()
-                part.replace(path)
-    except BaseException:
-        for part, _, file in parts:
-            with contextlib.suppress(OSError):
-                file.close()
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-        raise
-    for folder in dict.fromkeys(path.parent for _, path, _ in parts):
-        _sync_folder(folder)
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What the file system says, as OutputError."""
-    try:
-        yield
-    except OSError as error:
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        hint = _HINTS.get(error.errno or 0, "Check the folder and run the same command again.")
-        raise OutputError(f"{shown} cannot be written: {error.strerror or error}", hint=hint) from error
-    except ValueError as error:
-        hint = "No file can have this name."
-        raise OutputError(f"{path!r} cannot be written: {error}", hint=hint) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself last; some file systems do not offer this for folders."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    with contextlib.suppress(OSError):
-        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

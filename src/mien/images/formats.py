@@ -1,4 +1,4 @@
-"""Image files as bytes: which formats are photographs, and how metadata is taken out without decoding.
+"""Handles image files as bytes: tells which are photographs, and takes metadata out without decoding.
 
 A JPEG or WebP holds its compressed pixels in segments of their own. Copying only those keeps every pixel and
 leaves behind EXIF, XMP, IPTC, comments, thumbnails, and whatever follows the picture in the file.
@@ -25,7 +25,7 @@ PHOTO_SUFFIXES = _suffixes("""
     avif avifs tga icb vda vst sgi bw rgb rgba pcx qoi ico cur icns psd ras dds
 """)
 
-# Files that say they are pictures but are not read. They are reported, since a face may be in them.
+# Suffixes of pictures that are not read. Such files are reported, since a face may be in them.
 OTHER_IMAGE_SUFFIXES = _suffixes("""
     heic heif hif jxl jxr wdp hdp svg svgz eps ai xcf kra exr hdr fit fits fts wmf emf xbm xpm im pcd
     fli flc dcx blp djvu msp raw dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw x3f 3fr iiq erf
@@ -43,7 +43,7 @@ _ICC_CHUNK = 65519  # 65535 less the length's 2 bytes and the 14 of "ICC_PROFILE
 
 
 def printable(name: str) -> str:
-    """`name` as one line that any terminal or file takes: line breaks and undecodable bytes are escaped."""
+    """Returns `name` as one line that any terminal or file takes: line breaks and undecodable bytes are escaped."""
     escaped = name.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in escaped)
 
@@ -55,10 +55,10 @@ _BEGINNINGS = (
 )  # fmt: skip
 
 
-# Where a picture, or a file that may hold one, is written as text, as LabelMe's and other annotations hold photographs:
-# in base64 (with JSON's, HTML's and URLs' ways to write a slash), in hexadecimal digits, as Python shows bytes, as a
-# list of numbers. So much must follow that neither digests nor a page's invisible pixels are taken for one. No look
-# behind: Arrow's expressions have none.
+# Matches pictures, and files that may hold one, that are written as text, as in annotations of LabelMe and others: in
+# base64 (with JSON's, HTML's and URLs' ways to write a slash), in hexadecimal digits, as Python shows bytes, as a list
+# of numbers. The minimum lengths keep digests and a page's tracking pixels from matching. There is no lookbehind, since
+# Arrow's expressions have none.
 _SLASH = r"(?:\\?/|_|%2[fF]|\\u002[fF]|&#x2[fF];|&#47;)"
 _BEGINS = r"(?:^|[^A-Za-z0-9+/_-]|\\[nrt]|%2[cC])"
 _SHORT = rf"{_SLASH}9j{_SLASH}|SUkqA|TU0AK|Qk[0-3][\w+/\\-]{{5,9}}AAAA|AAAA[A-Za-z0-9+/]GZ0eX|H4sI|UEsDB" \
@@ -69,35 +69,35 @@ _DIGITS = r"(?:(?:^|[^0-9A-Za-z]|\\x|0x)[fF]{2}[dD]8[fF]{2}|89504[eE]470[dD]0[aA
 _SPACED = r"[fF]{2}[ :][dD]8[ :][fF]{2}(?:[ :][0-9a-fA-F]{2}){80}"
 _SHOWN = r"\\+x(?:ff\\+xd8\\+xff|89PNG)(?:[^\\]{0,8}\\+[x0-9a-z]){20}"
 _NUMBERS = r"(?:255, ?216, ?255|-1, ?-40, ?-1|137, ?80, ?78, ?71)(?:, ?-?[0-9]{1,3}){100}"
-# As tables of faces have them, and lists in JSON; landmarks are fewer, and outlines have larger numbers among them.
+# As in tables of faces and lists in JSON; landmarks are fewer numbers, and outlines have larger ones among them.
 _LEVEL = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _PIXELS = rf"(?:^|[^0-9 ,\[\]])[ ,\[\]]*(?:{_LEVEL}[ ,\[\]]+){{1000}}"
 WRITTEN_PICTURE = "|".join((_BASE64, _DIGITS, _SPACED, _SHOWN, _NUMBERS, _PIXELS))
-WRITTEN_LENGTH = 9000  # characters that are enough to see one by
+WRITTEN_LENGTH = 9000  # characters that are enough for a match
 _WRITTEN_PICTURE = re.compile(WRITTEN_PICTURE.encode())
 
 
 def writes_picture(text: bytes) -> bool:
-    """Whether there is a picture in a text, or a file that may hold one."""
+    """Tells whether a picture, or a file that may hold one, is written in a text."""
     return _WRITTEN_PICTURE.search(text) is not None
 
 
 def shows_picture(head: bytes) -> bool:
-    """Whether a file that begins so (32 bytes are enough) is a picture or a film, whatever its name says."""
+    """Tells whether a file with these first bytes (32 are enough) is a picture or a film, whatever its name says."""
     riff = head[:4] == b"RIFF" and head[8:12] in (b"WEBP", b"AVI ")
     bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
-    boxes = head[4:8] == b"ftyp" and head[8:11] not in (b"M4A", b"M4B")  # HEIC, AVIF and films, but no sound
+    boxes = head[4:8] == b"ftyp" and head[8:11] not in (b"M4A", b"M4B")  # HEIC, AVIF and films, but not sound
     return head.startswith(_BEGINNINGS) or riff or bitmap or boxes
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file that begins so is text that describes no picture, as plain PPM, SVG and PostScript do."""
+    """Tells whether a file with these first bytes is text and no plain PPM, SVG, PostScript or PDF."""
     if head[:2] in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6") or b"<svg" in head or head.startswith((b"%!PS", b"%PDF")):
         return False
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # a letter that is cut at the end is none of its fault
+        if error.start < len(head) - 4:  # a letter may be cut off at the end
             return False
         text = head[: error.start].decode("utf-8")
     return all(letter >= " " or letter in "\t\n\r\f" for letter in text)
@@ -110,12 +110,12 @@ _PACKED = (
 
 
 def is_packed(head: bytes) -> bool:
-    """Whether a file that begins so (10 bytes are enough) is compressed, or of arrays or pages: who knows of what."""
+    """Tells whether a file with these first bytes (10 are enough) is compressed, or of arrays or pages."""
     return head.startswith(_PACKED) or (head[:3] == b"BZh" and head[4:10] == b"1AY&SY")
 
 
 def suffix_of(head: bytes) -> str:
-    """The usual suffix of a picture that begins so, with its dot; ".bin" where it is none that is known by that."""
+    """Returns the usual suffix, with its dot, of a picture with these first bytes; ".bin" for all other files."""
     for beginning, suffix in ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"II*\0", ".tiff"),
                               (b"MM\0*", ".tiff"), (b"BM", ".bmp"), (b"RIFF", ".webp")):
         if head.startswith(beginning):
@@ -124,7 +124,7 @@ def suffix_of(head: bytes) -> str:
 
 
 def clean_icc(profile: object) -> bytes | None:
-    """`profile` cut to the size its header gives, or None if it is no ICC profile (ICC.1:2022, 7.2)."""
+    """Returns `profile` cut to the size its header gives, or None if it is no ICC profile (ICC.1:2022, 7.2)."""
     if not isinstance(profile, bytes) or len(profile) < 128 or profile[36:40] != b"acsp":
         return None
     size = int.from_bytes(profile[:4], "big")
@@ -132,11 +132,11 @@ def clean_icc(profile: object) -> bytes | None:
 
 
 def strip_jpeg(data: bytes, icc: bytes | None = None) -> bytes | None:
-    """The same JPEG with nothing but its pixels' segments and the color profile `icc`.
+    """Returns the same JPEG with nothing but its pixels' segments and the color profile `icc`.
 
-    APP0 is rewritten without its thumbnail and its density; APP14 (Adobe's color transform) stays; every
-    other APP segment, the comments and everything after the first end-of-image marker go. Returns None for
-    a file that does not parse strictly, which the caller then encodes anew. Layout: ITU-T T.81, annex B.
+    APP0 is rewritten without its thumbnail and its density; APP14 (Adobe's color transform) stays; every other APP
+    segment, the comments and everything after the first end-of-image marker go. Returns None for a file that does not
+    parse strictly, which the caller then encodes anew. Layout: ITU-T T.81, annex B.
     """
     if data[:2] != b"\xff\xd8":
         return None
@@ -164,7 +164,7 @@ def strip_jpeg(data: bytes, icc: bytes | None = None) -> bytes | None:
 
 
 def _marker(data: bytes, at: int) -> tuple[int, int]:
-    """The marker at `at` and where its segment starts; 0 where there is none."""
+    """Returns the marker at `at` and where its segment starts; 0 for the marker if there is none."""
     if data[at : at + 1] != b"\xff":
         return 0, at
     while data[at : at + 1] == b"\xff":
@@ -173,7 +173,7 @@ def _marker(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _markers(body: bytes) -> set[int]:
-    """Markers of a list of segments up to and including the first SOS."""
+    """Returns the markers of a list of segments up to and including the first SOS."""
     found, at = set(), 0
     while at + 4 <= len(body) and SOS not in found:
         found.add(body[at + 1])
@@ -204,7 +204,7 @@ def _icc_segments(icc: bytes | None) -> bytes:
 
 
 def webp_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The chunks (four letters, payload) of a WebP file; empty if it does not parse. Layout: RFC 9649, 2."""
+    """Returns the chunks (four letters, payload) of a WebP file; none if it does not parse. Layout: RFC 9649, 2."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return []
     end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
@@ -220,12 +220,12 @@ def webp_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def webp_is_lossless(chunks: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the picture is stored without loss (VP8L), in the simple or the extended container."""
+    """Tells whether the picture is stored without loss (VP8L), in the simple or the extended container."""
     return any(kind == b"VP8L" for kind, _ in chunks)
 
 
 def strip_webp(data: bytes, icc: bytes | None = None) -> bytes | None:
-    """The same WebP with nothing but its picture, its alpha plane and the color profile `icc`.
+    """Returns the same WebP with nothing but its picture, its alpha plane and the color profile `icc`.
 
     Returns None for an animation or a file that does not parse.
     """

@@ -1,4 +1,4 @@
-"""The planes of a decoded picture: what is shown in 8 bits RGB, and what is kept to store it the same way again."""
+"""Takes a decoded picture apart: 8 bits RGB to work on, and the planes needed to store it the same way again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KNOWN = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I", "F"}
 
 @dataclass
 class Planes:
-    """The decoded picture, taken apart as `Photo` keeps it."""
+    """A decoded picture, taken apart as `Photo` keeps it."""
 
     mode: str
     pixels: Pixels
@@ -29,10 +29,10 @@ class Planes:
 
 
 def take_apart(image: Image.Image, orientation: int) -> Planes:
-    """A decoded picture's planes, turned upright.
+    """Returns a decoded picture's planes, turned upright.
 
     Args:
-        orientation: as EXIF has it, 1..8; 1 leaves the picture as it lies.
+        orientation: as EXIF has it, 1..8; 1 leaves the picture as it is.
     """
     mode, key = image.mode, image.info.get("transparency")
     if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
@@ -70,7 +70,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _palette_planes(palette: list[int], indices: npt.NDArray[np.uint8], key: object) -> Planes:
-    """A photo of palette indices. `key` is the transparent index, or bytes with an alpha for each index."""
+    """Returns the planes of palette indices; `key` is the transparent index, or bytes with an alpha for each index."""
     needed = 3 * (int(indices.max()) + 1)
     palette = palette + [0] * (needed - len(palette))  # indices beyond the palette show black
     alphas = np.full(256, 255, np.uint8)
@@ -85,9 +85,9 @@ def _palette_planes(palette: list[int], indices: npt.NDArray[np.uint8], key: obj
 
 
 def _deep_planes(mode: str, values: npt.NDArray[Any]) -> Planes:
-    """Gray of 16 or 32 bits, or floating point, shown in 8 bits over the range it uses.
+    """Returns the planes of gray of 16 or 32 bits, or floating point, shown in 8 bits over the range it uses.
 
-    The range matters: 12 bits in a 16-bit file would be near black, and no face be found in it.
+    The range matters: 12 bits in a 16-bit file would be near black, and no face would be found in it.
     """
     low, high = _range(values)
     finite = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
@@ -106,7 +106,7 @@ def _range(values: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def _with_key(planes: Planes, key: object) -> Planes:
-    """The color that a PNG or GIF without alpha plane declares transparent stays declared."""
+    """Keeps the color `key` that a PNG or GIF without alpha plane declares transparent."""
     stored = planes.native if planes.native is not None else planes.pixels
     values = key if isinstance(key, tuple) else (key,)
     top = 65535 if planes.mode == "I;16" else 255
@@ -122,7 +122,7 @@ def _with_key(planes: Planes, key: object) -> Planes:
 
 
 def _upright(stored: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """[H, W, ...] turned and mirrored as EXIF 2.32, 4.6.4 A says for `orientation`; contiguous."""
+    """Returns [H, W, ...] turned and mirrored as EXIF 2.32, 4.6.4 A says for `orientation`; contiguous."""
     if orientation in (5, 6, 7, 8):
         stored = stored.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

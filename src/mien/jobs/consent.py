@@ -1,4 +1,4 @@
-"""People who agreed to stay as they are, known by their reference photos."""
+"""Recognizes people who agreed to stay as they are, by reference photos."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ COSINE = 0.45
 
 @dataclass(frozen=True)
 class Consent:
-    """Reference vectors of the people who agreed.
+    """Holds the reference vectors of the people who agreed.
 
     Attributes:
-        names: file names of the references. judged: [N, 128]. identities: [N, 128]. fingerprint: of the files.
+        names: file names of the reference photos. judged: the judge's vectors [N, 128].
+        identities: the loss recognizer's unit vectors [N, D]. fingerprint: SHA-256 of all reference files.
     """
 
     names: list[str] = field(default_factory=list)
@@ -37,7 +38,7 @@ class Consent:
     fingerprint: str = ""
 
     def matches(self, networks: Networks, photo: Photo, faces: list[Face]) -> list[str]:
-        """For each face the reference it belongs to, or ""."""
+        """Returns for each face the name of the reference photo that shows the same person, or ""."""
         if not self.names or not faces:
             return [""] * len(faces)
         judged, identities = _vectors(networks, photo, faces)
@@ -49,7 +50,7 @@ class Consent:
 
 
 def load_consent(networks: Networks, folder: Path) -> Consent:
-    """Read reference photos, one person each: the largest face counts.
+    """Reads the reference photos in a folder; in each the largest face counts.
 
     Raises:
         UsageError: there is no folder, no photo, or a photo without a face (a silent miss would anonymize a friend).
@@ -62,7 +63,8 @@ def load_consent(networks: Networks, folder: Path) -> Consent:
             photo = read_photo(folder / name, name)
             faces = detect(networks, photo)
         except PhotoError as error:
-            raise UsageError(f"--keep-person: {name}: {error.message}") from error
+            raise UsageError(f"--keep-person: {name}: {error.message}",
+                             "take the file out of the folder, or give another photo of this person") from error
         if not faces:
             raise UsageError(f"--keep-person: no face in {name}", "give another photo of this person")
         largest = max(faces, key=lambda face: face.area)
@@ -72,11 +74,13 @@ def load_consent(networks: Networks, folder: Path) -> Consent:
         identities.append(vectors[1][0])
         digest.update((folder / name).read_bytes())
     if not names:
-        raise UsageError(f"--keep-person: no photos in {folder}")
+        raise UsageError(f"--keep-person: no photos in {folder}",
+                         "give a folder with a photo of each person who agreed")
     return Consent(names, np.stack(judged), np.stack(identities), digest.hexdigest())
 
 
 def _vectors(networks: Networks, photo: Photo, faces: list[Face]) -> tuple[Floats, Floats]:
+    """Computes the judge's vectors [N, 128] and the loss recognizer's unit vectors [N, D] of faces."""
     judged = networks.judge.embed(photo.pixels, np.stack([face.points for face in faces]))
     targets = faces_of(networks, faces, [align(photo.pixels, face) for face in faces])
     return judged, targets.identity.cpu().numpy()

@@ -1,43 +1,37 @@
-"""Who is who: people known from labels or found by clustering, and people who agreed to stay."""
+"""Tells people apart by their faces: each new face joins the nearest person known so far, or begins a new one."""
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 
-from mien.errors import UsageError
 from mien.types import Floats
-
-Box = tuple[float, float, float, float]  # x, y, width, height
 
 
 class PersonGallery:
-    """People as running means of their identity vectors; a face joins the nearest that is near enough.
+    """People as running means of their faces' identity vectors.
 
     Attributes:
-        near: cosine from which on two faces are one person's. names: of the people, in their order.
+        near: cosine from which on two faces are one person's.
+        names: names of the people, in the order in which they came.
     """
 
     def __init__(self, near: float) -> None:
         self.near = near
         self.names: list[str] = []
         self._places: dict[str, int] = {}
-        self._last = 0  # number of the last one without a name of their own
+        self._last = 0  # number of the last person without a name
         # Rows that are not filled yet: to stack thousands of people anew for each face would take hours.
         self._sums, self._lengths = np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
 
     def join(self, name: str, vector: Floats) -> None:
-        """Let a unit vector [D] be one of somebody who is known by name."""
+        """Adds a unit vector [D] to the person of this name, who is made where there is none yet."""
         if name in self._places:
             self._add(self._places[name], vector)
         else:
             self._enter(name, vector)
 
     def assign(self, vector: Floats) -> str:
-        """The person of a unit vector [D], known or new."""
+        """Adds a unit vector [D] to the person whom it is nearest to, or to a new one, and gives the person's name."""
         if self.names:
             count = len(self.names)
             cosines = self._sums[:count] @ vector / self._lengths[:count]
@@ -65,77 +59,3 @@ class PersonGallery:
     def _add(self, place: int, vector: Floats) -> None:
         self._sums[place] += vector
         self._lengths[place] = np.linalg.norm(self._sums[place : place + 1], axis=1).clip(1e-9)[0]
-
-
-def read_labels(path: Path) -> dict[str, str]:
-    """File -> person, from a CSV with the columns file and person, or CelebA's `identity_CelebA.txt`.
-
-    Raises:
-        UsageError: it is neither, naming the line.
-    """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the labels {path}: {error}") from error
-    if lines and "," in lines[0]:
-        return _labels_of_csv(path, csv.DictReader(lines))
-    labels = {}
-    for number, line in enumerate(lines, 1):
-        parts = line.split()
-        if parts and len(parts) != 2:
-            raise UsageError(f"{path}, line {number}: expected a file name and a person, found {line!r}")
-        if parts:
-            labels[parts[0]] = parts[1]
-    return labels
-
-
-def _labels_of_csv(path: Path, reader: csv.DictReader[str]) -> dict[str, str]:
-    if not {"file", "person"} <= set(reader.fieldnames or ()):
-        raise UsageError(f"{path} lacks the columns file and person", f"found: {','.join(reader.fieldnames or ())}")
-    labels = {}
-    try:
-        for row in reader:
-            if not row["file"] or not row["person"]:
-                raise UsageError(f"{path}, line {reader.line_num}: a file and a person are needed")
-            labels[row["file"]] = row["person"]
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}") from error
-    return labels
-
-
-@dataclass(frozen=True)
-class Region:
-    """A face the owner names: box in pixels of the upright photo."""
-
-    file: str
-    box: Box
-
-
-def read_regions(path: Path) -> list[Region]:
-    """Regions from a CSV with the columns file, x, y, width, height (pixels of the upright photo).
-
-    Raises:
-        UsageError: a column is missing or a number is not one, naming the line.
-    """
-    try:
-        reader = csv.DictReader(path.read_text("utf-8-sig").splitlines())
-        rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot read the regions {path}: {error}") from error
-    columns = ("file", "x", "y", "width", "height")
-    if not rows and reader.fieldnames and not set(columns) <= set(reader.fieldnames):
-        raise UsageError(f"{path} lacks the columns of regions", "columns: " + ",".join(columns))
-    regions = []
-    for number, row in rows:
-        missing = [name for name in columns if row.get(name) in (None, "")]
-        if missing:
-            raise UsageError(f"{path}, line {number}: no {', '.join(missing)}",
-                             "columns: " + ",".join(columns))
-        try:
-            x, y, width, height = (float(row[name]) for name in columns[1:])
-        except ValueError as error:
-            raise UsageError(f"{path}, line {number}: {error}") from error
-        if not (np.isfinite([x, y, width, height]).all() and width > 0 and height > 0):
-            raise UsageError(f"{path}, line {number}: width and height must be positive numbers")
-        regions.append(Region(row["file"], (x, y, width, height)))
-    return regions

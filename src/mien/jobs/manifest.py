@@ -1,4 +1,4 @@
-"""The manifest that lies beside published photographs: a table with a row for each face."""
+"""Writes the manifest beside published photographs: a table with one row for each face."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mien.types import FaceOutcome
 
-ROWS = 16_384  # of the manifest, written at once
+ROWS = 16_384  # rows that are written at once
 
 MANIFEST = pa.schema([
     ("file", pa.string()), ("face", pa.int32()), ("x", pa.float32()), ("y", pa.float32()), ("width", pa.float32()),
@@ -24,23 +24,23 @@ MANIFEST = pa.schema([
 
 
 def write_manifest(path: Path, outcomes: Iterable[FaceOutcome], recipe: str) -> None:
-    """Write the faces of a run (Parquet); of so many as fill a million rows few are held at once.
+    """Writes the faces of a run as Parquet; few of a million rows are in memory at once.
 
     Args:
-        recipe: its hash.
+        recipe: the recipe's hash.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     rows = (_row(outcome, recipe) for outcome in outcomes)
     with pq.ParquetWriter(path, MANIFEST) as writer:
-        while some := list(islice(rows, ROWS)):
-            writer.write_table(pa.Table.from_pylist(some, schema=MANIFEST))
+        while part := list(islice(rows, ROWS)):
+            writer.write_table(pa.Table.from_pylist(part, schema=MANIFEST))
 
 
 def _row(outcome: FaceOutcome, recipe: str) -> dict[str, Any]:
     row = dict(vars(outcome))
-    row.pop("person")  # who is who stays in WORK
+    row.pop("person")  # labels of people stay in WORK
     row["file"] = os.fsencode(row["file"]).decode("utf-8", "backslashreplace")
     row["x"], row["y"], row["width"], row["height"] = row.pop("box")
     return row | {"recipe": recipe}

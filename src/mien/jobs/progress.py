@@ -1,4 +1,4 @@
-"""What a run tells while it goes on."""
+"""What a job tells while it goes on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress: photos done of all, faces done so far, and how many of them in this call.
+    """How far a job is.
 
     Attributes:
-        what: is done to the photos, as it is shown. note: what it waits for.
+        what: what is counted: "photos indexed", then "photos" that are done.
+        photos: how many photos are done. total: how many there are.
+        faces: faces in the photos done so far. new_faces: those of them that were done in this call.
     """
 
     what: str
@@ -19,7 +21,6 @@ class Progress:
     total: int
     faces: int
     new_faces: int
-    note: str = ""
 
 
 ProgressFn = Callable[[Progress], None]

@@ -1,4 +1,4 @@
-"""What the owner asks of a run."""
+"""What the owner of the photographs asks of a job; it can be pickled, so that workers get it too."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from pathlib import Path
 from mien.datasets.dataset import Dataset
 from mien.datasets.storage.base import PhotoWriter
 from mien.errors import UsageError
-from mien.jobs.identities import Box
-from mien.jobs.owner_lists import OwnerList
+from mien.jobs.owner_lists import Box, OwnerList
 from mien.recipe import Recipe
+
+PASSES = ("index", "assign", "anonymize")  # in their order; each leaves files in WORK for the next
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the owner asks of a run.
+    """What the owner of the photographs asks of a job.
 
     Attributes:
-        only, exclude: regions to anonymize alone, or to leave. keep_person: folder of reference photos.
-        dataset: SRC as it was read, with the layout and the subset that are asked for.
-        labels: who is who, instead of the dataset's own. key: secret, for `per-person`.
-        src_url: where SRC lies, if not in a folder. dst_url: where the result is to lie; DST then is a folder in WORK,
-        for all of it that is no photograph of its own.
+        dataset: the photographs of SRC, read with the layout and the subset that are asked for.
+        only: regions whose faces alone are anonymized. exclude: regions whose faces stay.
+        keep_person: folder of reference photos of people whose faces stay.
+        labels: who is who, instead of the dataset's own labels. key: secret for per-person identities.
+        weights: name -> SHA-256 of every weights file that decides the result.
+        src_url: URL of SRC, or "" where it is a folder.
+        dst_url: URL of the result, or "" where it is a folder; `dst` then is a folder in WORK for the parts of the
+            result that are not photographs.
     """
 
     src: Path
@@ -40,19 +44,19 @@ class Request:
     dst_url: str = ""
 
     def for_workers(self) -> Request:
-        """The same for who only does tasks: of the dataset no more than where its photos lie, and no key."""
+        """A copy for workers, without what they need not know: names, labels, and key."""
         data = self.dataset
         return replace(self, dataset=Dataset(data.layout, data.root, [], data.subset, container=data.container),
                        labels=None, key=None)
 
     @property
     def origin(self) -> str:
-        """Where the photographs come from."""
+        """The folder or URL that the photographs come from."""
         return self.src_url or str(self.src.resolve())
 
     @property
     def writer(self) -> PhotoWriter:
-        """Where the photographs go."""
+        """Writes the photographs of the result."""
         if self.dst_url:
             from mien.datasets.storage.fsspec_url import UrlFolder, UrlWriter
 
@@ -60,17 +64,17 @@ class Request:
         return self.dataset.writer(self.dst, self.work)
 
     def refuse_urls(self) -> None:
-        """Say that something needs photographs on this machine.
+        """Refuses URLs, where something needs photographs on this machine.
 
         Raises:
-            UsageError: SRC or DST lie elsewhere.
+            UsageError: SRC or DST is a URL.
         """
         if self.src_url or self.dst_url:
             raise UsageError("before and after can only be shown of folders on this machine",
                              "leave --with-originals out")
 
     def publish(self) -> None:
-        """Bring what a finished run has left in DST to where it is to lie.
+        """Uploads what a finished run has left in `dst`, where the result goes to a URL.
 
         Raises:
             OutputError: it cannot be written there.
@@ -82,10 +86,13 @@ class Request:
 
 
 def check_folders(src: Path, dst: Path, work: Path, name: str = "WORK") -> None:
-    """Refuse folders that lie in one another; `name`: what the private one is called.
+    """Refuses folders that are in one another: DST or WORK would be read as photos, or published by mistake.
+
+    Args:
+        name: what messages call the private folder.
 
     Raises:
-        UsageError: SRC does not exist, or DST or WORK would be read as photos or published by mistake.
+        UsageError: a folder is in another one, or SRC does not exist.
     """
     try:
         a, b, c = (path.resolve() for path in (src, dst, work))

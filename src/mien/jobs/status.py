@@ -1,4 +1,4 @@
-"""How far a run is, read from its WORK while it goes on or after it was stopped."""
+"""Reads the progress of a run from WORK, while the run goes on or after it was stopped."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ from typing import Any
 
 from mien.errors import UsageError
 from mien.jobs.shard import SHARD, SHARD_SIZE
-from mien.jobs.state import is_held
+from mien.jobs.state import COMPLETE, check_format, is_held
 from mien.util.files import read_object
 
-RECENT = 600.0  # seconds that the speed is measured over
-SLACK = 60.0  # seconds by which clocks differ
+RECENT = 600.0  # the speed is measured over so many last seconds
+SLACK = 60.0  # seconds by which the clocks of two machines may differ
 
 
 @dataclass
 class Status:
-    """Attributes:
-        running: whether a process holds WORK. photos: of the run. looked_at: those in which faces were searched for
-            matching, whole shards. done: photos of finished shards, faces: theirs.
-        statuses: of these faces. skipped: files. stages: seconds by stage. workers: who has done how many shards.
-        speed: photos a second, lately; left: seconds, or None where nobody knows.
+    """Holds the progress of a run.
+
+    Attributes:
+        running: whether a process holds WORK. photos: number of photos of the run.
+        indexed: number of photos in shards that have a face index. done: number of photos in finished shards.
+        faces: number of faces in finished shards. statuses: status -> number of these faces.
+        skipped: number of skipped files. stages: stage -> seconds. workers: worker -> number of its finished shards.
+        speed: photos a second in the last minutes. left: seconds to the end, or None where they are not known.
+        complete: whether DST holds everything, the manifest and the report too.
     """
 
     running: bool
     photos: int
-    looked_at: int = 0
+    indexed: int = 0
     done: int = 0
     faces: int = 0
     skipped: int = 0
@@ -42,16 +46,18 @@ class Status:
     workers: Counter[str] = field(default_factory=Counter)
     speed: float = 0.0
     left: float | None = None
+    complete: bool = False
 
     def as_json(self) -> str:
-        """All of it, on one line."""
+        """Writes all fields as JSON, on one line."""
         return json.dumps(vars(self))
 
     def as_prometheus(self) -> str:
-        """In Prometheus' text format, for a node exporter's textfile collector or a push gateway."""
+        """Writes the numbers in Prometheus' text format, for a node exporter's textfile collector or a push gateway."""
         rows = [("running", "", float(self.running)), ("photos", "", self.photos),
-                ("photos_looked_at", "", self.looked_at), ("photos_done", "", self.done),
-                ("photos_per_second", "", self.speed), ("files_skipped", "", self.skipped)]
+                ("photos_indexed", "", self.indexed), ("photos_done", "", self.done),
+                ("photos_per_second", "", self.speed), ("files_skipped", "", self.skipped),
+                ("complete", "", float(self.complete))]
         rows += [("faces", f'{{status="{name}"}}', count) for name, count in sorted(self.statuses.items())]
         rows += [("stage_seconds", f'{{stage="{name}"}}', value) for name, value in sorted(self.stages.items())]
         lines, named = [], set[str]()
@@ -64,16 +70,21 @@ class Status:
 
 
 def read_status(work: Path) -> Status:
-    """The state of the run of a WORK.
+    """Reads the progress of the run in a WORK.
 
     Raises:
-        UsageError: it holds no run.
+        UsageError: WORK holds no run, or one of another version.
     """
     try:
         names = json.loads((work / "files.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{work} holds no run", "give the WORK of a run, by default DST.work") from error
-    status, events = Status(is_held(work), len(names), min(_looked_at(work), len(names))), _events(work)
+    asked = read_object(work / "run.json")
+    if asked:
+        check_format(work, asked)
+    indexed = min(_indexed(work, asked.get(SHARD_SIZE, SHARD)), len(names))
+    status, events = Status(is_held(work), len(names), indexed), _events(work)
+    status.complete = (work / COMPLETE).exists()
     for event in events.values():
         status.done += event["photos"]
         status.faces += event["faces"]
@@ -90,19 +101,18 @@ def read_status(work: Path) -> Status:
     return status
 
 
-def _looked_at(work: Path) -> int:
-    """Photos of the shards that have a survey."""
+def _indexed(work: Path, size: Any) -> int:
+    """Counts the photos of the shards that have a face index."""
     shards = 0
-    with suppress(OSError), os.scandir(work / "surveys") as entries:
+    with suppress(OSError), os.scandir(work / "faces") as entries:
         shards = sum(entry.name.removesuffix(".safetensors").isdecimal() for entry in entries)
-    size = read_object(work / "run.json").get(SHARD_SIZE, SHARD)
     return shards * size if isinstance(size, int) else 0
 
 
 def _events(work: Path) -> dict[int, dict[str, Any]]:
-    """What was done of each finished shard: as the events say, and as the shard itself says where they do not.
+    """Reads the event of each finished shard, or makes it from the shard's results where there is none as new.
 
-    A driver that was killed has not noted the last ones, and of ranks only the first notes any.
+    A driver that is killed has not noted its last shards.
     """
     events, found = _noted(work), dict[int, dict[str, Any]]()
     for shard, written in _finished(work):
@@ -115,7 +125,7 @@ def _events(work: Path) -> dict[int, dict[str, Any]]:
 
 
 def _noted(work: Path) -> dict[int, dict[str, Any]]:
-    """The last event of each shard; a line that was cut short does not count."""
+    """Reads the last event of each shard; a line that was cut short does not count."""
     events = {}
     with suppress(OSError), (work / "events.jsonl").open(encoding="utf-8") as file:
         for line in file:
@@ -126,7 +136,7 @@ def _noted(work: Path) -> dict[int, dict[str, Any]]:
 
 
 def _finished(work: Path) -> Iterator[tuple[int, float]]:
-    """Each finished shard, and when its results were written."""
+    """Yields the number of each finished shard, and when its results were written."""
     with suppress(OSError), os.scandir(work / "shards") as entries:
         for entry in entries:
             number = entry.name.removesuffix(".json")
@@ -136,10 +146,10 @@ def _finished(work: Path) -> Iterator[tuple[int, float]]:
 
 
 def _of_marker(path: Path, written: float) -> dict[str, Any] | None:
-    """The event that a finished shard's results amount to."""
+    """Makes a finished shard's event from its results; None where they are damaged."""
     data = read_object(path)
     try:
-        return {"photos": len(data["sources"]), "faces": len(data["outcomes"]), "skipped": len(data["skipped"]),
+        return {"photos": len(data["states"]), "faces": len(data["outcomes"]), "skipped": len(data["skipped"]),
                 "statuses": Counter(row["status"] for row in data["outcomes"]), "stages": data["stages"],
                 "worker": data["worker"], "at": datetime.fromtimestamp(written, UTC).isoformat()}
     except (KeyError, TypeError):

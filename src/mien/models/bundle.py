@@ -1,4 +1,4 @@
-"""The networks that a run needs, in the form in which the stages know them, whichever set they come from."""
+"""Defines the interfaces of the networks that a run needs, the same for every model set."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Encoder = Callable[[Tensor], Tensor]
 
 
 class Detector(Protocol):
-    """The network, or two, that find faces."""
+    """Finds faces, by one network or two."""
 
     def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
-        """Faces of a photo [H, W, 3] uint8 RGB, the surest first.
+        """Finds the faces of a photo [H, W, 3] uint8 RGB, the surest first.
 
         Args:
-            lying: look for faces that lie or stand on their heads too, where that is a search of its own.
+            lying: search for rotated faces too, where the detector needs further passes for them.
 
         Raises:
             PhotoError: the photo cannot be searched.
@@ -32,28 +32,33 @@ class Detector(Protocol):
 
 
 class Recognizer(Protocol):
-    """The network that the identity loss asks.
+    """Gives faces the identity vectors of the identity loss.
 
     Attributes:
         same_person: cosine from which on two photos count as one person's.
-        width: of its vectors.
+        width: D, the length of its vectors.
     """
 
     same_person: float
     width: int
 
     def identify(self, chip: Tensor) -> Tensor:
-        """Faces [B, 3, 112, 112] in -1..1, aligned to the ArcFace template -> unit vectors [B, D]."""
+        """Turns faces [B, 3, 112, 112] in -1..1, aligned to the ArcFace template, into unit vectors [B, D]."""
 
 
 @dataclass(frozen=True)
 class Networks:
-    """Frozen networks: generator, cheap look at its picture, features, loss's recognizer, judge, detector.
+    """Holds the networks of a run, all frozen.
 
     Attributes:
-        lens: W+ [B, L, 512] and a size S, 256 or 128 -> picture [B, 3, S, S], much cheaper than the whole.
-        precision: of the loss's networks and of the look, where their set knows another than float32.
-        encoder: aligned images [B, 3, 256, 256] -> whitened codes [B, L, 512], where inversion starts from.
+        generator: W+ [B, L, 512] -> images [B, 3, 1024, 1024].
+        preview_head: W+ [B, L, 512] and a size S, 256 or 128 -> preview [B, 3, S, S], much cheaper than the image.
+        features: the attribute loss's features, which faces are also paired by.
+        recognizer: the identity loss's recognizer.
+        judge: the recognizer that takes no part in the losses and verifies the result.
+        detector: finds faces and their five points.
+        encoder: aligned images [B, 3, 256, 256] -> whitened codes [B, L, 512], the initial codes of the inversion.
+        precision: of the losses' networks and of the preview, if the model set supports more than float32.
     """
 
     generator: Generator
@@ -67,14 +72,14 @@ class Networks:
 
     @property
     def device(self) -> torch.device:
-        """Where all of them compute but YuNet; detectors take and give what lies in this machine's memory."""
+        """The device of all networks except YuNet; every detector takes and returns arrays in main memory."""
         return self.generator.device
 
     def preview(self, wp: Tensor, size: int = 256) -> Tensor:
-        """W+ [B, L, 512] -> picture [B, 3, size, size] in about -1..1; 128 is the cheaper size."""
+        """Renders previews [B, 3, size, size] in about -1..1 of W+ [B, L, 512]; 128 is the cheaper size."""
         return self.preview_head(wp, size)
 
     @torch.inference_mode()
     def render(self, wp: Tensor) -> Tensor:
-        """W+ [B, L, 512] -> pictures [B, 3, 1024, 1024], one at a time: memory stays that of one."""
+        """Renders images [B, 3, 1024, 1024] of W+ [B, L, 512], one at a time, so that memory stays that of one."""
         return torch.cat([self.generator(one[None]) for one in wp.to(self.device)])

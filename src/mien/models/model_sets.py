@@ -1,4 +1,4 @@
-"""The model sets: `mobile`, which anybody can fetch, and `falco`, the paper's published checkpoints."""
+"""Defines the model sets: `mobile`, which mien fetches, and `falco`, published checkpoints that users import."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ FEATURES = ("farl", "clip_vitb16", "clip_vitb32", "dino_vitb16", "arcface")
 
 @dataclass(frozen=True)
 class ModelSet:
-    """One choice of networks.
+    """Names the networks of one model set.
 
     Attributes:
-        fetched: cards that come over the network. published: checkpoints that the user imports. shipped: files of the
-            package. pool: those of all these that decide a pool's numbers. detector: yunet, or s3fd (with 2D-FAN).
+        name: `mobile` or `falco`. features: the name of the feature network.
+        fetched: cards that are downloaded. published: checkpoints that the user imports. shipped: files of the package.
+        pool: the networks among these that determine the numbers of a pool. detector: `yunet`, or `s3fd` (with 2D-FAN).
     """
 
     name: str
@@ -45,10 +46,11 @@ class ModelSet:
     detector: str = "yunet"
 
     def gather(self, progress: FetchProgress | None = None) -> dict[str, Path]:
-        """The files of all networks; what can be fetched is fetched where it is missing.
+        """Returns the files of all networks by name, and fetches those cards that are missing.
 
         Raises:
-            ModelError: checkpoints have not been imported; all of them are named. FetchError: weights cannot be had.
+            ModelError: checkpoints have not been imported; the message names all of them.
+            FetchError: weights cannot be fetched.
         """
         missing = [PUBLISHED[name] for name in self.published if read_record(name) is None]
         if len(missing) > 1:
@@ -59,10 +61,10 @@ class ModelSet:
         return ensure(self.fetched, progress) | published | {name: shipped_file(name) for name in self.shipped}
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of every weights file, by name.
+        """Returns the SHA-256 of every weights file, by name.
 
         Raises:
-            ModelError: one is not there.
+            ModelError: one is missing.
         """
         return ({name: weights_sha256(name) for name in self.fetched}
                 | {name: published_sha256(name) for name in self.published}
@@ -70,11 +72,12 @@ class ModelSet:
 
     def load(self, paths: dict[str, Path], detect_score: float = 0.6, precision: str = "float32",
              device: torch.device = CPU) -> Networks:
-        """Load all networks, frozen.
+        """Loads all networks, frozen.
 
         Args:
-            precision: float32 or bfloat16, of the loops' networks; of the mobile set's, which are small, of the
-                look's alone. device: of all networks but YuNet.
+            paths: the files of `gather`. detect_score: faces below this score, 0..1, are dropped.
+            precision: `float32` or `bfloat16`, of the networks in the optimization; in the mobile set, whose networks
+                are small, only of the preview. device: the device of all networks except YuNet.
 
         Raises:
             ModelError: a file does not hold its network.
@@ -85,7 +88,10 @@ class ModelSet:
         return _load_falco(self, paths, detector, PRECISIONS[precision], device)
 
     def load_detector(self, paths: dict[str, Path], score: float, device: torch.device = CPU) -> Detector:
-        """Load the one network, or two, that find faces.
+        """Loads the detector.
+
+        Args:
+            score: faces below this score, 0..1, are dropped.
 
         Raises:
             ModelError: a file does not hold its network.
@@ -98,7 +104,10 @@ class ModelSet:
 
 
 def model_set(models: str, features: str = "auto", detector: str = "yunet") -> ModelSet:
-    """The set called `mobile` or `falco`, with one of its feature networks and one of the detectors.
+    """Returns the model set of a name, with one of its feature networks and one of the detectors.
+
+    Args:
+        models: `mobile` or `falco`. features: `auto`, or for falco one of `FEATURES`. detector: `yunet` or `s3fd`.
 
     Raises:
         UsageError: there is no such set or detector, or the set has no such features.
@@ -123,7 +132,7 @@ def model_set(models: str, features: str = "auto", detector: str = "yunet") -> M
 
 
 def load_judge(paths: dict[str, Path], device: torch.device = CPU) -> Judge:
-    """The identity judge of both sets, from `dlib_resnet` and `shape_predictor`."""
+    """Loads the identity judge of both sets, from the files of `dlib_resnet` and `shape_predictor`."""
     from mien.models.recognition.dlib_resnet import DlibResNet
     from mien.models.recognition.shape_predictor import ShapePredictor
 
@@ -133,7 +142,7 @@ def load_judge(paths: dict[str, Path], device: torch.device = CPU) -> Judge:
 
 def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dtype, device: torch.device) -> Networks:
     from mien.models.features.attribute_network import AttributeNetwork
-    from mien.models.generators.mobile_encoder import SIZE, Encoder
+    from mien.models.generators.mobile_encoder import SIZE, MobileEncoder
     from mien.models.generators.mobilestylegan import MobileStyleGAN
     from mien.models.generators.preview_head import SHAPES, PreviewHead
     from mien.models.recognition.sface import SFace
@@ -142,7 +151,7 @@ def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dt
     heads = {size: PreviewHead.from_file(paths[f"image_head_{size}"], size).to(device) for size in SHAPES}
     features = AttributeFeatures(AttributeNetwork.from_file(paths["attribute_network"]).to(device))
     recognizer = SFace.from_file(paths["sface"]).to(device)
-    encoder = Encoder.from_file(paths["encoder"]).to(device)
+    encoder = MobileEncoder.from_file(paths["encoder"]).to(device)
     for network in (generator, recognizer):
         network.requires_grad_(False)
     middle = generator
@@ -161,12 +170,12 @@ def _load_mobile(paths: dict[str, Path], detector: Detector, precision: torch.dt
 def _load_falco(chosen: ModelSet, paths: dict[str, Path], detector: Detector, precision: torch.dtype,
                 device: torch.device) -> Networks:
     from mien.models.features.vit import VisionTransformer
-    from mien.models.generators.e4e import E4E
+    from mien.models.generators.e4e import E4eEncoder
     from mien.models.generators.stylegan2 import StyleGAN2
     from mien.models.recognition.arcface import ArcFace
 
     generator = StyleGAN2.from_file(paths["stylegan2_ffhq1024"]).to(device)
-    encoder = E4E.from_file(paths["e4e"]).to(device)
+    encoder = E4eEncoder.from_file(paths["e4e"]).to(device)
     recognizer = ArcFace.from_file(paths["arcface"], precision).to(device)
     features: Features = (IdentityFeatures(recognizer) if chosen.features == "arcface"
                           else TokenFeatures(VisionTransformer.from_file(paths[chosen.features], precision).to(device)))

@@ -1,1 +1,1 @@
-"""What a run leaves to look at: the HTML report and contact sheets."""
+"""Shows a run to people: the HTML report, contact sheets, and the terminal while it goes on."""

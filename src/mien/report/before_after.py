@@ -1,4 +1,4 @@
-"""Before and after: small pictures of some faces, for the page that only the owner sees."""
+"""Cuts faces out of originals and results, as small pictures for the pages that only the owner sees."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -19,9 +20,9 @@ from PIL import Image
 from mien.errors import PhotoError
 from mien.images.decode import read_photo
 from mien.images.formats import printable
-from mien.types import FaceOutcome, Pixels
+from mien.types import FaceOutcome, Photo, Pixels
 
-WORST, BLURRED, MOST = 20, 10, 60  # faces shown
+CLOSEST, BLURRED, MOST = 20, 10, 60  # faces shown
 LONG_SIDE = 320  # pixels of an embedded picture
 AROUND = 1.9  # side of the shown square, in face boxes
 QUALITY = 85
@@ -38,33 +39,33 @@ class BeforeAfter:
 
 
 def likeness(outcome: FaceOutcome) -> tuple[float, float]:
-    """Sort key: the face most like its original first; a face that was never judged counts as the worst."""
+    """Sort key: the face most like its original comes first; a face that was never judged comes before all."""
     distance, cosine = outcome.judge_distance, outcome.similarity
     return (-math.inf if distance is None or not math.isfinite(distance) else distance,
             -cosine if cosine is not None and math.isfinite(cosine) else 0.0)
 
 
-def choose(outcomes: Sequence[FaceOutcome]) -> list[FaceOutcome]:
-    """The faces to look at: the worst by the judge, some blurred, and others evenly spread; at most 60."""
-    worst = heapq.nsmallest(WORST, (row for row in outcomes if row.status == "anonymized"), key=likeness)
+def choose_faces(outcomes: Sequence[FaceOutcome]) -> list[FaceOutcome]:
+    """Chooses at most 60 faces to show: those most like their originals, some blurred ones, others evenly spread."""
+    closest = heapq.nsmallest(CLOSEST, (row for row in outcomes if row.status == "anonymized"), key=likeness)
     blurred = list(islice((row for row in outcomes if row.status == "blurred"), BLURRED))
-    taken = {(row.file, row.face) for row in worst}
-    rest = sum(1 for row in outcomes if row.status == "anonymized") - len(worst)
-    room = min(MOST - len(worst) - len(blurred), rest)
+    taken = {(row.file, row.face) for row in closest}
+    rest = sum(1 for row in outcomes if row.status == "anonymized") - len(closest)
+    room = min(MOST - len(closest) - len(blurred), rest)
     places = {i * rest // room for i in range(room)}
     others = (row for row in outcomes if row.status == "anonymized" and (row.file, row.face) not in taken)
-    return worst + blurred + [row for place, row in enumerate(others) if place in places]
+    return closest + blurred + [row for place, row in enumerate(others) if place in places]
 
 
-def read_pairs(outcomes: Sequence[FaceOutcome], originals: Path, results: Path,
-               outputs: Mapping[str, str]) -> list[BeforeAfter]:
-    """Cut each face out of its original and of its result, the same window of both.
+def cut_before_after(outcomes: Sequence[FaceOutcome], originals: Path, results: Path,
+                     outputs: Mapping[str, str]) -> list[BeforeAfter]:
+    """Cuts each face out of its original and of its result, the same window of both.
 
     Args:
         originals: SRC, a folder or one photo. results: DST. outputs: source name -> name in DST, where known.
 
     Returns:
-        One pair an outcome, in their order. A photo that cannot be read gives a pair with a `problem`.
+        One pair per outcome, in their order. A photo that cannot be read gives a pair with a `problem`.
     """
     pairs: dict[tuple[str, int], BeforeAfter] = {}
     for file in dict.fromkeys(row.file for row in outcomes):  # each photo is decoded once
@@ -76,20 +77,34 @@ def read_pairs(outcomes: Sequence[FaceOutcome], originals: Path, results: Path,
 
 def _of_photo(file: str, rows: list[FaceOutcome], originals: Path, results: Path,
               outputs: Mapping[str, str]) -> list[BeforeAfter]:
-    root = originals if originals.is_dir() else originals.parent
     try:
-        name = _real_name(root, file)
-        output = outputs.get(file, name if (results / name).is_file() else f"{name}.png")
-        before, after = read_photo(root / name, name).pixels, read_photo(results / output, output).pixels
-        if before.shape != after.shape:
-            raise PhotoError(f"{printable(output)}: not of the original's size")
+        before, after = read_original_and_result(file, originals, results, outputs)
     except PhotoError as error:
         return [BeforeAfter(row, problem=error.message) for row in rows]
-    return [BeforeAfter(row, cut_out(before, row.box), cut_out(after, row.box)) for row in rows]
+    return [BeforeAfter(row, cut_out(before.pixels, row.box), cut_out(after.pixels, row.box)) for row in rows]
+
+
+def read_original_and_result(file: str, originals: Path, results: Path,
+                             outputs: Mapping[str, str] = MappingProxyType({})) -> tuple[Photo, Photo]:
+    """Reads a photograph of the manifest and its result.
+
+    Args:
+        file: its name in the manifest. originals, results, outputs: as for `cut_before_after`.
+
+    Raises:
+        PhotoError: one cannot be read, they differ in size, or the name leads out of the folder.
+    """
+    root = originals if originals.is_dir() else originals.parent
+    name = _real_name(root, file)
+    output = outputs.get(file, name if (results / name).is_file() else f"{name}.png")
+    before, after = read_photo(root / name, name), read_photo(results / output, output)
+    if before.pixels.shape != after.pixels.shape:
+        raise PhotoError(f"{printable(output)}: not of the original's size")
+    return before, after
 
 
 def _real_name(root: Path, file: str) -> str:
-    """The name on disk: the manifest has bytes that are not UTF-8 escaped as in `\\xff`."""
+    """The name on disk: in the manifest bytes that are not UTF-8 are escaped, as in `\\xff`."""
     if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\0" in file:
         raise PhotoError(f"{printable(file)}: a name that leads out of the folder")
     if "\\x" not in file or (root / file).is_file():
@@ -99,7 +114,7 @@ def _real_name(root: Path, file: str) -> str:
 
 
 def cut_out(photo: Pixels, box: tuple[float, float, float, float]) -> str:
-    """A face (x, y, width, height) and some of what is around it, small, as a data URI."""
+    """Cuts a face (x, y, width, height) and some of its surroundings out of a photo, as a data URI of a small JPEG."""
     x, y, width, height = np.nan_to_num(box, posinf=0.0, neginf=0.0)
     half = max(width, height, 2.0) * AROUND / 2
     rows = _span(y + height / 2, half, photo.shape[0])

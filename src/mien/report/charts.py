@@ -1,4 +1,4 @@
-"""Histograms and comparisons as plain geometry, which the pages' templates draw as inline SVG."""
+"""Computes the geometry of histograms and comparisons, which the pages' templates draw as inline SVG."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WIDTH, HEIGHT = 360.0, 180.0  # of the drawing, including its labels
-LEFT, RIGHT, TOP, BOTTOM = 36.0, 352.0, 22.0, 152.0  # of the plot inside it
+LEFT, RIGHT, TOP, BOTTOM = 36.0, 352.0, 22.0, 152.0  # of the plot in the templates' drawing of 360 x 180
 MOST_BARS = 26
 LEAST_BARS = 8
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: place in the drawing, the values it stands for, and whether they are all on the wrong side."""
+    """One bar: its place in the drawing, its values as text, how many there are, whether all are below the limit."""
 
     x: float
     y: float
@@ -34,7 +33,7 @@ class Histogram:
 
     Attributes:
         ticks: (x, label) along the axis. top: the highest count. mark: x of the vertical line, or None.
-        limit: whether what lies below the mark is wrong, rather than merely on its other side.
+        limit: whether values below the mark are wrong, rather than merely on its other side.
         extremes: smallest, median and largest value.
     """
 
@@ -49,11 +48,11 @@ class Histogram:
 
 def histogram(values: Sequence[float], mark: float | None = None, mark_label: str = "",
               limit: bool = False, start: float | None = None) -> Histogram | None:
-    """Count values into bars whose edges are round numbers.
+    """Counts values into bars whose edges are round numbers.
 
     Args:
         values: what is counted; values that are not finite are left out.
-        mark: a vertical line that is always in view, with its label. limit: no value should lie below it.
+        mark: a vertical line that is always in view, with its label. limit: no value should be below it.
         start: where the axis begins, instead of near the smallest value.
 
     Returns:
@@ -147,10 +146,10 @@ SPAN_LEFT, SPAN_RIGHT, ROW = 128.0, 286.0, 17.0  # labels to the left, numbers t
 
 
 def comparison(rows: Sequence[tuple[str, float, float, float, str]], chosen: str) -> Comparison | None:
-    """Draw rows of (label, value, low, high, number as text); NaN for an unknown end.
+    """Draws rows of (label, value, low, high, number as text); low and high are NaN where there is no interval.
 
     Args:
-        chosen: the label of the row that is asked about.
+        chosen: the label of the row that is highlighted.
 
     Returns:
         The drawing, or None without rows.
@@ -160,7 +159,7 @@ def comparison(rows: Sequence[tuple[str, float, float, float, str]], chosen: str
         return None
     ends = [value for row in finite for value in row[1:4] if math.isfinite(value)]
     low, high = min(0.0, *ends), max(0.0, *ends)
-    high = high if high - low > 1e-6 else low + 1.0  # of nothing but noughts
+    high = high if high - low > 1e-6 else low + 1.0  # where all values are 0
     step = _round_step((high - low) / 4)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     scale = (SPAN_RIGHT - SPAN_LEFT) / max((last - first) * step, 1e-9)

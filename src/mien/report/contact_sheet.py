@@ -1,29 +1,34 @@
-"""Contact sheets: one row a face, its stations side by side."""
+"""Draws contact sheets: one row per face, its pictures side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.images.formats import printable
 from mien.types import Pixels
+from mien.util.files import write_file
 
 ROWS = 12  # on a page
 GAP = 8  # pixels between cells and around them
 PAPER, INK, EMPTY = (255, 255, 255), (32, 33, 36), (226, 227, 229)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Row = tuple[Sequence[Pixels], str]  # a face's pictures, and its caption
 
 
 def contact_sheet(rows: Sequence[Sequence[Pixels]], headings: Sequence[str], captions: Sequence[str],
                   cell: int = 256) -> Pixels:
-    """Draw faces in rows, with a heading over each column and a caption under each row.
+    """Draws faces in rows, with a heading over each column and a caption under each row.
 
     Args:
-        rows: each one face: a picture [H, W, 3] uint8 RGB for each heading, of any size.
-        headings: of the columns. captions: one a row; text that is too long is cut.
+        rows: for each face one picture [H, W, 3] uint8 RGB per heading, of any size.
+        headings: of the columns. captions: one per row; text that is too long is cut.
         cell: side in pixels of the square that a picture is fitted into; it keeps its proportions.
 
     Returns:
@@ -49,20 +54,28 @@ def contact_sheet(rows: Sequence[Sequence[Pixels]], headings: Sequence[str], cap
     return np.array(sheet, dtype=np.uint8)
 
 
-def pages(rows: Sequence[Sequence[Pixels]], headings: Sequence[str], captions: Sequence[str],
-          cell: int = 256, per_page: int = ROWS) -> Iterator[Pixels]:
-    """Contact sheets of at most `per_page` rows, in order; none where there are no rows.
+def pages(rows: Iterable[Row], headings: Sequence[str], cell: int = 256) -> Iterator[Pixels]:
+    """Yields contact sheets of at most `ROWS` rows, in order; none where there are no rows. Rows are read page by page.
 
     Raises:
-        ValueError: as `contact_sheet`, and for a page without room for a row.
+        ValueError: as `contact_sheet`.
     """
-    if per_page < 1:
-        raise ValueError(f"a page holds at least one row, not {per_page}")
-    if len(rows) != len(captions):
-        raise ValueError(f"{len(rows)} rows need as many captions, not {len(captions)}")
-    for first in range(0, len(rows), per_page):
-        part = slice(first, first + per_page)
-        yield contact_sheet(rows[part], headings, captions[part], cell)
+    rest = iter(rows)
+    while page := list(islice(rest, ROWS)):
+        yield contact_sheet([pictures for pictures, _ in page], headings, [caption for _, caption in page], cell)
+
+
+def write_contact_sheets(folder: Path, rows: Iterable[Row], headings: Sequence[str]) -> Iterator[Path]:
+    """Writes the `pages` to FOLDER/sheet-001.png and so on, and yields each path when its file is written.
+
+    Raises:
+        ValueError: as `contact_sheet`. OutputError: a file cannot be written.
+    """
+    for number, page in enumerate(pages(rows, headings), 1):
+        path, buffer = folder / f"sheet-{number:03d}.png", io.BytesIO()
+        Image.fromarray(page).save(buffer, "PNG")
+        write_file(path, buffer.getvalue())
+        yield path
 
 
 def _check(rows: Sequence[Sequence[Pixels]], headings: Sequence[str], captions: Sequence[str],

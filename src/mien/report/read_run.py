@@ -1,4 +1,4 @@
-"""A finished run, read back from what it left in DST."""
+"""Reads a finished run back from what it left in DST: mien.json and mien.parquet."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field, ValidationError
 
 from mien.errors import UsageError
+from mien.images.formats import printable
 from mien.jobs.manifest import MANIFEST
-from mien.jobs.run import Summary
+from mien.jobs.summary import Summary
 from mien.recipe import Recipe
 from mien.types import FaceOutcome, Skipped, Status
 
 RECORD = "the record of a run (JSON)"
-ROWS = "the manifest of a run (Parquet, one row a face)"
+MANIFEST_FILE = "the manifest of a run (Parquet, one row a face)"
 _AS_RECORDED = ("file", "face", "score", "status", "reason", "attempts", "steps", "seconds", "similarity",
                 "judge_distance", "attribute_distance")
 _MAY_BE_EMPTY = {"similarity", "judge_distance", "attribute_distance"}
 
 
 class _Record(BaseModel):
-    """What the report needs of mien.json."""
+    """The fields of mien.json that are read."""
 
     mien: str = "unknown"
     photos: int = Field(ge=0)
@@ -40,14 +41,15 @@ class _Record(BaseModel):
 
 
 def read_run(dst: Path) -> tuple[Summary, Recipe]:
-    """What the run in DST did, and how.
+    """Reads what the run in DST did, and its recipe.
 
     Raises:
-        UsageError: mien.parquet or mien.json is missing or damaged, or they are not of one run.
+        UsageError: mien.parquet or mien.json is missing or damaged, they are not of one run, or another version of mien
+            wrote them.
     """
     if not dst.is_dir():
         raise UsageError(f"{dst} is not a folder", "give the DST of a finished run")
-    record, rows = _record(dst / "mien.json"), _rows(dst / "mien.parquet")
+    record, rows = _read_record(dst / "mien.json"), read_manifest(dst / "mien.parquet")
     if record.faces != len(rows) or any(row["recipe"] != record.recipe_hash for row in rows):
         raise UsageError(f"{dst / 'mien.parquet'} and {dst / 'mien.json'} are not of one run",
                          "run mien anonymize again with the same arguments: it writes both anew")
@@ -60,9 +62,31 @@ def read_run(dst: Path) -> tuple[Summary, Recipe]:
     return summary, record.recipe
 
 
-def _record(path: Path) -> _Record:
+def check_recipe_names(path: Path, recipe: dict[str, Any]) -> None:
+    """Refuses a recorded recipe with tables or fields that this version's recipe does not have.
+
+    Args:
+        path: the mien.json that has it.
+
+    Raises:
+        UsageError: there is one.
+    """
+    known, unknown = Recipe().model_dump(), list[str]()
+    for name, value in recipe.items():
+        if name not in known:
+            unknown.append(name)
+        elif isinstance(known[name], dict) and isinstance(value, dict):
+            unknown += [f"{name}.{field}" for field in value if field not in known[name]]
+    if unknown:
+        raise _other_version(path, f"its recipe has {', '.join(map(printable, unknown))}")
+
+
+def _read_record(path: Path) -> _Record:
     try:
-        record = _Record.model_validate(json.loads(path.read_text("utf-8")))
+        found = json.loads(path.read_text("utf-8"))
+        if isinstance(found, dict) and isinstance(found.get("recipe"), dict):
+            check_recipe_names(path, found["recipe"])
+        record = _Record.model_validate(found)
     except FileNotFoundError as error:
         raise _missing(path, RECORD) from error
     except ValidationError as error:
@@ -71,29 +95,38 @@ def _record(path: Path) -> _Record:
     except (OSError, ValueError) as error:
         raise _damaged(path, RECORD, str(error)) from error
     if record.recipe.hash != record.recipe_hash:
-        raise UsageError(f"{path}: its recipe is not the one whose hash stands beside it",
+        raise UsageError(f"{path}: its recipe does not have the hash that is recorded beside it",
                          f"it was changed by hand, or written by another version (mien {record.mien})")
     return record
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    wanted = [name for name in MANIFEST.names if name != "points"]
+def read_manifest(path: Path, points: bool = False) -> list[dict[str, Any]]:
+    """Reads a mien.parquet: one row per face.
+
+    Args:
+        points: whether the faces' points are read too.
+
+    Raises:
+        UsageError: it is missing or damaged, or another version of mien wrote it.
+    """
+    wanted = [name for name in MANIFEST.names if points or name != "points"]
     schema = pa.schema([MANIFEST.field(name) for name in wanted])
     try:
         with pq.ParquetFile(path) as file:
             lacking = [name for name in wanted if name not in file.schema_arrow.names]
             if lacking:
-                raise _damaged(path, ROWS, f"no column {', '.join(lacking)}")
+                raise _damaged(path, MANIFEST_FILE, f"no column {', '.join(lacking)}")
             table = file.read(columns=wanted).select(wanted).cast(schema)
             rows: list[dict[str, Any]] = table.to_pylist()
     except FileNotFoundError as error:
-        raise _missing(path, ROWS) from error
+        raise _missing(path, MANIFEST_FILE) from error
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, ROWS, str(error)) from error
+        raise _damaged(path, MANIFEST_FILE, str(error)) from error
     for number, row in enumerate(rows):
-        empty = any(row[name] is None for name in wanted if name not in _MAY_BE_EMPTY)
-        if empty or row["status"] not in get_args(Status):
-            raise _damaged(path, ROWS, f"row {number} is incomplete")
+        if any(row[name] is None for name in wanted if name not in _MAY_BE_EMPTY):
+            raise _damaged(path, MANIFEST_FILE, f"row {number} is incomplete")
+        if row["status"] not in get_args(Status):
+            raise _other_version(path, f"row {number} has the status {printable(row['status'])}")
     return rows
 
 
@@ -110,3 +143,8 @@ def _missing(path: Path, what: str) -> UsageError:
 def _damaged(path: Path, what: str, why: str) -> UsageError:
     return UsageError(f"{path} is not {what}: {why.partition(chr(10))[0][:200] or 'damaged'}",
                       "run mien anonymize again with the same arguments: it writes the file anew")
+
+
+def _other_version(path: Path, what: str) -> UsageError:
+    return UsageError(f"{path} was written by another version of mien: {what}, which this version does not know",
+                      "use that version for this folder, or anonymize the photographs again into a new one")

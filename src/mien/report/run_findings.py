@@ -1,4 +1,4 @@
-"""A run's result in plain words: what holds, and plainly what does not."""
+"""Sums up a finished run in sentences: whether every face was changed, and whether the judge passed the new ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mien.datasets.dataset import plural
 from mien.images.formats import printable
 from mien.types import FaceOutcome, Skipped
 
@@ -18,12 +19,13 @@ Level = Literal["good", "mixed", "bad"]
 
 @dataclass(frozen=True)
 class RunFindings:
-    """The first thing on the page.
+    """The sentences that the page begins with.
 
     Attributes:
-        level: "good" where every face was changed and every new one judged a stranger, "bad" where a new face
-            failed or escaped the judge, "mixed" for all between, such as faces left as the owner wished.
-        headline: one sentence. notes: further sentences.
+        level: "good" where every face was changed and the judge takes none of the new ones for its original, "bad"
+            where it takes one for its original or did not judge one, "mixed" for all between, such as faces left as
+            the owner wished.
+        headline: one sentence, without its full stop. notes: further sentences.
     """
 
     level: Level
@@ -31,11 +33,12 @@ class RunFindings:
     notes: list[str]
 
 
-def findings(outcomes: Iterable[FaceOutcome], skipped: Sequence[Skipped], photos: int, limit: float) -> RunFindings:
-    """Say what a run achieved.
+def run_findings(outcomes: Iterable[FaceOutcome], skipped: Sequence[Skipped], photos: int,
+                 limit: float) -> RunFindings:
+    """Sums up what a run did.
 
     Args:
-        outcomes: gone through several times. photos: how many were written. limit: the judge's distance below which
+        outcomes: iterated several times. photos: how many were written. limit: the judge's distance below which
             two faces are one person.
     """
     statuses = Counter[str](row.status for row in outcomes)
@@ -45,12 +48,12 @@ def findings(outcomes: Iterable[FaceOutcome], skipped: Sequence[Skipped], photos
     taken = sum(distance < limit for distance in judged)
     if taken:
         are = "is still taken for its original" if taken == 1 else "are still taken for their originals"
-        return RunFindings("bad", f"{taken} of {count(replaced, 'new face')} {are} by the judge "
+        return RunFindings("bad", f"{taken} of {plural(replaced, 'new face')} {are} by the judge "
                            f"({_closest(judged, limit)})", notes)
     missed = replaced - len(judged)
     if missed:
-        return RunFindings("bad", f"{missed} of {count(replaced, 'new face')} escaped the judge: "
-                           "nothing shows that they are strangers", notes)
+        return RunFindings("bad", f"{missed} of {plural(replaced, 'new face')} {'was' if missed == 1 else 'were'} not "
+                           "judged: nothing shows that they are unlike their originals", notes)
     if not statuses:
         return RunFindings("mixed", _nothing(photos), notes)
     left = statuses["kept"] + statuses["excluded"]
@@ -60,43 +63,30 @@ def findings(outcomes: Iterable[FaceOutcome], skipped: Sequence[Skipped], photos
 
 
 def judge_distances(outcomes: Iterable[FaceOutcome]) -> Sequence[float]:
-    """The judge's distances of all outcomes that have one."""
+    """The judge's distances to the originals, of all outcomes that have one."""
     return array("d", (row.judge_distance for row in outcomes
                        if row.judge_distance is not None and math.isfinite(row.judge_distance)))
 
 
 def reasons(outcomes: Iterable[FaceOutcome]) -> list[tuple[str, str, int]]:
-    """(status, reason, how many) of all faces with a reason, without what differs from face to face."""
+    """(status, reason, how many) of all faces with a reason; numbers that differ from face to face are left out."""
     order = ("blurred", "dropped", "kept", "excluded", "anonymized")
-    counts = Counter((row.status, _kind(row.reason)) for row in outcomes if row.reason)
+    counts = Counter((row.status, _general(row.reason)) for row in outcomes if row.reason)
     return [(status, reason, number) for (status, reason), number in
             sorted(counts.items(), key=lambda item: (order.index(item[0][0]), -item[1], item[0][1]))]
 
 
 def skip_reason(skipped: Skipped) -> str:
-    """Why a file was skipped, without the name that messages begin with."""
+    """Why a file was skipped, without the file's name that messages begin with."""
     return printable(skipped.reason.removeprefix(f"{printable(skipped.file)}: "))
 
 
-def public_reason(outcome: FaceOutcome) -> str:
-    """A face's reason without the name of a person who agreed."""
-    return "agreed to stay" if outcome.reason.startswith("agreed:") else printable(outcome.reason)
-
-
-def count(number: int, noun: str) -> str:
-    """"1 face", "2 faces"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def two_places(distance: float) -> str:
-    """Rounded down, so that no distance looks larger than it is (but for what float32 loses)."""
+    """Writes a distance rounded down, so that none looks larger than it is (but for what float32 loses)."""
     return f"{math.floor(distance * 100 + 1e-5) / 100:.2f}"
 
 
-def _kind(reason: str) -> str:
-    if reason.startswith("agreed:"):
-        return "agreed to stay"
-    reason = re.sub(r" \(distance [^)]*\)$", "", reason)
+def _general(reason: str) -> str:
     return printable(re.sub(r"^face \d+ of this photo failed", "another face of the photo failed", reason))
 
 
@@ -128,7 +118,7 @@ def _nothing(photos: int) -> str:
     if not photos:
         return "No photo was written"
     them = "it" if photos == 1 else "them"
-    return f"No face was found in {count(photos, 'photo')}: nothing in {them} was changed"
+    return f"No face was found in {plural(photos, 'photo')}: nothing in {them} was changed"
 
 
 def _notes(statuses: Counter[str], skipped: Sequence[Skipped]) -> list[str]:
@@ -138,4 +128,4 @@ def _notes(statuses: Counter[str], skipped: Sequence[Skipped]) -> list[str]:
         (statuses["kept"], "face", "of people who agreed to be seen as they are."),
         (statuses["excluded"], "face", "left unchanged on the owner's list."),
         (len(skipped), "file", "not in the result; the reasons are below.")]
-    return [f"{count(number, noun)} {words}" for number, noun, words in sentences if number]
+    return [f"{plural(number, noun)} {words}" for number, noun, words in sentences if number]

@@ -1,4 +1,4 @@
-"""The HTML report: one file that holds everything it shows, needs no network and runs no script."""
+"""Writes the HTML report of a run: one file that holds everything it shows, needs no network and runs no script."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from mien.datasets.dataset import refuse_held
+from mien.datasets.dataset import plural, refuse_container
 from mien.errors import UsageError
 from mien.images.formats import printable
-from mien.jobs.run import Summary
+from mien.jobs.summary import Summary
 from mien.recipe import Recipe
-from mien.report.before_after import BeforeAfter, choose, likeness, read_pairs
+from mien.report.before_after import BeforeAfter, choose_faces, cut_before_after, likeness
 from mien.report.charts import histogram
 from mien.report.read_run import read_run
-from mien.report.run_findings import count, findings, judge_distances, public_reason, reasons, skip_reason
+from mien.report.run_findings import judge_distances, reasons, run_findings, skip_reason
 from mien.report.templating import template
 from mien.types import FaceOutcome, Status
 from mien.util.files import replace_file, write_errors
 
-WORST = 50  # faces in the table
-LISTED = 200  # skipped files on the page; mien.json has all
+FACES_LISTED = 50  # those most like their originals
+FILES_LISTED = 200  # skipped ones; mien.json has all
 
 
 def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path | None = None,
                  results: Path | None = None) -> None:
-    """Write the report of a run, whole or not at all.
+    """Writes the report of a run, whole or not at all.
 
     Without `originals` it holds no picture and says nothing of who the people are, and may be published. With
     them it shows faces before and after; the file is then readable by its owner alone.
@@ -38,16 +38,16 @@ def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path |
         path: the HTML file. originals: SRC, results: DST, to show faces before and after; both or neither.
 
     Raises:
-        UsageError: originals without results, or that are no files of their own, or a page with originals inside DST,
-            which is published.
+        UsageError: originals without results, originals that are in tars or tables, or a page with originals inside
+            DST, which is published.
         OutputError: the file cannot be written.
     """
     if originals is not None:
         _check_private(path, originals, results)
-        refuse_held(summary.layout, originals)
+        refuse_container(summary.layout, originals)
     pairs = []
     if originals is not None and results is not None:
-        pairs = read_pairs(choose(summary.outcomes), originals, results, summary.outputs)
+        pairs = cut_before_after(choose_faces(summary.outcomes), originals, results, summary.outputs)
     html = template("run").render(_content(summary, recipe, pairs), private=originals is not None)
 
     def write(file: Path) -> None:
@@ -59,7 +59,7 @@ def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path |
 
 
 def report_from_folder(dst: Path, originals: Path | None, out: Path | None) -> Path:
-    """Write the report of a finished run again, from what it left in DST.
+    """Writes the report of a finished run again, from what it left in DST.
 
     Args:
         dst: the run's DST. originals: its SRC, to show faces before and after.
@@ -69,8 +69,8 @@ def report_from_folder(dst: Path, originals: Path | None, out: Path | None) -> P
         Where the page was written.
 
     Raises:
-        UsageError: mien.parquet or mien.json is missing or damaged, there are no such originals, or the page
-            would show originals inside DST. OutputError: the page cannot be written.
+        UsageError: mien.parquet or mien.json is missing, damaged or of another version, there are no such originals, or
+            the page would show originals inside DST. OutputError: the page cannot be written.
     """
     whole = dst.resolve()
     if out is None:
@@ -88,7 +88,7 @@ def _check_private(path: Path, originals: Path, results: Path | None) -> None:
     if not originals.exists():
         raise UsageError(f"the originals {originals} do not exist", "give the SRC of the run")
     if results.resolve() in path.resolve().parents:
-        raise UsageError(f"{path} lies inside {results}, which is published: originals may not be there",
+        raise UsageError(f"{path} is inside {results}, which is published: originals may not be there",
                          "choose a file in another folder")
 
 
@@ -100,20 +100,20 @@ def _content(summary: Summary, recipe: Recipe, pairs: Sequence[BeforeAfter]) -> 
 
     skipped = [(printable(item.file), skip_reason(item)) for item in summary.skipped]
     why_skipped = Counter(why for _, why in skipped)
-    worst = heapq.nsmallest(WORST, replaced(), key=likeness)
+    closest = heapq.nsmallest(FACES_LISTED, replaced(), key=likeness)
     similarities = array("d", (row.similarity for row in replaced() if row.similarity is not None))
     return {
-        "verdict": findings(outcomes, summary.skipped, summary.photos, limit),
+        "findings": run_findings(outcomes, summary.skipped, summary.photos, limit),
         "counts": _counts(summary), "reasons": reasons(outcomes),
         "layout": summary.layout, "notes": [printable(note) for note in summary.notes],
-        "skipped": skipped[:LISTED], "skipped_more": max(0, len(skipped) - LISTED),
+        "skipped": skipped[:FILES_LISTED], "skipped_more": max(0, len(skipped) - FILES_LISTED),
         "why_skipped": why_skipped.most_common(20), "limit": limit, "margin": recipe.optimize.margin,
         "distances": histogram(judge_distances(replaced()), limit, f"limit {limit:g}", limit=True),
         "similarities": histogram(similarities, recipe.optimize.margin, f"goal {recipe.optimize.margin:g}"),
         "seconds": histogram(array("d", (row.seconds for row in replaced())), start=0.0),
         "stages": _stages(summary), "pace": _pace(summary),
         "settings": _settings(recipe.model_dump(mode="json")), "recipe": recipe.name, "hash": recipe.hash,
-        "worst": [_row(row) for row in worst], "replaced": sum(1 for _ in replaced()),
+        "closest": [_row(row) for row in closest], "replaced": sum(1 for _ in replaced()),
         "pairs": [(pair, _caption(pair.outcome)) for pair in pairs]}
 
 
@@ -136,7 +136,7 @@ def _pace(summary: Summary) -> str:
     if not summary.wall or not summary.outcomes:
         return ""
     faces = len(summary.outcomes)
-    return f"{summary.wall:,.0f} s for {count(faces, 'face')}: {summary.wall / faces:,.1f} s a face, all told"
+    return f"{summary.wall:,.0f} s for {plural(faces, 'face')}: {summary.wall / faces:,.1f} s a face, all told"
 
 
 def _settings(table: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
@@ -155,7 +155,7 @@ def _row(outcome: FaceOutcome) -> tuple[str, int, str, str, int]:
 
 
 def _number(value: float | None) -> str:
-    """Rounded down to three places."""
+    """Writes a number rounded down to three places."""
     if value is None or not math.isfinite(value):
         return "not known"
     return f"{math.floor(value * 1000 + 1e-4) / 1000:.3f}"
@@ -164,4 +164,4 @@ def _number(value: float | None) -> str:
 def _caption(outcome: FaceOutcome) -> str:
     if outcome.status == "anonymized":
         return f"distance {_number(outcome.judge_distance)}"
-    return f"{outcome.status}: {public_reason(outcome)}"
+    return f"{outcome.status}: {printable(outcome.reason)}"

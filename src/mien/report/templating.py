@@ -1,4 +1,4 @@
-"""The pages' templates: HTML that holds everything it shows, needs no network and runs no script."""
+"""Loads the pages' templates: HTML that holds everything it shows, needs no network and runs no script."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def _environment() -> Environment:
 
 
 def template(name: str) -> Template:
-    """One of the files in `templates`, without its ending."""
+    """Loads one of the files in `templates`, named without its ending."""
     return _environment().get_template(f"{name}.html.j2")

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: bars on a terminal, plain lines in a log, nothing when quiet."""
+"""Shows progress and results to a person: bars on a terminal, plain lines in a log, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from rich.table import Table
 
 from mien.images.formats import printable
 from mien.jobs.progress import Progress
-from mien.jobs.run import Summary
 from mien.jobs.status import Status
+from mien.jobs.summary import Summary
 from mien.models.hub.download_bar import shown
 from mien.models.hub.fetch import FetchProgress
 
 LINE_SECONDS = 10.0  # between plain lines
-LISTED = 20  # skipped files shown on the terminal; mien.json has all
+MOST_LISTED = 20  # reasons, and skipped files, shown on the terminal; mien.json has all
+
+Advance = Callable[[int, int, str], None]  # items done, of how many, a note
 
 
 class Reporter:
-    """Progress and the closing table, on standard error; standard output stays free for pipes."""
+    """Shows progress and the closing table on standard error, so that standard output stays free for pipes."""
 
     def __init__(self, quiet: bool, console: Console | None = None) -> None:
         self.quiet = quiet
         self.console = console or Console(stderr=True)
 
     def fetching(self) -> AbstractContextManager[FetchProgress]:
-        """A listener for the fetching of weights."""
+        """Yields a callback for the fetching of weights."""
         return shown(self.console, self.quiet)
 
     @contextmanager
     def building(self) -> Iterator[Callable[[int, int], None]]:
-        """A listener for the building of the pool."""
+        """Yields a callback for the building of the pool: faces done, of how many."""
         with self._counter("generated faces") as advance:
             yield lambda done, total: advance(done, total, "")
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[str, int, int], None]]:
-        """A listener for work in several parts, each with a name."""
+        """Yields a callback for work in several parts: the part's name, its items done, of how many."""
         with ExitStack() as stack:
-            counters: dict[str, Callable[[int, int, str], None]] = {}
+            counters: dict[str, Advance] = {}
 
             def listen(what: str, done: int, total: int) -> None:
                 if what not in counters:
@@ -58,9 +60,9 @@ class Reporter:
 
     @contextmanager
     def run(self) -> Iterator[Callable[[Progress], None]]:
-        """A listener for a run: photos done, faces a second, time left."""
+        """Yields a callback for a run; it shows photos done, faces a second and the time left."""
         with ExitStack() as stack:
-            counters: dict[str, tuple[float, Callable[[int, int, str], None]]] = {}
+            counters: dict[str, tuple[float, Advance]] = {}
 
             def listen(event: Progress) -> None:
                 if event.what not in counters:
@@ -68,13 +70,13 @@ class Reporter:
                     counters[event.what] = time.monotonic(), stack.enter_context(self._counter(event.what))
                 begun, advance = counters[event.what]
                 speed = event.new_faces / max(time.monotonic() - begun, 1e-6)
-                notes = f"{event.faces} faces, {speed:.2f} faces/s" if event.faces else "", event.note
-                advance(event.photos, event.total, ", ".join(filter(None, notes)))
+                note = f"{event.faces} faces, {speed:.2f} faces/s" if event.faces else ""
+                advance(event.photos, event.total, note)
 
             yield listen
 
     @contextmanager
-    def _counter(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+    def _counter(self, what: str) -> Iterator[Advance]:
         if self.quiet:
             yield lambda done, total, note: None
         elif self.console.is_terminal:
@@ -84,7 +86,7 @@ class Reporter:
             yield self._lines(what)
 
     @contextmanager
-    def _bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+    def _bar(self, what: str) -> Iterator[Advance]:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
                    TimeRemainingColumn(elapsed_when_finished=True))
         with Bars(*columns, console=self.console) as bars:
@@ -92,7 +94,7 @@ class Reporter:
             yield lambda done, total, note: bars.update(task, completed=done, total=total, note=note,
                                                         visible=True)
 
-    def _lines(self, what: str) -> Callable[[int, int, str], None]:
+    def _lines(self, what: str) -> Advance:
         begun, last, known, shown = time.monotonic(), -LINE_SECONDS, -1, -1
 
         def line(done: int, total: int, note: str) -> None:
@@ -110,7 +112,7 @@ class Reporter:
         return line
 
     def close(self, summary: Summary, dst: str, owners_report: Path | None) -> None:
-        """The closing table: what was done, what was not and why."""
+        """Shows the closing table: what was done, what was not and why."""
         if self.quiet:
             return
         title = escape(f"photographs in {printable(dst)}")
@@ -121,17 +123,17 @@ class Reporter:
         for status in ("anonymized", "blurred", "dropped", "kept", "excluded"):
             if status == "anonymized" or summary.statuses[status]:
                 table.add_row(f"  {status}", str(summary.statuses[status]))
-        for reason, count in summary.reasons.most_common(LISTED):
+        for reason, count in summary.reasons.most_common(MOST_LISTED):
             table.add_row("    why", f"{count} x {reason}")
         table.add_row("photos skipped", str(len(summary.skipped)))
         if summary.faces and summary.wall:
             table.add_row("seconds a face", f"{summary.wall / summary.faces:.1f}")
         self.console.print(table)
-        for skipped in summary.skipped[:LISTED]:
+        for skipped in summary.skipped[:MOST_LISTED]:
             self.console.print(f"skipped {printable(skipped.file)}: {skipped.reason}", highlight=False,
                                markup=False, soft_wrap=True)
-        if len(summary.skipped) > LISTED:
-            self.console.print(f"... and {len(summary.skipped) - LISTED} more, in mien.json", highlight=False)
+        if len(summary.skipped) > MOST_LISTED:
+            self.console.print(f"... and {len(summary.skipped) - MOST_LISTED} more, in mien.json", highlight=False)
         for note in summary.notes:
             self.console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         if owners_report:
@@ -141,12 +143,14 @@ class Reporter:
 
 
 def show_status(status: Status) -> None:
-    """The state of a run, on standard output."""
+    """Shows the state of a run on standard output."""
     table = Table(show_header=False)
-    table.add_row("run", "going on" if status.running else "done" if status.done == status.photos else "stopped")
+    table.add_row("run", "going on" if status.running else "done" if status.complete else "stopped")
+    if not status.running and not status.complete and status.done == status.photos:
+        table.add_row("", "the same command without --pass writes manifest and report")
     table.add_row("photos", f"{status.done:,} of {status.photos:,}")
-    if not status.done and status.looked_at:
-        table.add_row("", f"{status.looked_at:,} of {status.photos:,} looked at")
+    if not status.done and status.indexed:
+        table.add_row("", f"{status.indexed:,} of {status.photos:,} indexed")
     table.add_row("faces", f"{status.faces:,}")
     for name, count in status.statuses.most_common():
         table.add_row(f"  {name}", f"{count:,}")

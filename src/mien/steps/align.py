@@ -1,4 +1,4 @@
-"""The commands on whole photos: read, detect, align, export."""
+"""The steps on whole photos: read, detect, align and export."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from mien.anonymizer.detect import detect
 from mien.datasets.registry import open_dataset
 from mien.errors import PhotoError, UsageError
 from mien.images.decode import read_photo
-from mien.images.encode import encode_photo, write_bytes
+from mien.images.encode import encode_photo
 from mien.models.hub.cache import sha256_of
 from mien.steps.context import StepContext, check_format, check_out, check_png, tell
 from mien.steps.face_folder import CROP, RECORD, FaceFolder, Record, stem_of, write_picture
 from mien.types import Face, Photo
+from mien.util.files import write_file
 
-SAID = 100  # photos between two lines of progress
+REPORT_EVERY = 100  # photos between two lines of progress
 
 
 def read_upright(photo: Path, out: Path) -> None:
-    """Write a photo's upright RGB pixels as PNG.
+    """Writes a photo's upright RGB pixels as PNG.
 
     Raises:
-        UsageError: OUT is the photo or no PNG. PhotoError, OutputError: see `mien.errors`.
+        UsageError: OUT is the photo itself or not named as a PNG. PhotoError, OutputError: see `mien.errors`.
     """
     check_png(out)
     check_out(photo, out)
@@ -33,143 +34,148 @@ def read_upright(photo: Path, out: Path) -> None:
 
 
 def export_photo(photo: Path, out: Path) -> None:
-    """Write a photo again, nothing changed but its metadata gone.
+    """Writes a photo again without its metadata; its pixels stay the same.
 
     Raises:
-        UsageError: OUT is the photo, or its name tells another format.
+        UsageError: OUT is the photo itself, or its suffix belongs to another format.
         PhotoError, OutputError: see `mien.errors`.
     """
     check_out(photo, out)
     content = read_photo(photo, str(photo))
     data, appended = encode_photo(content, content.pixels, np.zeros(content.pixels.shape[:2], dtype=bool))
     check_format(content, appended, out)
-    write_bytes(out, data)
+    write_file(out, data)
 
 
-def detect_photos(paths: list[Path], kit: StepContext) -> None:
-    """Print the faces of photos. A photo that cannot be read is named, and the others are still done.
+def detect_photos(paths: list[Path], context: StepContext) -> None:
+    """Prints the detected faces of photos. Photos that cannot be read are reported and skipped.
 
     Raises:
-        PhotoError: at the end, if there were such photos.
+        PhotoError: after all photos, if any was skipped.
     """
     errors = []
     for path in paths:
         try:
             photo = read_photo(path, str(path))
-            faces = detect(kit.networks, photo)
+            faces = detect(context.networks, photo)
         except PhotoError as error:
             errors.append(error)
-            kit.say(f"skipped {error.message}")
+            context.say(f"skipped {error.message}")
             continue
         for i, face in enumerate(faces):
             tell(file=str(path), face=i, box=face.box, points=face.points.tolist(), score=face.score)
         if not faces:
-            kit.say(f"{path}: no face found")
+            context.say(f"{path}: no face found")
     if errors:
         raise errors[0] if len(paths) == 1 else PhotoError(
             f"{len(errors)} of {len(paths)} photos could not be searched, first {errors[0].message}")
 
 
-def align_photo(path: Path, folder: Path, kit: StepContext, again: bool, largest: bool = False) -> None:
-    """Cut the faces of a photo out into a folder; faces that lie there already stay as they are.
+def align_photo(path: Path, folder: Path, context: StepContext, again: bool, largest: bool = False) -> None:
+    """Writes the aligned crops of a photo's faces to a face folder. Crops that exist already are kept.
 
     Args:
-        largest: its largest face alone.
+        again: delete all files of this photo's faces first.
+        largest: crop the largest face only.
 
     Raises:
         UsageError: the folder has faces of another photo of that stem, or other faces of this photo.
         PhotoError, OutputError: see `mien.errors`.
     """
-    tray = FaceFolder(folder)
-    known = tray.by_photo().get(path.stem, [])
-    found, made = _align(path, path.stem, tray, known, kit, again, largest)
-    kit.say(f"{path}: {found} faces found, {made} crops written to {folder}")
+    face_folder = FaceFolder(folder)
+    known = face_folder.by_photo().get(path.stem, [])
+    found, made = _align(path, path.stem, face_folder, known, context, again, largest)
+    context.say(f"{path}: {found} faces found, {made} crops written to {folder}")
 
 
-def align_dataset(src: Path, folder: Path, kit: StepContext, again: bool, largest: bool, layout: str,
+def align_dataset(src: Path, folder: Path, context: StepContext, again: bool, largest: bool, layout: str,
                   subset: str | None) -> None:
-    """The same for all photos of a dataset, each in its place; a photo that cannot be done is named and skipped.
+    """Does the same for all photos of a dataset, in its subfolders. Photos that fail are reported and skipped.
 
     Raises:
-        UsageError: the dataset is not in its layout, or FOLDER lies inside it. OutputError: see `mien.errors`.
+        UsageError: the dataset does not match its layout, or FOLDER is inside it. OutputError: see `mien.errors`.
     """
     if src.resolve() in (folder.resolve(), *folder.resolve().parents):
-        raise UsageError(f"{folder} lies inside {src}: its crops would be taken for photographs of the dataset",
-                         "give a folder beside it")
-    dataset, tray = open_dataset(src, layout, subset).in_files(), FaceFolder(folder)
-    names, known = dataset.names(), tray.by_photo()
+        raise UsageError(f"{folder} is inside {src}: its crops would be taken for photographs of the dataset",
+                         "give a FOLDER outside SRC")
+    dataset, face_folder = open_dataset(src, layout, subset).require_files(), FaceFolder(folder)
+    names, known = dataset.names(), face_folder.by_photo()
     faces = crops = faceless = skipped = 0
     owners: dict[str, str] = {}
     for number, name in enumerate(names, 1):
         stem = stem_of(name)
         try:
             if owners.setdefault(stem, name) != name:
-                raise UsageError(f"its faces would lie where those of {owners[stem]} do: rename one of them")
-            found, made = _align(dataset.root / name, stem, tray, known.get(stem, []), kit, again, largest)
+                raise UsageError(f"its faces would have the names of those of {owners[stem]}",
+                                 "rename one of the photos")
+            found, made = _align(dataset.root / name, stem, face_folder, known.get(stem, []), context, again,
+                                 largest)
         except (PhotoError, UsageError) as error:
             skipped += 1
-            kit.say(f"skipped {name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+            context.say(f"skipped {name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
             continue
         faces, crops, faceless = faces + found, crops + made, faceless + (found == 0)
-        if number % SAID == 0:
-            kit.say(f"align: {number}/{len(names)}")
-    kit.say(f"{len(names)} photos: {faces} faces found, {crops} crops written to {folder}, {faceless} photos without a "
-            f"face, {skipped} skipped")
+        if number % REPORT_EVERY == 0:
+            context.say(f"align: {number}/{len(names)}")
+    context.say(f"{len(names)} photos: {faces} faces found, {crops} crops written to {folder}, {faceless} photos "
+                f"without a face, {skipped} skipped")
 
 
-def _align(path: Path, stem: str, tray: FaceFolder, known: list[str], kit: StepContext, again: bool,
+def _align(path: Path, stem: str, face_folder: FaceFolder, known: list[str], context: StepContext, again: bool,
            largest: bool) -> tuple[int, int]:
-    """Faces found in a photo, and crops written; `known`: the faces that the tray has under its stem."""
+    """Aligns one photo; gives the numbers of faces and of crops written. `known`: the folder's faces by its stem."""
     photo = read_photo(path, str(path))
     digest = sha256_of(path)
-    _refuse_namesake(tray, known, stem, path, digest, again)
-    faces = detect(kit.networks, photo)
-    tray.create(stem)
+    _refuse_namesake(face_folder, known, stem, path, digest, again)
+    faces = detect(context.networks, photo)
+    face_folder.create(stem)
     if again:
-        tray.clear(stem)
+        face_folder.clear(stem)
     chosen = set(sorted(range(len(faces)), key=lambda i: -faces[i].area)[: 1 if largest else None])
-    made = 0
+    made, min_size = 0, context.recipe.detect.min_size
     for i, face in enumerate(faces):
-        if i in chosen and min(face.box[2:]) < kit.recipe.detect.min_size:
-            kit.say(f"{path}: face {i} is smaller than {kit.recipe.detect.min_size} pixels: mien blend will blur it")
+        if i in chosen and min(face.box[2:]) < min_size:
+            context.say(f"{path}: face {i} is smaller than {min_size} pixels: `mien steps blend` will blur it")
         elif i in chosen:
             source = {"file": str(path.absolute()), "sha256": digest, "face": i}
-            made += _cut(tray, f"{stem}.{i}", photo, face, source, ALIGNERS[kit.recipe.detect.alignment])
+            made += _cut(face_folder, f"{stem}.{i}", photo, face, source, ALIGNERS[context.recipe.detect.alignment])
     return len(faces), made
 
 
-def _cut(tray: FaceFolder, name: str, photo: Photo, face: Face, source: dict[str, Any], align: Aligner) -> int:
-    """Write what is missing of a face's crop and JSON; how many were written, 0 or 1."""
+def _cut(face_folder: FaceFolder, name: str, photo: Photo, face: Face, source: dict[str, Any], align: Aligner) -> int:
+    """Writes a face's crop and JSON where missing; gives the number of crops written, 0 or 1."""
     height, width = photo.pixels.shape[:2]
     crop = align(photo.pixels, face)
     record = Record.model_validate(source | {
         "photo_size": (width, height), "box": tuple(float(value) for value in face.box),
         "points": face.points.tolist(), "score": float(face.score), "quad": crop.quad.tolist()})
-    there = tray.has(name, RECORD)
-    if there and not np.allclose(tray.record(name).points, record.points, atol=0.5):
-        raise UsageError(f"{tray.path(name, RECORD)} is another face of the photo than is found now",
-                         "found by another recipe? Start the photo anew with --again, or take another folder")
-    if there and tray.has(name, CROP):
+    there = face_folder.has(name, RECORD)
+    if there and not np.allclose(face_folder.record(name).points, record.points, atol=0.5):
+        raise UsageError(f"{face_folder.path(name, RECORD)} is another face of the photo than is detected now",
+                         "give the --recipe that detected it, give --again, or give another FOLDER")
+    if there and face_folder.has(name, CROP):
         return 0
-    write_picture(tray.path(name, CROP), crop.pixels)
+    write_picture(face_folder.path(name, CROP), crop.pixels)
     if not there:
-        tray.keep(name, record)
+        face_folder.keep(name, record)
     return 1
 
 
-def _refuse_namesake(tray: FaceFolder, known: list[str], stem: str, path: Path, digest: str, again: bool) -> None:
-    """Two photos of one stem cannot share a folder."""
+def _refuse_namesake(face_folder: FaceFolder, known: list[str], stem: str, path: Path, digest: str,
+                     again: bool) -> None:
+    """Raises an error if the folder holds faces of another photo, or of another version of this one, by this stem."""
     for name in known:
         try:
-            record = tray.record(name)
+            record = face_folder.record(name)
         except UsageError:
-            if not again:  # a damaged one is about to be made anew
+            if not again:  # with --again the damaged record is replaced
                 raise
             continue
         if record.sha256 == digest:
             continue
         if Path(record.file) != path.absolute():
-            raise UsageError(f"{tray.folder} holds the faces of another photo named {stem}",
-                             "give another folder, or rename the photo")
+            raise UsageError(f"{face_folder.folder} holds the faces of another photo named {stem}",
+                             "give another FOLDER, or rename the photo")
         if not again:
-            raise UsageError(f"{path} has changed since its faces were cut out", "run: mien align --again")
+            raise UsageError(f"{path} has changed since its faces were aligned",
+                             "give --again to replace them")

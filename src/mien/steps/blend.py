@@ -1,134 +1,112 @@
-"""The blend command: new faces into their photo, and nothing out that the judge or the detector minds."""
+"""`mien steps blend`: puts the new faces of a folder into their photo and has the finished photo searched."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from mien.anonymizer.blend import Patch, blend
-from mien.anonymizer.conceal import conceal
 from mien.anonymizer.detect import detect, overlap
+from mien.anonymizer.finish import compose, finish
+from mien.anonymizer.stage_timer import StageTimer
 from mien.anonymizer.verify import NEAR, distances, embed, find_again, same_person
-from mien.errors import UsageError
+from mien.anonymizer.work_item import Subject, WorkItem
+from mien.errors import FaceError, UsageError
 from mien.images.decode import decode_pixels, read_photo
-from mien.images.encode import encode_photo, write_bytes
+from mien.images.encode import encode_photo
 from mien.models.hub.cache import sha256_of
 from mien.steps.context import StepContext, check_format, check_out, tell
-from mien.steps.face_folder import CROP, RESULT_PICTURE, FaceFolder
-from mien.types import Face, Floats, Photo
-
-ROUNDS = 3  # of searching the finished photo before everything in it is blurred
-
-
-@dataclass
-class _New:
-    """A face that gets a new one; `original`: the judge's vector [128]."""
-
-    name: str
-    face: Face
-    patch: Patch
-    original: Floats
-    distance: float = 0.0
+from mien.steps.face_folder import CROP, RESULT_PICTURE, FaceFolder, Record
+from mien.types import Face, FaceOutcome, Photo, Pixels, Status
+from mien.util.files import write_file
 
 
-@dataclass
-class _Hidden:
-    """A face that is blurred; `name` is empty where the folder has no crop of it."""
+def blend_photo(path: Path, folder: Path, out: Path, context: StepContext) -> None:
+    """Puts the new faces of a folder into their photo and writes it without metadata.
 
-    name: str
-    face: Face
-    reason: str
-
-
-def blend_photo(path: Path, folder: Path, out: Path, kit: StepContext) -> None:
-    """Put the new faces of a folder into their photo, judge it as it will be seen, write it without metadata.
-
-    Faces of the photo that have no picture in the folder are blurred, and so are those that still verify as
-    their originals. Prints one JSON line a face: face, status, reason, distance.
+    The photo is searched as it will be seen. Faces that have no picture in the folder, that still verify as their
+    originals or that were missed before are blurred. One JSON line a face is printed: face, status, reason, distance
+    to the original by the judge, box.
 
     Raises:
-        UsageError: the folder has no faces or no pictures of this photo, or OUT's name tells another format.
+        UsageError: the folder has no faces or no pictures of this photo, or OUT's name says another format.
+        FaceError: every search of the finished photo found another face, or a face could not be anonymized and the
+            recipe does not blur such faces: nothing is written.
         PhotoError, OutputError: see `mien.errors`.
     """
     check_out(path, out)
-    tray = FaceFolder(folder)
-    names = tray.names()
+    face_folder = FaceFolder(folder)
+    names = face_folder.names()
     photo = read_photo(path, str(path))
-    new, hidden = _gather(tray, names, photo, sha256_of(path), kit)
-    data, appended = _searched(photo, new, hidden, kit)
+    item, named = _work_item(face_folder, names, photo, sha256_of(path), context)
+    compose(item)
+    data, appended = b"", ""
+
+    def encoded(item: WorkItem) -> Pixels:
+        nonlocal data, appended
+        assert item.pixels is not None and item.changed is not None
+        data, appended = encode_photo(photo, item.pixels, item.changed)
+        return decode_pixels(data)
+
+    decision = finish(context.networks, item, context.recipe, encoded, StageTimer())
+    if decision != "anonymized":
+        reason = next((row.reason for row in item.outcomes if row.status == "dropped"),
+                      "every search of the finished photo finds another face")
+        raise FaceError(f"{photo.name} is not written: {reason}", "leave this photo out")
     check_format(photo, appended, out)
-    write_bytes(out, data)
-    for row in new:
-        tell(face=row.name, status="anonymized", reason="", distance=row.distance, box=row.face.box)
-    for gone in hidden:
-        tell(face=gone.name, status="blurred", reason=gone.reason, distance=None, box=gone.face.box)
-    kit.say(f"{out}: {len(new)} new faces, {len(hidden)} blurred")
+    write_file(out, data)
+    _measure(item, decode_pixels(data), context)
+    for row in item.outcomes:
+        tell(face=named.get(row.face, ""), status=row.status, reason=row.reason, distance=row.judge_distance,
+             box=row.box)
+    context.say(f"{out}: {len(item.subjects)} new faces, {len(item.concealed)} blurred")
 
 
-def _gather(tray: FaceFolder, names: list[str], photo: Photo, digest: str,
-            kit: StepContext) -> tuple[list[_New], list[_Hidden]]:
-    records = {name: tray.record(name) for name in names}
+def _work_item(face_folder: FaceFolder, names: list[str], photo: Photo, digest: str,
+               context: StepContext) -> tuple[WorkItem, dict[int, str]]:
+    """The photo with its new faces and those to blur, and the name in the folder of each face's number."""
+    records = {name: face_folder.record(name) for name in names}
     mine = {name: record for name, record in records.items() if record.sha256 == digest}
     if not mine:
-        raise UsageError(f"{tray.folder} holds no faces of {photo.name}, as the file is now",
-                         f"run: mien align {photo.name} {tray.folder}")
-    drawn = [name for name in mine if tray.has(name, RESULT_PICTURE)]
+        raise UsageError(f"{face_folder.folder} holds no faces of {photo.name}, as the file is now",
+                         f"run: mien steps align {photo.name} {face_folder.folder}")
+    drawn = [name for name in mine if face_folder.has(name, RESULT_PICTURE)]
     if not drawn:
-        tray.missing(mine, RESULT_PICTURE, f"rendered results of {photo.name}", "render")
-    tray.missing(drawn, CROP, "crop", "align PHOTO")
-    patches = [Patch(tray.crop(name, mine[name]), tray.picture(name)) for name in drawn]
-    faces = [mine[name].as_face() for name in drawn]
-    originals = embed(kit.networks, photo.pixels, faces)
-    new = [_New(*row) for row in zip(drawn, faces, patches, originals, strict=True)]
-    hidden = [_Hidden(name, mine[name].as_face(), "no rendered result") for name in mine if name not in drawn]
-    boxes = [record.box for record in mine.values()]
-    others = [face for face in detect(kit.networks, photo) if not _near(face, boxes)]
-    hidden += [_Hidden("", face, "no crop of it") for face in others]
-    return new, hidden
+        face_folder.require(mine, RESULT_PICTURE, f"rendered results of {photo.name}", "render")
+    face_folder.require(drawn, CROP, "crop", "align PHOTO")
+    item = WorkItem(photo)
+    judged = embed(context.networks, photo.pixels, [mine[name].as_face() for name in drawn])
+    for name, vector in zip(drawn, judged, strict=True):
+        face, record = mine[name].as_face(), mine[name]
+        item.subjects.append(Subject(face, face_folder.crop(name, record), _outcome(item, face, "anonymized"),
+                                     judged=vector, picture=face_folder.picture(name), passed=True))
+    for name in mine:
+        if name not in drawn:
+            _conceal(item, mine[name].as_face(), "no rendered result")
+    named = dict(enumerate([*drawn, *(name for name in mine if name not in drawn)]))
+    for face in detect(context.networks, photo):
+        if not _is_known(face, mine):
+            _conceal(item, face, "no crop of it")
+    return item, named
 
 
-def _encoded(photo: Photo, new: list[_New], hidden: list[_Hidden]) -> tuple[bytes, str]:
-    """The photo as a file, and the suffix to append; new faces go in last, so that blurring covers none."""
-    pixels, changed = conceal(photo.pixels, [row.face for row in hidden])
-    pixels, blended = blend(pixels, [row.patch for row in new], photo.pixels)
-    return encode_photo(photo, pixels, changed | blended)
+def _conceal(item: WorkItem, face: Face, reason: str) -> None:
+    outcome = _outcome(item, face, "blurred")
+    outcome.reason = reason
+    item.concealed.append((face, outcome))
 
 
-def _searched(photo: Photo, new: list[_New], hidden: list[_Hidden], kit: StepContext) -> tuple[bytes, str]:
-    """Encode, decode and judge; blur what is still known or was overlooked, and look again."""
-    for _ in range(ROUNDS):
-        encoded = _encoded(photo, new, hidden)
-        known, missed = _minded(encoded[0], new, hidden, kit)
-        if not known and not missed:
-            return encoded
-        _hide(new, hidden, known, "still verifies as the original")
-        hidden += [_Hidden("", face, "found only in the finished photo") for face in missed]
-    _hide(new, hidden, list(new), "the finished photo could not be verified")
-    return _encoded(photo, new, hidden)
+def _outcome(item: WorkItem, face: Face, status: Status) -> FaceOutcome:
+    return FaceOutcome(item.photo.name, len(item.outcomes), face.box, face.points.tolist(), face.score, status)
 
 
-def _minded(data: bytes, new: list[_New], hidden: list[_Hidden], kit: StepContext) -> tuple[list[_New], list[Face]]:
-    """New faces that the judge takes for an original, and faces that nobody knew of."""
-    decoded, threshold = decode_pixels(data), kit.recipe.verify.threshold
-    faces = [row.face for row in new]
-    originals = np.stack([row.original for row in new]) if new else np.zeros((0, 128), np.float32)
-    found = find_again(kit.networks.detector, decoded, faces)
-    measured = distances(kit.networks, originals, decoded, faces, found, same_person(originals, threshold))
-    everybody = kit.networks.detector.detect(decoded)
-    for row, distance in zip(new, measured, strict=True):
-        row.distance = float(distance)
-    boxes = [face.box for face in faces] + [row.face.box for row in hidden]
-    missed = [face for face in everybody if not _near(face, boxes)]
-    return [row for row in new if row.distance < threshold], missed
+def _measure(item: WorkItem, decoded: Pixels, context: StepContext) -> None:
+    """Notes the judge's distance of each new face, as it is seen in the written photo, to its original."""
+    faces, originals = [s.face for s in item.subjects], item.originals
+    found = find_again(context.networks.detector, decoded, faces)
+    same = same_person(originals, context.recipe.verify.threshold)
+    measured = distances(context.networks, originals, decoded, faces, found, same)
+    for subject, distance in zip(item.subjects, measured, strict=True):
+        subject.outcome.judge_distance = float(distance)
 
 
-def _hide(new: list[_New], hidden: list[_Hidden], rows: list[_New], reason: str) -> None:
-    gone = {row.name for row in rows}
-    hidden += [_Hidden(row.name, row.face, reason) for row in new if row.name in gone]
-    new[:] = [row for row in new if row.name not in gone]
-
-
-def _near(face: Face, boxes: list[tuple[float, float, float, float]]) -> bool:
-    return any(overlap(face.box, box) >= NEAR for box in boxes)
+def _is_known(face: Face, records: dict[str, Record]) -> bool:
+    return any(overlap(face.box, record.box) >= NEAR for record in records.values())

@@ -1,4 +1,4 @@
-"""What all stage commands share: recipe, networks when they are first needed, and the way to speak."""
+"""The context of a step: its recipe, its networks, which load on first use, and its output to the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mien.util.devices import open_device
 
 
 class StepContext:
-    """Recipe and networks of one command; they load on first use, so that wrong arguments fail at once."""
+    """Holds the recipe and networks of one command. Networks load on first use: wrong arguments fail first."""
 
     def __init__(self, recipe: Recipe, quiet: bool, device: str = "auto") -> None:
         self.recipe = recipe.settled(device)
@@ -32,7 +32,7 @@ class StepContext:
 
     @cached_property
     def networks(self) -> Networks:
-        """The networks, fetched where they are missing."""
+        """The networks of the recipe; missing weights are fetched."""
         with self._reporter.fetching() as fetching:
             chosen = model_set(self.recipe.models, self.recipe.features, self.recipe.detect.network)
             return chosen.load(chosen.gather(fetching), self.recipe.detect.score, self.recipe.precision,
@@ -40,57 +40,58 @@ class StepContext:
 
     @cached_property
     def weights(self) -> dict[str, str]:
-        """SHA-256 of every weights file, by name."""
+        """The SHA-256 of every weights file, by network name."""
         return model_set(self.recipe.models, self.recipe.features, self.recipe.detect.network).hashes()
 
     @cached_property
-    def ready(self) -> Loaded:
-        """Networks and pool, built where it is missing."""
+    def loaded(self) -> Loaded:
+        """The networks and the pool of generated faces; a missing pool is generated."""
         with self._reporter.fetching() as fetching, self._reporter.building() as building:
             return prepare(self.recipe, fetching, building, self.device)
 
     def say(self, text: str) -> None:
-        """A line for people, on standard error."""
+        """Prints a line for people to standard error, unless --quiet was given."""
         if not self.quiet:
             typer.echo(printable(text), err=True)
 
 
 def tell(**row: Any) -> None:
-    """A JSON line for programs, on standard output."""
+    """Prints a JSON line for programs to standard output."""
     typer.echo(json.dumps(row))
 
 
 def check_out(source: Path, out: Path) -> None:
-    """Refuse to write over the source.
+    """Raises an error if OUT is the source itself.
 
     Raises:
-        UsageError: both are one file.
+        UsageError: both paths are one file.
     """
     if out.exists() and source.exists() and out.samefile(source):
-        raise UsageError(f"{out} is the photo itself", "give another name: originals are never written over")
+        raise UsageError(f"{out} is the photo itself", "give another name for OUT: originals are never overwritten")
 
 
 def check_png(out: Path) -> None:
-    """Refuse a name that lies about the format.
+    """Raises an error if OUT is not named as a PNG.
 
     Raises:
         UsageError: the name does not end in .png.
     """
     if out.suffix.lower() != ".png":
-        raise UsageError(f"{out} will be a PNG: end its name in .png")
+        raise UsageError(f"{out} would be written as PNG, but its name does not end in .png",
+                         "end the name of OUT in .png")
 
 
 def check_format(photo: Photo, appended: str, out: Path) -> None:
-    """Refuse to write a photo under a name of another format.
+    """Raises an error if OUT's suffix belongs to another format than the photo's.
 
     Args:
-        appended: what `encode_photo` wants appended to the photo's name.
+        appended: the suffix that `encode_photo` asks to append to the photo's name, or "".
 
     Raises:
-        UsageError: the name's suffix is not one of the format.
+        UsageError: the suffix is not one of the format's.
     """
     kind = "PNG" if appended else photo.encoding.format
     suffixes = [suffix for suffix, other in Image.registered_extensions().items() if other == kind]
     if suffixes and out.suffix.lower() not in suffixes:
-        raise UsageError(f"{printable(photo.name)} is written as {kind}, which {out} does not say",
-                         f"end the name in {' or '.join(sorted(suffixes, key=len)[:3])}")
+        raise UsageError(f"{printable(photo.name)} is written as {kind}, but {out} is not named so",
+                         f"end the name of OUT in {' or '.join(sorted(suffixes, key=len)[:3])}")

@@ -1,13 +1,14 @@
-"""The tray: a private folder where single faces lie between the stage commands, to be looked at and swapped.
+"""A face folder is a private folder of aligned face crops on which the commands of `mien steps` work in turn.
 
-A dataset's faces lie in its folders, a single photo's at the top:
+Each step reads the files of earlier steps and adds its own, so that they can be inspected or replaced in between. The
+faces of a dataset are in the dataset's subfolders, those of a single photo at the top:
 
 <photo's stem>.<i>.png                      the aligned crop, 256 px
-<photo's stem>.<i>.json                     where it comes from, and what the stages measured (`Record`)
-<photo's stem>.<i>.inversion.safetensors    codes of the real face; .inversion.png: what they look like
-<photo's stem>.<i>.pair.png                 the pool face it was paired with
-<photo's stem>.<i>.result.safetensors       codes of the new face; .result.png: its picture at full resolution
-embeddings.safetensors, pairs.csv           what the paper pairs by, and with whom, of all faces
+<photo's stem>.<i>.json                     where the face comes from, and what the steps measured (`Record`)
+<photo's stem>.<i>.inversion.safetensors    the latent codes of the real face; .inversion.png: the codes rendered
+<photo's stem>.<i>.pair.png                 the pool face that the face is paired with
+<photo's stem>.<i>.result.safetensors       the latent codes of the new face; .result.png: the codes rendered at 1024 px
+embeddings.safetensors, pairs.csv           embeddings of all faces in the pairing space, and the pairs
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from mien.anonymizer.align import SIZE, crop_of
 from mien.errors import OutputError, UsageError
 from mien.images.decode import read_photo
-from mien.images.encode import write_bytes
 from mien.images.formats import printable
 from mien.types import Crop, Face, Pixels
+from mien.util.files import write_file
 
 Point = tuple[FiniteFloat, FiniteFloat]
 
 FACE = re.compile(r"(.+)\.(0|[1-9]\d*)\.json")
 RECORD, CROP = ".json", ".png"
-INVERSION, INVERSION_LOOK = ".inversion.safetensors", ".inversion.png"
-PAIR_LOOK = ".pair.png"
+INVERSION, INVERSION_PREVIEW = ".inversion.safetensors", ".inversion.png"
+PAIR_PREVIEW = ".pair.png"
 RESULT, RESULT_PICTURE = ".result.safetensors", ".result.png"
 EMBEDDINGS = "embeddings.safetensors"
 PAIRS = "pairs.csv"
 
 
 class Pairing(BaseModel):
-    """The pool face of a real one: its place in the pool named `pool`, its distance in the pairing space."""
+    """The pool face of a real face: its index in the pool named `pool`, and its distance in the pairing space."""
 
     index: int = Field(ge=0)
     distance: float | None = None
@@ -50,15 +51,15 @@ class Pairing(BaseModel):
 
 
 class Record(BaseModel):
-    """What is known about one face; fields that somebody else added are kept.
+    """The JSON file of one face. Fields that other programs added are kept.
 
     Attributes:
-        file, sha256, photo_size: the source photo, and (width, height) of it upright, in pixels.
-        face: its number among the faces of the photo. box, points, score: see `mien.types.Face`.
+        file, sha256, photo_size: path and hash of the source photo, and its (width, height) upright, in pixels.
+        face: number of the face in the photo, from 0. box, points, score: see `mien.types.Face`.
         quad: see `mien.types.Crop`.
         similarity, attribute_distance, steps: see `mien.anonymizer.optimize.Optimized`.
-        drawn: SHA-256 of the result's codes file and of the picture that was drawn of it.
-        judge_distance: of the result's picture to the crop.
+        drawn: SHA-256 of the result's codes file and of the picture rendered from it.
+        judge_distance: the judge's distance between the result's picture and the crop.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -80,22 +81,23 @@ class Record(BaseModel):
     judge_distance: float | None = None
 
     def as_face(self) -> Face:
+        """Gives the detection of this face in its photo."""
         return Face(self.box, np.array(self.points, dtype=np.float32), self.score)
 
 
 class FaceFolder:
-    """The faces of one folder, by name ("<photo's stem>.<i>", with the folders that the photo lies in)."""
+    """Reads and writes a face folder. A face's name is "<photo's stem>.<i>", after the photo's subfolders if any."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def names(self) -> list[str]:
-        """All faces, in the order of photos and of faces in a photo.
+        """Lists all faces, ordered by photo, then by number.
 
         Raises:
-            UsageError: the folder is not there or holds no faces.
+            UsageError: the folder does not exist or holds no faces.
         """
-        hint = f"run: mien align PHOTO {self.folder}"
+        hint = f"run: mien steps align PHOTO {self.folder}"
         if not self.folder.is_dir():
             raise UsageError(f"{self.folder} is not a folder", hint)
         found = self.by_photo()
@@ -104,7 +106,7 @@ class FaceFolder:
         return [name for names in found.values() for name in names]
 
     def by_photo(self) -> dict[str, list[str]]:
-        """The faces of each photo, by its stem ("people/anna"); none where the folder is not there."""
+        """Lists the faces of each photo by the photo's stem ("people/anna"); empty if the folder does not exist."""
         matches = [FACE.fullmatch(path.relative_to(self.folder).as_posix()) for path in self.folder.rglob("*.json")]
         photos: dict[str, list[str]] = {}
         for stem, i in sorted((match[1], int(match[2])) for match in matches if match):
@@ -112,26 +114,28 @@ class FaceFolder:
         return photos
 
     def path(self, name: str, kind: str) -> Path:
+        """Gives the path of a face's file; `kind` is one of the suffixes above, such as `CROP`."""
         return self.folder / f"{name}{kind}"
 
     def has(self, name: str, kind: str) -> bool:
+        """Tells whether a face has a file of this kind."""
         return self.path(name, kind).is_file()
 
     def create(self, stem: str = "") -> None:
-        """Make the folder, and the one in it for a photo's faces, for its owner alone: it holds faces of real people.
+        """Creates the folder and the subfolder of a photo's faces, mode 0700: they show faces of real people.
 
         Raises:
-            OutputError: it cannot be made.
+            OutputError: a folder cannot be created.
         """
         try:
             for folder in (self.folder, (self.folder / stem).parent if stem else self.folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            reason = f"cannot make {error.filename or self.folder}: {error.strerror}"
-            raise OutputError(reason, "choose another folder") from error
+            reason = f"cannot create the folder {error.filename or self.folder}: {error.strerror}"
+            raise OutputError(reason, "give another FOLDER") from error
 
     def clear(self, stem: str) -> None:
-        """Delete everything about the faces of one photo."""
+        """Deletes all files of the faces of one photo."""
         place = self.folder / stem
         pattern = re.compile(re.escape(place.name) + r"\.\d+(\.inversion|\.pair|\.result)?\.(png|json|safetensors)")
         for path in list(place.parent.iterdir()):
@@ -140,10 +144,10 @@ class FaceFolder:
                     path.unlink()
 
     def record(self, name: str) -> Record:
-        """Read a face's JSON.
+        """Reads a face's JSON file.
 
         Raises:
-            UsageError: it is damaged; the message names the file and the field.
+            UsageError: the file is damaged; the message names the file and the field.
         """
         path = self.path(name, RECORD)
         try:
@@ -155,89 +159,94 @@ class FaceFolder:
         except (OSError, ValueError) as error:
             reason = str(error)
         raise UsageError(f"{path} is damaged: {reason}",
-                         f"mend it, or run: mien align --again PHOTO {self.folder}")
+                         f"correct the file, or run: mien steps align --again PHOTO {self.folder}")
 
     def keep(self, name: str, record: Record) -> None:
-        """Write a face's JSON, whole or not at all."""
+        """Writes a face's JSON file atomically."""
         data = record.model_dump(mode="json", exclude_none=True)
-        write_bytes(self.path(name, RECORD), (json.dumps(data, indent=1) + "\n").encode())
+        write_file(self.path(name, RECORD), (json.dumps(data, indent=1) + "\n").encode())
 
     def crop(self, name: str, record: Record) -> Crop:
-        """The aligned crop of a face.
+        """Reads the aligned crop of a face.
 
         Raises:
-            UsageError: the picture has another size. PhotoError: it is missing or damaged.
+            UsageError: the crop has another size. PhotoError: the file is missing or damaged.
         """
         path = self.path(name, CROP)
         pixels = read_picture(path)
         if pixels.shape[:2] != (SIZE, SIZE):
             raise UsageError(
-                f"{path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, a crop has {SIZE} x {SIZE}")
+                f"{path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, a crop has {SIZE} x {SIZE}",
+                f"resize it, or delete it and run: mien steps align PHOTO {self.folder}")
         quad, points = np.array(record.quad, dtype=np.float64), np.array(record.points, dtype=np.float32)
         return crop_of(pixels, quad, points, record.photo_size[::-1])
 
     def picture(self, name: str) -> Pixels:
-        """The new face of a result, [S, S, 3] uint8 RGB.
+        """Reads the rendered new face, [S, S, 3] uint8 RGB.
 
         Raises:
-            UsageError: it is no square, or smaller than a crop. PhotoError: it is missing or damaged.
+            UsageError: the picture is not square, or smaller than a crop. PhotoError: the file is missing or damaged.
         """
         path = self.path(name, RESULT_PICTURE)
         pixels = read_picture(path)
         height, width = pixels.shape[:2]
         if height != width or height < SIZE:
             raise UsageError(f"{path} has {width} x {height} pixels, not a square of {SIZE} or more",
-                             f"run: mien render --again {self.folder}")
+                             f"run: mien steps render --again {self.folder}")
         return pixels
 
-    def missing(self, names: Iterable[str], kind: str, what: str, command: str) -> None:
-        """Refuse to go on without the files of an earlier command.
+    def require(self, names: Iterable[str], kind: str, what: str, command: str) -> None:
+        """Raises an error if faces lack a file that an earlier step writes.
+
+        Args:
+            kind: suffix of the file. what: its name in the message.
+            command: the step that writes it, with the step's arguments before FOLDER.
 
         Raises:
-            UsageError: naming the first face that lacks one, and the command that makes them.
+            UsageError: some of `names` lack the file; the message names them, the hint names the step.
         """
         names = list(names)
         lacking = [name for name in names if not self.has(name, kind)]
         if not lacking:
             return
-        hint = f"run: mien {command} {self.folder}"
+        hint = f"run: mien steps {command} {self.folder}"
         if len(lacking) == len(names):
             raise UsageError(f"no {what} in {self.folder}", hint)
         raise UsageError(f"{listed(lacking)} in {self.folder}: no {what}", hint)
 
     def older(self, name: str, kind: str, sources: Iterable[str]) -> bool:
-        """Whether a file was made before one of those that it is made from."""
+        """Tells whether a file is older than any of the `sources` that it is made from."""
         made = self.path(name, kind).stat().st_mtime_ns
         there = [self.path(name, source) for source in sources if self.has(name, source)]
         return any(path.stat().st_mtime_ns > made for path in there)
 
 
 def stem_of(photo: str) -> str:
-    """Under which name a dataset's photo has its faces in a tray: its own without the suffix."""
+    """Gives the name of a dataset's photo in the face folder: its path without the suffix."""
     return PurePosixPath(photo).with_suffix("").as_posix()
 
 
 def listed(names: list[str]) -> str:
-    """The first names and how many more there are."""
+    """Formats the first three names and the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(printable(name) for name in names[:3]) + more
 
 
 def read_picture(path: Path) -> Pixels:
-    """A picture as [H, W, 3] uint8 RGB.
+    """Reads a picture as [H, W, 3] uint8 RGB.
 
     Raises:
-        PhotoError: it is missing or damaged; the message names the path.
+        PhotoError: the file is missing or damaged; the message names the path.
     """
-    return read_photo(path, str(path)).pixels.copy()  # torch wants memory that it may write to
+    return read_photo(path, str(path)).pixels.copy()  # torch needs writable memory
 
 
 def write_picture(path: Path, pixels: Pixels) -> None:
-    """Write [H, W, 3] uint8 RGB as PNG, whole or not at all.
+    """Writes [H, W, 3] uint8 RGB as PNG, atomically.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())
+    write_file(path, buffer.getvalue())

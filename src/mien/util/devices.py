@@ -1,4 +1,4 @@
-"""The devices that networks compute on: this machine's processor, or GPUs. All else lies in the machine's memory."""
+"""Opens the device that networks compute on: the CPU or a GPU. Everything else stays in the machine's main memory."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from mien.errors import UsageError
 CPU = torch.device("cpu")
 
 
-def named(name: str) -> str:
-    """What auto stands for, where the environment's MIEN_DEVICE says it; any other name is itself."""
+def resolve_auto(name: str) -> str:
+    """Resolves `auto` to $MIEN_DEVICE if that is set; returns every other name unchanged."""
     return (os.environ.get("MIEN_DEVICE") or "auto") if name == "auto" else name
 
 
 def open_device(name: str) -> torch.device:
-    """The device of a name: cpu, cuda, cuda:1 or whatever torch knows.
+    """Returns the device of a name, once it has computed something.
 
     Args:
-        name: auto: what the environment's MIEN_DEVICE says, else a GPU where there is one that computes.
+        name: cpu, cuda, cuda:1 or whatever torch knows; auto is $MIEN_DEVICE if that is set, else a GPU if there is
+            one that computes, else the CPU.
 
     Raises:
         UsageError: there is no such device here.
     """
-    name = named(name)
+    name = resolve_auto(name)
     try:
         if name == "auto":
-            return _tried("cuda:0") if torch.cuda.is_available() else CPU
-        return _tried(name)
+            return _checked("cuda:0") if torch.cuda.is_available() else CPU
+        return _checked(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch built without CUDA asserts
         if name == "auto":
-            return CPU  # a GPU too old for this torch, full, or somebody else's alone
+            return CPU  # a GPU that is too old for this torch, full, or reserved for another process
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise UsageError(f"there is no device {name!r}: {reason}", "devices: auto, cpu, cuda, cuda:1, ...") from error
 
 
-def _tried(name: str) -> torch.device:
-    """The device, once it has computed something: what is wrong should not be heard of in the midst of a run."""
+def _checked(name: str) -> torch.device:
+    """Runs a tiny convolution, so that a broken GPU fails here rather than mid-run."""
     device = torch.device(name)
     if device.type != "cpu":
         torch.conv2d(torch.zeros(1, 1, 4, 4, device=device), torch.zeros(1, 1, 3, 3, device=device)).cpu()
@@ -48,11 +49,14 @@ def _tried(name: str) -> torch.device:
 
 
 @contextmanager
-def enough_memory(faces: int) -> Iterator[None]:
-    """Say what to do where a device's memory is too small for so many faces at once.
+def memory_errors(faces: int) -> Iterator[None]:
+    """Turns an error of a device's memory into one that says what to do.
+
+    Args:
+        faces: how many the device computes at once.
 
     Raises:
-        UsageError: it is.
+        UsageError: the device has too little memory for them.
     """
     try:
         yield
@@ -61,11 +65,11 @@ def enough_memory(faces: int) -> Iterator[None]:
                          f"give a new DST and --batch {max(faces // 2, 1)}, or fewer workers a device") from error
 
 
-def listed(names: str) -> tuple[str, ...]:
-    """The devices of a list, as in cuda:0,cuda:1.
+def split_devices(names: str) -> tuple[str, ...]:
+    """Splits a list of device names, as in cuda:0,cuda:1.
 
     Raises:
-        UsageError: one has no name.
+        UsageError: one of them is empty.
     """
     devices = tuple(name.strip() for name in names.split(","))
     if "" in devices:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and what is said where they cannot be written."""
+"""Writes files so that they appear whole or not at all, reads JSON, and tells whether a file changed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,36 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mien.errors import OutputError
 
+WriteFile = Callable[[Path, bytes], None]  # a file's path and its content
+
+_IN_THE_WAY = "a file is where a folder is needed: remove it or choose another folder"
+_NO_PERMISSION = "you have no permission to write there: choose another folder"
+_HINTS = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EDQUOT: "your disk quota is used up: free some space, then run the same command again",
+    errno.EROFS: "the disk is read-only: choose another folder",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.ENAMETOOLONG: "the name is too long for the disk: shorten it",
+    errno.EISDIR: "a folder of that name is in the way: remove it or choose another folder",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+}
+_ANY_HINT = "free some space or choose another folder, then run the same command again"
+
 
 def stamp(path: Path) -> list[int] | None:
-    """Size and time of the last change (ns) of a file: a changed file has another stamp. None where it is gone."""
+    """Returns size and time of the last change (ns) of a file, which differ once it changed; None if it is gone.
+
+    Raises:
+        OSError: the disk does not answer, so that nothing is known of the file.
+    """
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -24,29 +45,30 @@ def stamp(path: Path) -> list[int] | None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None
-        if error.errno in (errno.ELOOP, errno.EACCES):  # there, but not to be had, as the reader will say
+        if error.errno in (errno.ELOOP, errno.EACCES):  # the file is there; that it cannot be read, the reader says
             return [0, 0]
         raise  # a disk that does not answer now has not lost its photographs
     return [status.st_size, status.st_mtime_ns]
 
 
-_OF_THE_FILE = (None, errno.EINVAL, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_FAULTS_OF_FILES = (None, errno.EINVAL, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOENT, errno.ENOTDIR,
+                    errno.ELOOP)
 
 
-def is_of_the_file(error: Exception) -> bool:
-    """Whether an error says something of the file that is read: a disk that does not answer says nothing."""
-    return not isinstance(error, OSError) or error.errno in _OF_THE_FILE
+def is_fault_of_file(error: Exception) -> bool:
+    """Tells whether an error is due to the file that was read, and not to a disk that does not answer."""
+    return not isinstance(error, OSError) or error.errno in _FAULTS_OF_FILES
 
 
-def reason(error: Exception) -> str:
-    """What a library says of a file, without the file's path: reasons stand in mien.json, which is published."""
+def error_text(error: Exception) -> str:
+    """Returns an error's message without file paths: such texts get into mien.json, which is published."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return re.sub(r"'[^']*/[^']*'", "it", str(error).partition("\n")[0])[:120]
 
 
 def read_json(path: Path) -> Any:
-    """The content, or None where there is no readable one."""
+    """Returns the content of a JSON file, or None if there is no readable one."""
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -54,41 +76,166 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The same of a file that should hold an object; where it does not, an empty one."""
+    """Returns the object in a JSON file; an empty one if there is no readable file, or it holds something else."""
     found = read_json(path)
     return found if isinstance(found, dict) else {}
 
 
 def part_name() -> str:
-    """A name for a file that is not whole yet; `PARTS` of `mien.jobs.state` knows it again."""
+    """Returns a new name for a file that is not whole yet; `PARTS` of `mien.jobs.state` matches such names."""
     # Drawn: processes of several machines may have one number. Short: the name itself may be as long as the disk takes.
     return f".mien-{secrets.randbelow(10**12)}-{secrets.token_hex(4)}"
 
 
+class _PartFile:
+    """A new file next to `path` that takes its place once it is whole.
+
+    Args:
+        path: the final name. A file or link there is replaced in the end; what a link leads to is left alone.
+
+    Raises:
+        OSError: it cannot be made. So do `sync` and `publish`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._part = path, path.with_name(part_name())
+        self.file = self._part.open("xb")
+
+    def sync(self) -> None:
+        """Waits until the content is on the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def publish(self) -> None:
+        """Puts the file in place."""
+        self.file.close()
+        self._part.replace(self.path)
+
+    def discard(self) -> None:
+        """Deletes the file, unless it is in place already."""
+        with suppress(OSError):
+            self.file.close()
+        with suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file of another name, sync it, put it in place of `path`; a failure leaves nothing.
+    """Lets `write` fill a file of another name, syncs it and puts it in place of `path`; a failure leaves nothing.
 
     Raises:
         OSError: it cannot be written.
     """
-    temporary = path.with_name(part_name())
+    part = path.with_name(part_name())
     try:
-        write(temporary)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        write(part)
+        with part.open("rb+") as file:  # some systems sync only what is open for writing
+            os.fsync(file.fileno())
+        part.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
+def open_replacement(path: Path) -> Iterator[IO[bytes]]:
+    """Yields a new file that takes the place of `path` on normal exit; after an error `path` is as it was.
+
+    Missing folders are made.
+
+    Raises:
+        OutputError: as `write_file`, on entry and on exit. Errors from inside the context pass unchanged.
+    """
+    with _path_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _PartFile(path)
+    try:
+        yield part.file
+        with _path_errors(path):
+            part.sync()
+            part.publish()
+    except BaseException:
+        part.discard()
+        raise
+    _sync_folder(path.parent)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file that appears whole or not at all, even when the power fails. Missing folders are made.
+
+    Raises:
+        OutputError: the disk is full, read-only or closed to the user, or the name is impossible.
+    """
+    with write_files() as write:
+        write(path, data)
+
+
+@contextmanager
+def write_files() -> Iterator[WriteFile]:
+    """Yields a function that writes files as `write_file` does; all names appear on exit, in the order of writing.
+
+    This is faster than `write_file` for each, since the disk is waited for once. After an error none of the names has
+    changed, unless the last renaming itself failed.
+
+    Raises:
+        OutputError: as `write_file`, on exit and from each call of the function.
+    """
+    parts: list[_PartFile] = []
+
+    def write(path: Path, data: bytes) -> None:
+        with _path_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parts.append(_PartFile(path))
+            parts[-1].file.write(data)
+            parts[-1].file.flush()
+
+    try:
+        yield write
+        for part in parts:
+            with _path_errors(part.path):
+                part.sync()
+        for part in parts:
+            with _path_errors(part.path):
+                part.publish()
+    except BaseException:
+        for part in parts:
+            part.discard()
+        raise
+    for folder in dict.fromkeys(part.path.parent for part in parts):
+        _sync_folder(folder)
+
+
+@contextmanager
 def write_errors(folder: Path) -> Iterator[None]:
-    """Turn what the file system says into OutputError with a way out."""
+    """Turns errors of the file system into OutputError; `folder` is named where an error names no file."""
     try:
         yield
     except OSError as error:
-        hint = "free some space or choose another folder, then run the same command again"
-        if isinstance(error, (FileExistsError, NotADirectoryError)):
-            hint = "a file is where a folder is needed: choose another folder"
-        raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}", hint) from error
+        raise _output_error(error.filename or folder, error) from error
+
+
+@contextmanager
+def _path_errors(path: Path) -> Iterator[None]:
+    """Turns whatever stops the writing of `path` into OutputError that names it, and not the part file."""
+    try:
+        yield
+    except OSError as error:
+        raise _output_error(path, error) from error
+    except ValueError as error:
+        raise OutputError(f"cannot write {path!r}: {error}", "no file can have this name") from error
+
+
+def _output_error(path: str | Path, error: OSError) -> OutputError:
+    shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return OutputError(f"cannot write {shown}: {error.strerror or error}", _HINTS.get(error.errno or 0, _ANY_HINT))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes new names last; some file systems do not offer this for folders."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

@@ -1,4 +1,4 @@
-"""Face geometry on the aligned crop, as tensors: masks, the recognizer's view, random views."""
+"""Computes with images as tensors: the face's mask on the aligned crop, resampled views, conversion from pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ FACE_AXES = (0.62, 0.72)
 
 
 def ellipse(size: int, grow: float = 0.0, soft: float = 0.05, device: torch.device | None = None) -> Tensor:
-    """[1, 1, size, size] in 0..1: the face's ellipse on the aligned crop, its rim `soft` half-crops wide."""
+    """Returns the face's elliptic mask on the aligned crop, [1, 1, size, size] in 0..1.
+
+    Args:
+        grow: is added to the half axes, in units of half the crop. soft: width of the rim, as a share of the half axes.
+    """
     axis = (torch.arange(size, device=device) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     radius = (((x - FACE_CENTER[0]) / (FACE_AXES[0] + grow)) ** 2
@@ -21,7 +25,10 @@ def ellipse(size: int, grow: float = 0.0, soft: float = 0.05, device: torch.devi
 
 
 def view(image: Tensor, matrix: Tensor, size: int) -> Tensor:
-    """Resample [B, 3, H, W] by affine [B, 2, 3] that takes image pixels to view pixels, differentiably.
+    """Resamples images differentiably by affine maps from image pixels to view pixels.
+
+    Args:
+        image: [B, 3, H, W]. matrix: [B, 2, 3].
 
     Returns:
         [B, 3, size, size]; black outside the image.
@@ -37,10 +44,11 @@ def view(image: Tensor, matrix: Tensor, size: int) -> Tensor:
 
 
 def jitter(matrix: Tensor, amount: float, size: int, rng: torch.Generator) -> Tensor:
-    """A random small affine after each matrix [B, 2, 3], around the middle of a size x size view.
+    """Returns the matrices [B, 2, 3], each followed by a small random affine around the middle of a size x size view.
 
     Args:
-        rng: of the processor, so that all devices see the same views.
+        amount: the largest change of an entry; shifts are in units of half the view.
+        rng: a generator on the CPU, so that all devices see the same views.
     """
     noise = amount * (2 * torch.rand(len(matrix), 2, 3, generator=rng) - 1)
     noise = noise * torch.tensor([1.0, 1.0, size / 2])
@@ -52,12 +60,12 @@ def jitter(matrix: Tensor, amount: float, size: int, rng: torch.Generator) -> Te
 
 
 def to_tensor(pixels: list[object] | object) -> Tensor:
-    """uint8 RGB [H, W, 3] or [B, H, W, 3] -> float32 [B, 3, H, W] in -1..1."""
+    """Converts uint8 RGB [H, W, 3] or [B, H, W, 3] to float32 [B, 3, H, W] in -1..1."""
     array = torch.as_tensor(pixels)
     array = array[None] if array.ndim == 3 else array
     return array.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_pixels(image: Tensor) -> Tensor:
-    """float [B, 3, H, W] in -1..1 -> uint8 [B, H, W, 3], clamped, rounded."""
+    """Converts float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3], clamped and rounded."""
     return ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)

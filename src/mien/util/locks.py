@@ -1,54 +1,67 @@
-"""Who is at work in a folder: locks on files, which the kernel lets go of when their holder dies."""
+"""Locks on files, which the operating system releases when the process that holds them ends."""
 
 from __future__ import annotations
 
-import fcntl
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
-PATIENCE = 1.0  # seconds: whoever looks whether a lock is held holds it himself for a moment
+from filelock import FileLock, Timeout
+
+PATIENCE = 1.0  # seconds: a process that only asks whether a lock is held takes it for a moment
 POLL = 0.02
-
-SHARED, ALONE = fcntl.LOCK_SH, fcntl.LOCK_EX
 
 
 @contextmanager
-def locked(path: Path, kind: int) -> Iterator[IO[str]]:
-    """Hold the lock of a file, `SHARED` or `ALONE`; the file is made and keeps its content.
+def locked(path: Path, patience: float | None = PATIENCE, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds the lock of a file, which is made where it is missing.
+
+    Args:
+        patience: seconds to wait for another holder; None waits until the lock is free.
+        waiting: is called once if the lock is not free at once.
 
     Raises:
-        OSError: it cannot be made, or others hold it.
+        BlockingIOError: another process holds the lock. OSError: the file cannot be made.
     """
-    with path.open("a+", encoding="utf-8") as handle:
-        take(handle, kind)
-        yield handle
-
-
-def take(handle: IO[str], kind: int) -> None:
-    """Lock an open file, also one that is locked in the other way.
-
-    Raises:
-        OSError: others hold it. A lock of the other kind may be lost then.
-    """
-    end = time.monotonic() + PATIENCE
-    while True:
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
         try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > end:
-                raise
-        time.sleep(POLL)
+            lock.acquire(timeout=-1 if patience is None else patience, poll_interval=POLL)
+        except Timeout as error:
+            raise BlockingIOError(f"{path} is locked by another process") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds a file's lock alone."""
+    """Tells whether a process holds the lock of a file; a file that is not there is not locked."""
+    if not path.exists():
+        return False
+    lock = FileLock(path, thread_local=False)
     try:
-        with path.open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look at once are no holders
+        lock.acquire(timeout=5 * POLL, poll_interval=POLL)  # another process that asks has it for less
+    except Timeout:
+        return True
+    except OSError:  # who may only read asks in another way
+        return _is_locked_for_readers(path)
+    lock.release()
+    return False
+
+
+def _is_locked_for_readers(path: Path) -> bool:
+    """Tells the same where the file may be read only; where the system cannot tell, it counts as not locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:

@@ -1,4 +1,4 @@
-"""The C library's memory, which by default goes back to the system too eagerly for networks on a CPU."""
+"""Sets how eagerly the C library gives memory back: by default too eagerly for networks on a CPU."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let freed memory wait in the process for the next step, for the rest of the process.
+    """Keeps freed memory in the process for its next step, for as long as the process lives.
 
-    By default glibc gives every block above 32 MB back at once and has it cleared by the system when it is next
-    needed: a third of a step's time with a generator. For programs, not for libraries: it is the whole process's.
+    By default glibc gives every block above 32 MB back at once, and the system clears it when it is next needed: a
+    third of a step's time with a generator. Programs may call this, libraries should not: it is the whole process's.
 
     Returns:
-        whether the C library knows how.
+        whether the C library can do this.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

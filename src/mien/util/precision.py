@@ -1,4 +1,4 @@
-"""Bfloat16 inside the networks of the loops, where the processor multiplies such numbers several times faster."""
+"""Chooses the precision that networks compute in: bfloat16 on devices that multiply it several times faster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def fastest(device: torch.device = CPU) -> str:
-    """The precision that a device is fastest in: bfloat16 where it has units for that, else float32."""
+    """Returns the precision that a device is fastest in: bfloat16 if it has units for that, else float32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
@@ -23,5 +23,5 @@ def fastest(device: torch.device = CPU) -> str:
 
 
 def reduced(tensor: Tensor, precision: torch.dtype) -> AbstractContextManager[object]:
-    """A context in which a network that was given `tensor` computes in this precision; float32 changes nothing."""
+    """Returns a context in which a network computes on `tensor` in this precision; float32 changes nothing."""
     return nullcontext() if precision is torch.float32 else torch.autocast(tensor.device.type, precision)

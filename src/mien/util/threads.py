@@ -1,12 +1,15 @@
-"""How many threads a process computes with: those of torch and of OpenCV alike."""
+"""Sets how many threads this process computes with, in torch and in OpenCV alike."""
 
 from __future__ import annotations
 
-import cv2
-import torch
-
 
 def use_threads(count: int) -> None:
-    """Compute with so many, from 1; workers that left OpenCV all cores would stand in each other's way."""
+    """Makes torch and OpenCV compute with `count` threads, at least 1.
+
+    Workers that left all cores to OpenCV would slow one another down.
+    """
+    import cv2  # on some systems importing it changes the environment of the process
+    import torch
+
     torch.set_num_threads(count)
     cv2.setNumThreads(count)

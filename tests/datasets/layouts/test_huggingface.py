@@ -50,14 +50,14 @@ def test_photos_are_read_row_by_row(tmp_path: Path) -> None:
     assert dataset.photos[1] == "data/train-00000-of-00002.parquet/000001.png"
     assert dataset.count(dataset.photos) == {"train": 9, "val": 3}
     assert list(dataset.classes.values())[:3] == ["cat", "old person", "cat"]
-    source = pickle.loads(pickle.dumps(dataset)).source
+    reader = pickle.loads(pickle.dumps(dataset)).reader
     for number in (6, 0, 1, 2, 5, 1):  # forwards, back, and over row groups
-        pixels = photo_of(source, dataset.photos[number]).pixels
+        pixels = photo_of(reader, dataset.photos[number]).pixels
         assert np.array_equal(pixels, containers.decoded(photo(number)))
-    assert source.stamp(dataset.photos[1]) is not None
+    assert reader.stamp(dataset.photos[1]) is not None
     for name in ("000099.png", "1.png", "000001.left.png", "x"):
-        assert source.stamp(f"data/train-00000-of-00002.parquet/{name}") is None
-    assert source.stamp("data/other.parquet/000001.png") is None
+        assert reader.stamp(f"data/train-00000-of-00002.parquet/{name}") is None
+    assert reader.stamp("data/other.parquet/000001.png") is None
     assert targets(tmp_path) == {path.relative_to(tmp_path).as_posix(): path.relative_to(tmp_path).as_posix()
                                  for path in sorted(tmp_path.rglob("*.parquet"))}
 
@@ -77,7 +77,7 @@ def test_other_names_are_numbered_within_their_split(tmp_path: Path) -> None:
 def test_what_save_to_disk_made_is_read(tmp_path: Path) -> None:
     one = open_dataset(saved(tmp_path / "one", containers.rows(0, 6), 2))
     assert one.photos[3] == "data-00001-of-00002.arrow/000000.png" and not one.splits
-    assert np.array_equal(photo_of(one.source, one.photos[4]).pixels, containers.decoded(photo(4)))
+    assert np.array_equal(photo_of(one.reader, one.photos[4]).pixels, containers.decoded(photo(4)))
     for split in ("train", "validation"):
         saved(tmp_path / "dict" / split, containers.rows(0, 2))
     (tmp_path / "dict" / "dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
@@ -156,7 +156,7 @@ def test_other_columns_are_carried_over(tmp_path: Path) -> None:
 def test_columns_of_photographs_in_other_forms(tmp_path: Path, features: Any, column: pa.Array) -> None:
     containers.parquet(tmp_path / "a.parquet", containers.table([None], features, image=column))
     dataset = open_dataset(tmp_path)
-    assert np.array_equal(photo_of(dataset.source, "a.parquet/000000.png").pixels, containers.decoded(photo(1)))
+    assert np.array_equal(photo_of(dataset.reader, "a.parquet/000000.png").pixels, containers.decoded(photo(1)))
 
 
 def test_a_sound_is_no_photograph(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_file_that_is_damaged_later_is_a_bad_photo(tmp_path: Path) -> None:
     dataset = open_dataset(containers.parquets(tmp_path))
     (tmp_path / "data" / "train-00000-of-00002.parquet").write_bytes(b"PAR1")
     with pytest.raises(PhotoError, match="its file cannot be read"):
-        photo_of(dataset.source, dataset.photos[0])
+        photo_of(dataset.reader, dataset.photos[0])
 
 
 def test_check_says_what_it_is(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def pairs(draw: st.DrawFn) -> bytes:
 @given(pairs(), SOME)
 def test_pairs_stay_true_to_their_first_line(data: bytes, outputs: dict[str, str]) -> None:
     listed = parse_pairs("pairs.txt", data, SHOTS)
-    assert listed.only(ALL) == (data, "")
-    rest, note = listed.only(outputs)
+    assert listed.filtered(ALL) == (data, "")
+    rest, note = listed.filtered(outputs)
     if not rest:
         assert note
         return
@@ -44,7 +44,7 @@ def test_pairs_stay_true_to_their_first_line(data: bytes, outputs: dict[str, str
     there = {SHOTS[photo] for photo in outputs}
     assert all(there.issuperset(pair) for pair in again.pairs.values())
     assert set(rest.splitlines()[1:]) <= set(data.splitlines())
-    assert again.only(outputs) == (rest, "")
+    assert again.filtered(outputs) == (rest, "")
 
 
 @settings(deadline=None)
@@ -58,8 +58,8 @@ def test_people_are_counted_anew(groups: list[set[str]], end: str, outputs: dict
         lines += [str(len(fresh)), *(f"{who}\t3" for who in fresh)]
     data = "".join(line + end for line in lines).encode()
     listed = parse_people("people.txt", data, SHOTS, counted=True, sets=sets)
-    assert listed.only(ALL)[0] == (data if seen & set(listed.numbers) else b"")
-    rest, _ = listed.only(outputs)
+    assert listed.filtered(ALL)[0] == (data if seen & set(listed.numbers) else b"")
+    rest, _ = listed.filtered(outputs)
     if rest:
         again = parse_people("people.txt", rest, SHOTS, counted=True, sets=sets)
         there = [SHOTS[photo][0] for photo in outputs]
@@ -73,7 +73,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
                   lambda: parse_people("l", data, SHOTS, counted=True, sets=True),
                   lambda: parse_attributes("l", data, SHOTS)):
         try:
-            parse().only(ALL)
+            parse().filtered(ALL)
         except UsageError as error:
             assert error.message.startswith("l")
 
@@ -81,10 +81,10 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 def test_scores_lose_the_rows_of_photos_that_are_gone() -> None:
     data = "#\tperson\timagenum\tMale\nAnna Ek\t1\t0.5\nAnna Ek\t2\t-1.5\nÉva N\t3\t0\n".encode()
     listed = parse_attributes("a.txt", data, SHOTS)
-    assert listed.only(ALL) == (data, "")
+    assert listed.filtered(ALL) == (data, "")
     kept = {photo: photo for photo, shot in SHOTS.items() if shot != ("Anna_Ek", 1)}
-    assert listed.only(kept) == (data.replace(b"Anna Ek\t1\t0.5\n", b""), "")
-    assert listed.only({"data/Bo Li/Bo Li_0001.jpg": "x"}) == (b"", "")
+    assert listed.filtered(kept) == (data.replace(b"Anna Ek\t1\t0.5\n", b""), "")
+    assert listed.filtered({"data/Bo Li/Bo Li_0001.jpg": "x"}) == (b"", "")
 
 
 @pytest.mark.parametrize("huge", ["9" * 30, "9" * 5000])

@@ -45,11 +45,11 @@ def test_photos_are_read_where_they_lie(tmp_path: Path) -> None:
     assert dataset.layout == "webdataset" and len(dataset.photos) == 5
     assert dataset.splits["train-0.tar/000001.png"] == "train"
     assert dataset.count(dataset.photos) == {"train": 3, "val": 1, "test": 1}
-    again = pickle.loads(pickle.dumps(dataset)).source
+    again = pickle.loads(pickle.dumps(dataset)).reader
     for number in range(3):
         name = f"train-0.tar/{number:06d}.png"
         assert np.array_equal(photo_of(again, name).pixels, containers.decoded(photo(number)))
-        assert again.stamp(name) == dataset.source.stamp(name) is not None
+        assert again.stamp(name) == dataset.reader.stamp(name) is not None
     assert again.stamp("train-0.tar/9.png") is again.stamp("b.tar/1.png") is None
     with pytest.raises(PhotoError, match=r"train-0\.tar/9\.png: the tar has no such member, or it is refused"):
         photo_of(again, "train-0.tar/9.png")
@@ -73,7 +73,7 @@ def test_pictures_are_known_whatever_they_are_called(tmp_path: Path) -> None:
                      ("5.mov", b""))
     assert dataset.photos == [f"a.tar/{name}" for name in ("ok.png", "1.data", "2", "3.svg", "5.mov")]
     with pytest.raises(PhotoError, match="a film"):
-        photo_of(dataset.source, "a.tar/5.mov")
+        photo_of(dataset.reader, "a.tar/5.mov")
 
 
 def test_members_that_lead_out_or_are_no_files_are_refused(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_names_that_come_twice(tmp_path: Path) -> None:
     dataset = opened(tmp_path, ("1.png", photo(1)), ("1.png", photo(2)), ("1.PNG", photo(3)))
     assert dataset.photos == ["a.tar/ok.png", "a.tar/1.png", "a.tar/1.PNG"]
     assert reasons(dataset) == {"a.tar/1.png": "another member of this name: only the first is taken"}
-    assert np.array_equal(photo_of(dataset.source, "a.tar/1.png").pixels, containers.decoded(photo(1)))
+    assert np.array_equal(photo_of(dataset.reader, "a.tar/1.png").pixels, containers.decoded(photo(1)))
     assert any("1 members differ from others in case only" in note for note in dataset.notes)
 
 
@@ -135,7 +135,7 @@ def test_a_member_with_a_size_below_zero_ends_the_tar(tmp_path: Path, size: byte
 
 def test_a_disk_that_does_not_answer_is_no_damaged_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = opened(tmp_path, ("1.png", photo(1)))
-    source, really = dataset.source, Path.open
+    reader, really = dataset.reader, Path.open
 
     def fail(self: Path, *args: Any, **more: Any) -> Any:
         if self.suffix == ".tar":
@@ -145,11 +145,11 @@ def test_a_disk_that_does_not_answer_is_no_damaged_tar(tmp_path: Path, monkeypat
     (tmp_path / "a.tar").touch()  # known by its state, it would not be opened again
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(OutputError, match="cannot be looked at: Input/output error"):
-        state_of(source, "a.tar/1.png")
+        state_of(reader, "a.tar/1.png")
     with pytest.raises(OutputError, match="cannot be looked at: Input/output error"):
-        source.as_png("a.tar/1.png")
+        reader.as_png("a.tar/1.png")
     with pytest.raises(PhotoError, match="cannot be read"):
-        source.data("a.tar/1.png")
+        reader.data("a.tar/1.png")
     with pytest.raises(UsageError, match=r"a\.tar cannot be read: Input/output error"):
         open_dataset(tmp_path, "webdataset")
 
@@ -268,10 +268,10 @@ def test_a_text_that_turns_into_something_else_stays_behind(tmp_path: Path) -> N
 
 
 def test_a_new_suffix_takes_nobody_elses_name(tmp_path: Path) -> None:
-    source = opened(tmp_path, ("1.ico", containers.icon()), ("2.ico", containers.icon()), ("2.json", b""),
+    reader = opened(tmp_path, ("1.ico", containers.icon()), ("2.ico", containers.icon()), ("2.json", b""),
                     ("2.Png", photo(2)), ("3.a.ico", containers.icon()), ("3.a.psd", b""), ("d/4.ico", b""),
-                    ("4", containers.icon())).source
-    assert [source.as_png(f"a.tar/{name}") for name in ("1.ico", "2.ico", "3.a.ico", "d/4.ico", "4")] == [
+                    ("4", containers.icon())).reader
+    assert [reader.as_png(f"a.tar/{name}") for name in ("1.ico", "2.ico", "3.a.ico", "d/4.ico", "4")] == [
         f"a.tar/{name}" for name in ("1.png", "2.ico.png", "3.a.ico.png", "d/4.png", "4.png")]
 
 

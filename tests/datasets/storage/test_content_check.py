@@ -19,7 +19,8 @@ from mien.datasets.storage.base import FolderReader
 from mien.datasets.storage.content_check import ContentCheck, content_digest
 from mien.errors import OutputError, PhotoError
 from mien.jobs.state import JobState
-from mien.jobs.worker import Task, Worker
+from mien.jobs.task import Task
+from mien.jobs.worker import Worker
 
 LATER = 4_000_000_000  # seconds since 1970
 ASKED: dict[str, dict[str, Any]] = {
@@ -194,7 +195,7 @@ def test_a_work_of_before_there_were_digests_is_done_again(brush: None, tmp_path
     assert done == []
     fetch_again(src)
     fake_run.run(src, dst)
-    assert done == ["survey 0", "anonymize 0"]
+    assert done == ["index 0", "anonymize 0"]
 
 
 def test_one_that_could_not_be_read_is_looked_at_again(brush: None, tmp_path: Path, asked: dict[str, Any]) -> None:
@@ -212,30 +213,30 @@ def test_one_that_could_not_be_read_is_looked_at_again(brush: None, tmp_path: Pa
 def test_asking_changes_nothing(brush: None, tmp_path: Path) -> None:
     src, dst = album(tmp_path / "src", 8), tmp_path / "dst"
     fake_run.run(src, dst)
-    store, names = JobState(dst, dst.with_name("dst.work")), sorted(photos_in(src))
-    source = FolderReader(src)
+    state, names = JobState(dst, dst.with_name("dst.work")), sorted(photos_in(src))
+    reader = FolderReader(src)
     fetch_again(src)
-    marker, before = store.marker(0).read_bytes(), states(dst)
-    order = store.files(names)
-    now = {name: source.stamp(name) for name in order}
-    assert store.shard(0, now) is None
-    assert store.marker(0).read_bytes() == marker and states(dst) == before
-    assert store.shard(0, now, ContentCheck(source)) is not None
-    assert store.shard(0, now) is not None
+    marker, before = state.marker(0).read_bytes(), states(dst)
+    order = state.files(names, state.known_files())
+    now = {name: reader.stamp(name) for name in order}
+    assert state.shard(0, now) is None
+    assert state.marker(0).read_bytes() == marker and states(dst) == before
+    assert state.shard(0, now, ContentCheck(reader)) is not None
+    assert state.shard(0, now) is not None
 
 
 def test_what_is_no_record_of_states_is_not_the_same(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
-    source = FolderReader(tmp_path)
-    touched, now, digests = ContentCheck(source), {"a": source.stamp("a")}, {"a": content_digest(b"a")}
-    assert touched.same({"a": [1, 2]}, digests, now)
-    assert touched.same(now, {}, now)
+    reader = FolderReader(tmp_path)
+    check, now, digests = ContentCheck(reader), {"a": reader.stamp("a")}, {"a": content_digest(b"a")}
+    assert check.unchanged({"a": [1, 2]}, digests, now)
+    assert check.unchanged(now, {}, now)
     for before, of in ((None, digests), ([], digests), ({}, digests), ({"b": [1, 2]}, digests), ({"a": []}, digests),
                        ({"a": None}, digests), ({"a": [1, 2]}, None), ({"a": [1, 2]}, {}), ({"a": [1, 2]}, {"a": ""}),
                        ({"a": [1, 2]}, {"a": content_digest(b"b")})):
-        assert not touched.same(before, of, now), (before, of)
-    assert touched.same({"a": [1, 2]}, {"a": "x"}, now, known={"a": "x"})
-    assert not touched.same({"a": [1, 2]}, digests, {"a": None})
+        assert not check.unchanged(before, of, now), (before, of)
+    assert check.unchanged({"a": [1, 2]}, {"a": "x"}, now, known={"a": "x"})
+    assert not check.unchanged({"a": [1, 2]}, digests, {"a": None})
 
 
 def test_one_that_can_be_read_now_is_done_now(brush: None, tmp_path: Path, asked: dict[str, Any],

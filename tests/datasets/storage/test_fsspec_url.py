@@ -15,9 +15,9 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 import mien.datasets.storage.fsspec_url as module
 from helpers import containers, fake_run
 from helpers.fake_run import ANNA, BERT, album, call, photos_in, rows_in, save, squares
-from mien.datasets.storage.fsspec_url import UrlFolder, UrlReader, UrlWriter, is_url, open_remote
+from mien.datasets.storage.fsspec_url import UrlFolder, UrlReader, UrlWriter, is_url, open_url_dataset
 from mien.errors import OutputError, PhotoError, UsageError
-from mien.jobs.executors.config import Workers
+from mien.jobs.executors.workers import Workers
 
 OWN = {"mien.parquet", "mien.json", "report.html"}
 
@@ -60,14 +60,14 @@ def shaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Shaky]]:
 
 
 def put(folder: Path, url: str) -> None:
-    remote = UrlFolder(url)
+    target = UrlFolder(url)
     for path in folder.rglob("*.png"):
-        remote.write(path.relative_to(folder).as_posix(), path.read_bytes())
+        target.write(path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 def photos_at(url: str) -> dict[str, bytes]:
-    remote = UrlFolder(url)
-    return {name: remote.read(name) for name in remote.names() if name not in OWN}
+    folder = UrlFolder(url)
+    return {name: folder.read(name) for name in folder.names() if name not in OWN}
 
 
 def test_a_store_that_fails_every_tenth_request_serves_a_run(brush: None, shaky: type[Shaky], tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_a_changed_object_is_done_again_and_a_vanished_one_leaves(brush: None, s
     put(album(tmp_path / "src", 4), "shaky://c/src")
     fake_run.run("shaky://c/src", "shaky://c/dst", work=tmp_path / "work")
     before = photos_at("shaky://c/dst")
-    remote = UrlFolder("shaky://c/src")
-    remote.write("1/001.png", save(tmp_path / "new.png", squares(BERT, ANNA)).read_bytes())
-    remote.remove("2/002.png")
+    folder = UrlFolder("shaky://c/src")
+    folder.write("1/001.png", save(tmp_path / "new.png", squares(BERT, ANNA)).read_bytes())
+    folder.remove("2/002.png")
     fake_run.run("shaky://c/src", "shaky://c/dst", work=tmp_path / "work")
     after = photos_at("shaky://c/dst")
     assert set(before) - set(after) == {"2/002.png"} and after["1/001.png"] != before["1/001.png"]
@@ -117,7 +117,7 @@ def test_a_changed_object_is_done_again_and_a_vanished_one_leaves(brush: None, s
 def test_several_processes_read_and_write_by_url(brush: None, tmp_path: Path) -> None:
     src = album(tmp_path / "src", 20)
     fake_run.run(src, tmp_path / "dst")
-    fake_run.run(f"file://{src}", f"file://{tmp_path}/far", work=tmp_path / "work", crew=Workers(workers=2))
+    fake_run.run(f"file://{src}", f"file://{tmp_path}/far", work=tmp_path / "work", workers=Workers(2))
     assert photos_in(tmp_path / "far") == photos_in(tmp_path / "dst")
 
 
@@ -145,7 +145,7 @@ def test_names_that_lead_elsewhere_and_hidden_ones_are_not_taken(shaky: type[Sha
     data = save(tmp_path / "a.png", squares(ANNA)).read_bytes()
     for name in ("a.png", "sub/../../b.png", ".hidden/c.png", "d.txt", "e.heic"):
         MemoryFile(Shaky(), f"{UrlFolder('shaky://e/src').root}/{name}", data).commit()
-    dataset = open_remote("shaky://e/src", "auto", None)
+    dataset = open_url_dataset("shaky://e/src", "auto", None)
     assert dataset.photos == ["a.png"]
     assert sorted(item.file for item in dataset.skipped) == ["e.heic", "sub/../../b.png"]
 
@@ -206,17 +206,17 @@ class Kept(MemoryFileSystem):
 def test_listings_that_a_store_keeps_hide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.register_implementation("kept", Kept, clobber=True)
     Kept.store, Kept.pseudo_dirs, Kept.listed = {}, [""], {}
-    remote, others = UrlFolder("kept://a"), Kept()
-    writer = UrlWriter(remote)
-    others.pipe_file(f"{remote.root}/1.png", b"1")
-    assert remote.names() == ["1.png"] and writer.has(0, "1.png", 1)
-    others.pipe_file(f"{remote.root}/2.png", b"22")  # of another rank, or another client
+    folder, others = UrlFolder("kept://a"), Kept()
+    writer = UrlWriter(folder)
+    others.pipe_file(f"{folder.root}/1.png", b"1")
+    assert folder.names() == ["1.png"] and writer.has(0, "1.png", 1)
+    others.pipe_file(f"{folder.root}/2.png", b"22")  # of another rank, or another client
     assert writer.has(0, "2.png", 2) and not writer.has(0, "2.png", 3)
-    assert remote.names() == ["1.png", "2.png"]
-    others.pipe_file(f"{remote.root}/3.png", b"3")
-    remote.remove("3.png")
-    remote.remove("4.png")
-    assert remote.names() == ["1.png", "2.png"]
+    assert folder.names() == ["1.png", "2.png"]
+    others.pipe_file(f"{folder.root}/3.png", b"3")
+    folder.remove("3.png")
+    folder.remove("4.png")
+    assert folder.names() == ["1.png", "2.png"]
 
 
 def test_a_store_s_own_errors_are_told_as_a_disk_s(shaky: type[Shaky], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_a_store_s_own_errors_are_told_as_a_disk_s(shaky: type[Shaky], monkeypat
 
 def test_a_remote_folder_can_be_sent_to_another_process(shaky: type[Shaky]) -> None:
     there = pickle.loads(pickle.dumps(UrlReader(UrlFolder("shaky://g/src/"))))
-    assert there.remote.url == "shaky://g/src"
+    assert there.folder.url == "shaky://g/src"
     with pytest.raises(PhotoError, match="it is not there any more"):
         there.data("none.png")
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from helpers import fake_run
 from helpers.fake_run import ANNA, BERT, CLEO, STUBBORN, TINY, photos_in, save, squares
 from mien.errors import OutputError
-from mien.jobs.assignment.assign import Assignment
+from mien.jobs.assignment.assignment import Assignment
 
 PER_PERSON = {"recipe": TINY.with_changes({"identity": "per-person"}), "key": b"k" * 16}
 
@@ -46,15 +46,15 @@ def test_no_new_face_is_given_twice(tmp_path: Path, how: str) -> None:
     save(src / "0.png", squares(seed=9))
     fake_run.run(src, dst)
     before = new_faces(work)
-    lose(work / "matching.safetensors", how)
+    lose(work / "assignment.safetensors", how)
     for i in range(4, 7):
         save(src / f"{i}.png", squares(ANNA, BERT, CLEO, seed=i))
     fake_run.run(src, dst)
     after = new_faces(work)
     assert before.items() <= after.items() and len(after) == len(before) + 9
     assert max(Counter(after.values()).values()) == 1
-    matching = Assignment.from_file(work / "matching.safetensors")
-    assert matching is not None and len(set(matching.indices.tolist())) == len(matching.indices) == 13
+    assignment = Assignment.from_file(work / "assignment.safetensors")
+    assert assignment is not None and len(set(assignment.indices.tolist())) == len(assignment.indices) == 13
 
 
 @pytest.mark.parametrize("how", ["gone", "damaged"])
@@ -69,7 +69,7 @@ def test_people_keep_their_new_faces(tmp_path: Path, how: str) -> None:
     fake_run.run(src, dst, **PER_PERSON)
     before = new_faces(work)
     assert before["000001.0.0"] == before["000001.1.0"] != before["000001.1.1"]
-    lose(work / "matching.safetensors", how)
+    lose(work / "assignment.safetensors", how)
     save(src / "4.png", squares(ANNA, BERT, CLEO))
     done = fake_run.run(src, dst, **PER_PERSON)
     after = new_faces(work)
@@ -85,7 +85,7 @@ def test_a_shard_that_is_done_again_gets_what_it_had(tmp_path: Path, asked: dict
     src, dst, work = fake_run.album(tmp_path / "src", 8), tmp_path / "dst", tmp_path / "dst.work"
     fake_run.run(src, dst, **asked)
     photos, faces = photos_in(dst), new_faces(work)
-    lose(work / "matching.safetensors", "damaged")
+    lose(work / "assignment.safetensors", "damaged")
     save(src / "9.png", squares(ANNA))
     fake_run.run(src, dst, **asked)
     (dst / next(iter(photos))).unlink()
@@ -98,21 +98,21 @@ def test_what_cannot_be_known_any_more_is_refused(tmp_path: Path, how: str) -> N
     src, dst, work = fake_run.album(tmp_path / "src", 8), tmp_path / "dst", tmp_path / "dst.work"
     fake_run.run(src, dst)
     before = photos_in(dst)
-    lose(work / "matching.safetensors", how)
+    lose(work / "assignment.safetensors", how)
     lose(work / "latents" / "000001.safetensors", how)
     assert fake_run.run(src, dst).photos == 8, "nothing is missing"
     save(src / "9.png", squares(ANNA))
-    with pytest.raises(OutputError, match="nobody knows any more who has which pool face") as caught:
+    with pytest.raises(OutputError, match="which face has which pool face is not known any more") as caught:
         fake_run.run(src, dst)
     assert "000001.safetensors" in caught.value.message and "another DST" in caught.value.hint
     assert photos_in(dst) == before
 
 
-def test_surveys_that_are_gone_too_are_made_again(tmp_path: Path) -> None:
+def test_face_indexes_that_are_gone_too_are_made_again(tmp_path: Path) -> None:
     src, dst, work = fake_run.album(tmp_path / "src", 8), tmp_path / "dst", tmp_path / "dst.work"
     fake_run.run(src, dst)
-    lose(work / "matching.safetensors", "gone")
-    for file in (work / "surveys").iterdir():
+    lose(work / "assignment.safetensors", "gone")
+    for file in (work / "faces").iterdir():
         file.unlink()
     save(src / "9.png", squares(ANNA))
     fake_run.run(src, dst)

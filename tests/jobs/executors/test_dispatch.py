@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mien.errors import FaceError, MienError
 from mien.jobs.executors import dispatch as module
 from mien.jobs.executors.dispatch import WorkerDied, dispatch
-from mien.jobs.worker import Task
+from mien.jobs.task import Task
 
 
 def tasks(count: int) -> list[Task]:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from helpers import fake_run
 from helpers.fake_run import TINY, TINY_TOML, album, call, photos_in, rows_in, save, start
 from mien.anonymizer.load import Loaded
 from mien.errors import FaceError, MienError, UsageError
-from mien.jobs.executors.config import Workers
+from mien.jobs.executors.workers import Workers
 from mien.types import Pixels
 
 
@@ -39,29 +38,29 @@ def same(one: Path, other: Path) -> bool:
     return photos_in(one) == photos_in(other) and rows_in(one) == rows_in(other)
 
 
-@pytest.mark.parametrize("crew", [Workers(workers=2), Workers(workers=5, threads=1)])
+@pytest.mark.parametrize("workers", [Workers(2), Workers(5, threads=1)])
 def test_several_processes_leave_what_one_leaves(brush: None, many_shards: None, src: Path, tmp_path: Path,
-                                                 crew: Workers) -> None:
+                                                 workers: Workers) -> None:
     alone = fake_run.run(src, tmp_path / "one")
-    together = fake_run.run(src, tmp_path / "many", crew=crew)
+    together = fake_run.run(src, tmp_path / "many", workers=workers)
     assert same(tmp_path / "one", tmp_path / "many")
     assert (together.photos, together.faces, together.statuses) == (alone.photos, alone.faces, alone.statuses)
-    assert json.loads((tmp_path / "many" / "mien.json").read_text())["workers"] == crew.workers
+    assert json.loads((tmp_path / "many" / "mien.json").read_text())["workers"] == workers.count
 
 
-def test_a_run_may_go_on_with_another_crew(brush: None, many_shards: None, src: Path, tmp_path: Path,
+def test_a_run_may_go_on_with_other_workers(brush: None, many_shards: None, src: Path, tmp_path: Path,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
     fake_run.run(src, tmp_path / "whole")
     for name in ("000003", "000007"):
         fake_run.run(src, tmp_path / "mixed")
         (tmp_path / "mixed.work" / "shards" / f"{name}.json").unlink()
-    fake_run.run(src, tmp_path / "mixed", crew=Workers(workers=2))
+    fake_run.run(src, tmp_path / "mixed", workers=Workers(2))
     assert same(tmp_path / "whole", tmp_path / "mixed")
 
 
 def test_a_failed_face_stops_all_processes(brush: None, many_shards: None, src: Path, tmp_path: Path) -> None:
     with pytest.raises(FaceError, match="could not be anonymized"):
-        fake_run.run(src, tmp_path / "dst", TINY.with_changes({"on_failure": "error"}), crew=Workers(workers=2))
+        fake_run.run(src, tmp_path / "dst", TINY.with_changes({"on_failure": "error"}), workers=Workers(2))
 
 
 def children(pid: int) -> list[int]:
@@ -77,7 +76,7 @@ def test_killed_workers_are_replaced(src: Path, tmp_path: Path) -> None:
     assert call("anonymize", src, tmp_path / "whole").returncode == 0
     process = start("anonymize", src, tmp_path / "dst", "--workers", "2", pause=0.3)
     work, killed = tmp_path / "dst.work", 0
-    for kind in ("surveys", "shards"):
+    for kind in ("faces", "shards"):
         while not list((work / kind).glob("0*")):
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
@@ -106,45 +105,18 @@ def test_workers_end_with_their_driver(src: Path, tmp_path: Path) -> None:
     assert len(photos_in(tmp_path / "dst")) == 20
 
 
-def test_ranks_share_a_run(brush: None, many_shards: None, src: Path, tmp_path: Path) -> None:
-    fake_run.run(src, tmp_path / "alone")
-    failures: list[BaseException] = []
-
-    def rank(number: int) -> None:
-        try:
-            fake_run.run(src, tmp_path / "shared", crew=Workers(rank=number, size=3))
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=rank, args=(number,)) for number in (2, 0, 1)]
-    for thread in threads:
-        thread.start()
-        time.sleep(0.2)
-    for thread in threads:
-        thread.join(120)
-    assert not failures and same(tmp_path / "alone", tmp_path / "shared")
-
-
-def test_the_first_rank_does_what_a_dead_one_left(brush: None, many_shards: None, src: Path, tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.jobs.run.PATIENCE", 0.5)
-    fake_run.run(src, tmp_path / "alone")
-    fake_run.run(src, tmp_path / "shared", crew=Workers(rank=0, size=2))
-    assert same(tmp_path / "alone", tmp_path / "shared")
-
-
 @pytest.mark.parametrize(("options", "words"), [
     (["--engine", "spark"], "there is no engine 'spark'"), (["--rank", "2", "--world-size", "2"], "ranks go from 0"),
     (["--workers", "-1"], "cannot be negative")])
-def test_a_crew_that_cannot_be_is_refused(src: Path, tmp_path: Path, options: list[str], words: str) -> None:
+def test_workers_that_cannot_be_is_refused(src: Path, tmp_path: Path, options: list[str], words: str) -> None:
     done = call("anonymize", src, tmp_path / "dst", *options)
     assert done.returncode == 2 and words in done.stderr
     assert not (tmp_path / "dst").exists()
 
 
-def test_a_crew_is_checked_by_the_library_too() -> None:
+def test_workers_is_checked_by_the_library_too() -> None:
     with pytest.raises(UsageError, match="engine"):
-        Workers("mpi").check()
+        Workers(engine="mpi").check()
 
 
 @pytest.mark.slow
@@ -199,7 +171,7 @@ def test_a_cluster_that_does_not_answer_or_start_is_said(
     if address:
         monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(MienError, match=words):
-        fake_run.run(src, tmp_path / "dst", crew=Workers("ray"))
+        fake_run.run(src, tmp_path / "dst", workers=Workers(engine="ray"))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.errors import ModelError
-from mien.models.detection.fan import FAN, MAP, POINTS, SIZE, crop, frame, peaks, to_picture
+from mien.models.detection.fan import FAN, MAP, POINTS, SIZE, crop, frame, peaks, to_image
 
 
 def heat(x: int, y: int, around: dict[tuple[int, int], float] | None = None) -> Tensor:
@@ -52,7 +52,7 @@ def test_the_square_of_a_box_by_hand() -> None:
 def test_places_of_the_picture_are_cut_off_towards_zero() -> None:
     points = torch.tensor([[0.0, 0], [32, 33], [64, 64]])
     # 200 px from -70.4 and -0.4: 3.125 px a cell
-    assert to_picture(points, torch.tensor([29.6, 99.6]), 1.0, MAP).tolist() == [[-70, 0], [29, 102], [129, 199]]
+    assert to_image(points, torch.tensor([29.6, 99.6]), 1.0, MAP).tolist() == [[-70, 0], [29, 102], [129, 199]]
 
 
 @pytest.mark.parametrize("whole", [torch.uint8, torch.float32])

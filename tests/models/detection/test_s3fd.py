@@ -32,7 +32,7 @@ class Scripted(S3FD):
 
 
 def test_a_place_becomes_a_box() -> None:
-    # level 2: stride 16, prior of 64 px centerd on 16 * 5 + 8 = 88, 16 * 3 + 8 = 56
+    # level 2: stride 16, prior of 64 px centered on 16 * 5 + 8 = 88, 16 * 3 + 8 = 56
     box, = Scripted(2, 3, 5, [1.0, -0.5, 0.0, 5 * torch.log(torch.tensor(1.5)).item()]).detect(torch.zeros(1, 3, 1, 1))
     x, y, width, height = 88 + 6.4, 56 - 3.2, 64, 96
     expected = torch.tensor([x - width / 2, y - height / 2, x + width / 2, y + height / 2])

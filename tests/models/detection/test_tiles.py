@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.models.detection.tiles import spans, usable
+from mien.models.detection.tiles import spans
 
 
 @given(st.integers(1, 20_000), st.integers(64, 2000), st.floats(0.05, 0.5))
@@ -18,9 +17,3 @@ def test_spans_cover_a_length_and_share_what_they_should(length: int, tile: int,
     for (_, end), (start, _) in pairwise(found):
         assert end - start >= int(overlap) - 1
     assert len(found) == 1 or length > tile
-
-
-def test_a_box_must_lie_in_the_photo_by_three_tenths() -> None:
-    rows = np.array([[0, 0, 10, 10], [-7, 0, 10, 10], [-7.1, 0, 10, 10], [95, 40, 10, 20], [0, 0, 0, 5],
-                     [0, 0, np.inf, 5], [np.nan, 0, 5, 5], [0, 0, -5, -5]], dtype=np.float64)
-    assert usable(rows, (50, 100, 3)).tolist() == rows[[0, 1]].tolist()

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.drawn_faces import POINTS, drawn_face, drawn_photo
 from mien.errors import ModelError, PhotoError
-from mien.models.detection.yunet import YuNet, choose, iou, overlaps, suppress, turn_back
+from mien.models.detection.yunet import YuNet, choose, rotate_back
 from mien.types import Face
 
 Weights = Callable[[str], Path]
@@ -51,17 +51,17 @@ def test_a_turned_face_keeps_its_own_points(yunet: YuNet, turns: int, size: int)
     x, y, across, down = face.box
     assert (expected >= (x, y)).all()
     assert (expected <= (x + across, y + down)).all()
-    assert face.lies
+    assert face.is_rotated
 
 
 def test_upright_faces_are_found_the_same_without_turning_the_photo(yunet: YuNet) -> None:
     for size in (64, 200, 900):
         (face,) = yunet.detect(drawn_face(size), lying=False)
         (whole,) = yunet.detect(drawn_face(size))
-        assert face.box == whole.box and face.score == whole.score and not face.lies
+        assert face.box == whole.box and face.score == whole.score and not face.is_rotated
         np.testing.assert_array_equal(face.points, whole.points)
     faces = yunet.detect(np.ascontiguousarray(np.rot90(drawn_face(200), 2)), lying=False)
-    assert not any(face.lies for face in faces)
+    assert not any(face.is_rotated for face in faces)
 
 
 def test_large_and_small_faces_of_one_big_photo(yunet: YuNet) -> None:
@@ -143,24 +143,6 @@ def test_loading_is_silent(weights: Weights, capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", "")
 
 
-def test_iou_and_overlaps() -> None:
-    a, b = np.array([row(0, 0, 10, 10), row(50, 50, 5, 5)]), np.array([row(5, 0, 10, 10), row(2, 2, 5, 5)])
-    np.testing.assert_allclose(iou(a, b), [[1 / 3, 0.25], [0, 0]])
-    np.testing.assert_allclose(overlaps(a, b), [[0.5, 1], [0, 0]])
-    assert iou(a[:0], b).shape == (0, 2)
-
-
-def test_suppression_keeps_the_surest_and_a_face_within_a_face() -> None:
-    rows = np.array([row(0, 0, 100, 100, 0.8), row(5, 5, 100, 100, 0.9), row(40, 40, 20, 20, 0.7)])
-    np.testing.assert_array_equal(suppress(rows, 0.3), rows[[1, 2]])
-    assert suppress(rows[:0], 0.3).shape == (0, 15)
-
-
-def test_the_order_does_not_depend_on_where_rows_come_from() -> None:
-    rows = np.array([row(x, 0, 10, 10, 0.9) for x in (300, 0, 100, 200)])
-    np.testing.assert_array_equal(suppress(rows, 0.3), suppress(rows[::-1], 0.3))
-
-
 def test_a_surer_turned_finding_takes_the_place_of_the_same_face() -> None:
     upright, turned = np.array([row(0, 0, 100, 100, 0.8)]), np.array([row(10, 0, 100, 90, 0.9)])
     np.testing.assert_array_equal(choose(upright, turned), turned)
@@ -184,7 +166,7 @@ def test_turning_back_undoes_turning(turns: int) -> None:
     image[7, 41] = 255
     y, x = (int(v) for v in np.argwhere(np.rot90(image, turns))[0])
     found = np.array([[x - 2.0, y - 1.0, 4.0, 2.0, *([x, y] * 5), 0.9]])
-    back = turn_back(found, turns, width, height)[0]
+    back = rotate_back(found, turns, width, height)[0]
     np.testing.assert_array_equal(back[4:14], [41, 7] * 5)
     across, down = (4, 2) if turns % 2 == 0 else (2, 4)
     np.testing.assert_array_equal(back[:4], [41 - across / 2, 7 - down / 2, across, down])

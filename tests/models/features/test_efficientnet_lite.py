@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from mien.errors import ModelError
 from mien.models.features.efficientnet_lite import (
     BLOCKS,
-    CHANNELS,
     TAPS,
     EfficientNetLite0,
     convert_efficientnet_lite0,
@@ -54,7 +53,7 @@ def test_shapes(height: int, width: int) -> None:
     network, x = EfficientNetLite0(), torch.zeros(2, 3, height, width)
     strides = [2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32, 32, 32, 32]
     for tap, value in enumerate(network(x, taps=tuple(range(16)))):
-        assert value.shape == (2, CHANNELS[tap], height // strides[tap], width // strides[tap])
+        assert value.shape == (2, BLOCKS[tap][3], height // strides[tap], width // strides[tap])
     assert network.head(x).shape == (2, 1280, height // 32, width // 32)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from image_head import start_from
 from safetensors.torch import load_file, save_file
 
 from mien.errors import ModelError
@@ -87,7 +88,7 @@ def test_reduced_precision_gives_nearly_the_same(head: PreviewHead) -> None:
 def test_a_head_that_starts_from_the_generator_has_its_layers(weights: Callable[[str], Path]) -> None:
     generator = MobileStyleGAN.from_file(weights("mobilestylegan"))
     started = PreviewHead(128)
-    started.start_from(generator)
+    start_from(started, generator)
     conv = generator.blocks[4].conv1
     rows = torch.cdist(started.pointwise1.weight.flatten(1), conv.weight.flatten(1)).min(dim=1)
     assert rows.values.max() < 5e-3 and len(rows.indices.unique()) == 128  # half of the 256, none twice
@@ -107,5 +108,5 @@ def test_another_file_is_refused(tmp_path: Path, damage: str) -> None:
         else:
             state["other"] = torch.zeros(2)
         save_file(state, path)
-    with pytest.raises(ModelError, match=r"head\.safetensors does not hold the image head"):
+    with pytest.raises(ModelError, match=r"head\.safetensors does not hold the preview head"):
         PreviewHead.from_file(path, 256)

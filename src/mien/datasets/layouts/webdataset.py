@@ -1,4 +1,4 @@
-"""WebDataset: a folder of tars, or one of them, taken as they are and written again as such."""
+"""Reads WebDataset: a folder of tars, or one of them, whose photos are read and written without unpacking."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.layouts.image_folder import SPLIT_FOLDERS
 from mien.datasets.scan import scan
 from mien.datasets.storage.tar import COMPRESSED, TarContainer, index_tar
-from mien.datasets.tree import OWN, Place, Tree
+from mien.datasets.tree import RUN_FILES, ExpectedPath, Tree
 from mien.errors import UsageError
 from mien.images.formats import is_packed, printable
 from mien.types import Skipped
 
-PLACES = (Place("train-000000.tar", "samples: photographs, and files of the same names up to the first dot",
-                required=False),
-          Place("val-000000.tar", "the same for validation; any other names where there are no splits",
-                required=False))
+EXPECTED = (ExpectedPath("train-000000.tar", "samples: photographs, and files of the same names up to the first dot",
+                         required=False),
+            ExpectedPath("val-000000.tar", "the same for validation; any other names if there are no splits",
+                         required=False))
 _SPLIT = re.compile(r"(training|train|validation|valid|val|testing|test)(?![a-z])")
 _ARRAYS = {".npy", ".npz", ".pt", ".pth", ".pyd", ".pkl", ".pickle", ".ten", ".tenbin", ".mp", ".msg", ".zip", ".tar"}
-KINDS = 8  # suffixes in a note
+SHOWN = 8  # in a note
 
 
 def is_webdataset(tree: Tree) -> bool:
-    """Whether a folder holds tars, or is one, and has no photograph."""
+    """Tells whether a folder holds tars and no photograph."""
     tars = [name for name in tree.names() if name.lower().endswith((".tar", *COMPRESSED))]
     try:
         return bool(tars) and next(scan(tree.root), None) is None
@@ -34,7 +34,7 @@ def is_webdataset(tree: Tree) -> bool:
 
 
 def read_webdataset(tree: Tree) -> Dataset:
-    """Read the tars' headers; what is wrong with all of them is in `tree.problems`."""
+    """Reads the tars' headers; what makes the dataset unusable is added to `tree.problems`."""
     single = not tree.root.is_dir()
     root, found = (tree.root.parent, [tree.root.name]) if single else (tree.root, tree.names())
     tars = [name for name in found if single or (name.lower().endswith(".tar") and (root / name).is_file())]
@@ -52,7 +52,7 @@ def read_webdataset(tree: Tree) -> Dataset:
     if not dataset.photos:
         why = f" ({dataset.skipped[0].file}: {dataset.skipped[0].reason})" if dataset.skipped else ""
         tree.problems.append(f"no tar has a photograph{printable(why)}")
-    rest = sorted(set(found) - set(tars) - OWN)
+    rest = sorted(set(found) - set(tars) - RUN_FILES)
     if rest:
         dataset.notes.append(f"not carried over: {', '.join(map(printable, rest[:10]))}"
                              + (f" and {len(rest) - 10} more" if len(rest) > 10 else ""))
@@ -60,7 +60,7 @@ def read_webdataset(tree: Tree) -> Dataset:
 
 
 def _is_packed(path: Path) -> bool:
-    """Whether a file is compressed, whatever its name says."""
+    """Tells whether a file is compressed, whatever its name says."""
     try:
         with path.open("rb") as file:
             return is_packed(file.read(10))
@@ -69,7 +69,7 @@ def _is_packed(path: Path) -> bool:
 
 
 def split_of(name: str) -> str:
-    """train, val or test, where a tar's name begins so."""
+    """Returns train, val or test if a tar's name begins so, else ""."""
     found = _SPLIT.match(name.lower())
     return SPLIT_FOLDERS[found[1]] if found else ""
 
@@ -94,8 +94,8 @@ def _read(dataset: Dataset, tars: list[str]) -> None:
 
 def _note(dataset: Dataset, kinds: Counter[str], empty: list[str], alike: int, hidden: int) -> None:
     if kinds:
-        shown = ", ".join(f"{printable(kind)} {count:,}" for kind, count in kinds.most_common(KINDS))
-        dataset.notes.append(f"carried over byte for byte: {shown}{', ...' if len(kinds) > KINDS else ''}. Captions, "
+        shown = ", ".join(f"{printable(kind)} {count:,}" for kind, count in kinds.most_common(SHOWN))
+        dataset.notes.append(f"carried over byte for byte: {shown}{', ...' if len(kinds) > SHOWN else ''}. Captions, "
                              "addresses, camera data and labels may lead to people: look into them")
     arrays = sorted(kind for kind in kinds if PurePosixPath("x" + kind).suffix in _ARRAYS)
     if arrays:

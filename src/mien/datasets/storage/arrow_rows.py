@@ -1,7 +1,7 @@
-"""Parquet and Arrow files whose rows hold photographs, as the datasets library writes them, a batch at a time.
+"""Reads Parquet and Arrow files of the datasets library in batches, and tells which columns hold pictures.
 
-Format of an Image column: struct of `bytes` (the picture's file) and `path`; which column is one says the schema's
-"huggingface" metadata (https://huggingface.co/docs/datasets/about_dataset_features).
+Format of an Image column: struct of `bytes` (the picture's file) and `path`; the schema's "huggingface" metadata says
+which columns are such (https://huggingface.co/docs/datasets/about_dataset_features).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mien.images.formats import WRITTEN_PICTURE
-from mien.util.files import is_of_the_file, stamp
+from mien.util.files import is_fault_of_file, stamp
 
-ROWS = 100  # held at once; the datasets library's own row groups of pictures are as long
+ROWS = 100  # in memory at once; the datasets library's own row groups of pictures are as long
 BUFFER = 2**20  # bytes of a column that are read at once, however long its row group is
-WHOLE_NUMBERS, OTHER_NUMBERS = 500, 10_000  # of a list, at most: a picture of 24 px has more; vectors have fewer
-AHEAD = 1000  # rows that are read over rather than looked for anew
+MOST_INTEGERS, MOST_FLOATS = 500, 10_000  # in a list that is no picture: one of 24 px has more; vectors have fewer
+MOST_SKIPPED = 1000  # rows that a reader passes over; beyond, it opens the file again at the row
 _OTHER_MEDIA = {"Video", "Pdf", "Nifti", "Mesh"}
 
 
 def schema_of(path: Path) -> pa.Schema:
-    """The columns of a file.
+    """Returns the columns of a file.
 
     Raises:
         OSError, pa.ArrowException: it cannot be read.
@@ -45,16 +45,16 @@ def _schema(path: Path, *state: int) -> pa.Schema:
 
 
 def batches(path: Path, first: int = 0, columns: list[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(number of its first row, rows) of each batch from the one that has the row `first`.
+    """Yields (number of its first row, rows) of each batch, from the one with the row `first`.
 
     Raises:
         OSError, pa.ArrowException: the file is damaged.
     """
-    found = _of_stream(path, columns) if path.suffix == ".arrow" else _of_parquet(path, first, columns)
+    found = _arrow_batches(path, columns) if path.suffix == ".arrow" else _parquet_batches(path, first, columns)
     return ((start, batch) for start, batch in found if start + len(batch) > first)
 
 
-def _of_stream(path: Path, columns: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+def _arrow_batches(path: Path, columns: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
     start = 0
     with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
         for batch in reader:
@@ -64,7 +64,7 @@ def _of_stream(path: Path, columns: list[str] | None) -> Iterator[tuple[int, pa.
             start += len(some)
 
 
-def _of_parquet(path: Path, first: int, columns: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+def _parquet_batches(path: Path, first: int, columns: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
     start = 0
     with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
@@ -77,10 +77,10 @@ def _of_parquet(path: Path, first: int, columns: list[str] | None) -> Iterator[t
 
 
 def count_rows(path: Path) -> int:
-    """How many rows a file has; none where it is damaged.
+    """Counts the rows of a file; a damaged one has none.
 
     Raises:
-        OSError: its disk does not answer.
+        OSError: the disk does not answer.
     """
     state = stamp(path)
     return _count(path, *state) if state else 0
@@ -93,13 +93,13 @@ def _count(path: Path, size: int, changed: int) -> int:
             return max((start + len(batch) for start, batch in batches(path)), default=0)
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException) as error:
-        if not is_of_the_file(error):
+        if not is_fault_of_file(error):
             raise
         return 0
 
 
 def features_of(schema: pa.Schema) -> dict[str, Any]:
-    """What the datasets library says of the columns; nothing where it says nothing."""
+    """Returns the datasets library's description of the columns; empty if there is none."""
     try:
         found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
@@ -108,13 +108,13 @@ def features_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def picture_columns(schema: pa.Schema) -> list[str]:
-    """The columns that are photographs: said to be, or of the form that pictures have."""
+    """Returns the columns of photographs: declared as such, or of the same form."""
     features = features_of(schema)
     return [field.name for field in schema if _is_picture(field.type, _kind(features.get(field.name)))]
 
 
 def hidden_pictures(schema: pa.Schema) -> list[str]:
-    """Columns with pictures inside lists and the like, with films or documents, or with paths alone."""
+    """Returns columns with pictures inside lists or structs, with films or documents, or with paths alone."""
     pictures, features = picture_columns(schema), features_of(schema)
     return [field.name for field in schema if field.name not in pictures
             and (_kinds(features.get(field.name)) & ({"Image"} | _OTHER_MEDIA)
@@ -122,19 +122,19 @@ def hidden_pictures(schema: pa.Schema) -> list[str]:
 
 
 def class_names(schema: pa.Schema) -> tuple[str, list[str]]:
-    """The one column of classes and their names; "" where there is none, or several."""
+    """Returns the one column of classes and their names; "" if there is none, or several."""
     found = [(name, feature["names"]) for name, feature in features_of(schema).items()
              if _kind(feature) == "ClassLabel" and isinstance(feature.get("names"), list) and name in schema.names]
     return found[0] if len(found) == 1 else ("", [])
 
 
 def bytes_of(column: pa.Array) -> pa.Array:
-    """The files of a column of pictures."""
+    """Returns the bytes in a column of pictures."""
     return column.field("bytes") if pa.types.is_struct(column.type) else column
 
 
 def leaves(column: pa.Array) -> Iterator[pa.Array]:
-    """The plain values in a column, however deep in structs and lists."""
+    """Yields the plain values in a column, however deep in structs and lists."""
     kind = column.type
     if isinstance(column, pa.ExtensionArray):
         yield from leaves(column.storage)
@@ -151,13 +151,13 @@ def leaves(column: pa.Array) -> Iterator[pa.Array]:
 
 
 def is_binary(kind: pa.DataType) -> bool:
-    """Whether values are bytes."""
+    """Tells whether values are bytes."""
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
                 or pa.types.is_binary_view(kind))
 
 
 def is_known(kind: pa.DataType) -> bool:
-    """Whether values are plain ones: texts, bytes, numbers, times."""
+    """Tells whether values are plain ones: texts, bytes, numbers, times."""
     return bool(is_binary(kind) or _is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_decimal(kind)
                 or pa.types.is_null(kind))
 
@@ -172,7 +172,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def writes_pictures(column: pa.Array) -> bool:
-    """Whether there are pictures in plain texts (or bytes), written as `photo_files.writes_picture` knows them."""
+    """Tells whether plain texts (or bytes) have pictures written in them, as `formats.writes_picture` finds them."""
     if not (is_binary(column.type) or _is_text(column.type)):
         return False
     texts = column.cast(pa.large_binary() if is_binary(column.type) else pa.large_string())
@@ -180,7 +180,7 @@ def writes_pictures(column: pa.Array) -> bool:
 
 
 def is_array(kind: pa.DataType) -> bool:
-    """Whether values are numbers in rows of rows, as pixels are; lists of numbers: see `is_long`."""
+    """Tells whether values are nested lists of numbers, as pixels are; for plain lists see `is_long`."""
     if isinstance(kind, pa.BaseExtensionType):
         return is_array(kind.storage_type)
     depth = 0
@@ -190,24 +190,24 @@ def is_array(kind: pa.DataType) -> bool:
 
 
 def is_long(column: pa.Array) -> bool:
-    """Whether there are lists with as many numbers as the smallest pictures have: whole ones, or far more others."""
+    """Tells whether a column has lists with as many numbers as the smallest pictures: integers, or far more floats."""
     kind = column.type
     if not _is_list(kind) or not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
         return False
     most = pc.max(pc.list_value_length(column)).as_py() or 0
-    return bool(most > (WHOLE_NUMBERS if pa.types.is_integer(kind.value_type) else OTHER_NUMBERS))
+    return bool(most > (MOST_INTEGERS if pa.types.is_integer(kind.value_type) else MOST_FLOATS))
 
 
-def _is_picture(kind: pa.DataType, said: str) -> bool:
+def _is_picture(kind: pa.DataType, declared: str) -> bool:
     if pa.types.is_struct(kind):
         names = {kind.field(i).name for i in range(kind.num_fields)}
         fits = "bytes" in names and is_binary(kind.field(kind.get_field_index("bytes")).type)
-        return fits and names <= {"bytes", "path"} and said in ("Image", "")
-    return said == "Image" and is_binary(kind)
+        return fits and names <= {"bytes", "path"} and declared in ("Image", "")
+    return declared == "Image" and is_binary(kind)
 
 
 def _has_files(kind: pa.DataType) -> bool:
-    """Whether there is, however deep, a struct of bytes and path."""
+    """Tells whether there is, however deep, a struct of bytes and path."""
     inner = [kind.field(i) for i in range(kind.num_fields)]
     return {"bytes", "path"} <= {field.name for field in inner} or any(_has_files(field.type) for field in inner)
 
@@ -217,7 +217,7 @@ def _kind(feature: Any) -> str:
 
 
 def _kinds(feature: Any) -> set[str]:
-    """All types in a feature, however deep."""
+    """Returns all types in a feature, however deep."""
     if isinstance(feature, list):
         return set().union(*map(_kinds, feature))
     if isinstance(feature, dict):

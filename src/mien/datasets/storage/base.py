@@ -1,4 +1,4 @@
-"""Where photographs come from and where they go, one by one, by name."""
+"""Defines how photographs are read and written by name, wherever they are stored, and does so for folders."""
 
 from __future__ import annotations
 
@@ -10,122 +10,138 @@ from typing import Protocol
 
 from mien.errors import OutputError, PhotoError
 from mien.images.decode import read_file, read_photo_bytes
-from mien.images.encode import written_together
 from mien.images.formats import printable
 from mien.types import Photo, Skipped
-from mien.util.files import stamp
+from mien.util.files import stamp, write_files
 
 WritePhoto = Callable[[str, bytes], None]  # a photograph's name and its file
 
 
 class PhotoReader(Protocol):
-    """A dataset's photographs."""
+    """Reads a dataset's photographs."""
 
     def data(self, name: str) -> bytes:
-        """The file of one.
+        """Returns the bytes of a photograph's file.
 
         Raises:
             PhotoError: it cannot be read.
         """
 
     def stamp(self, name: str) -> list[int] | None:
-        """What changes when the photo does, or None where there is no such photo."""
+        """Returns numbers that change when the photo does, or None if there is no such photo.
+
+        Raises:
+            OSError: the disk or the store does not answer.
+        """
 
     def as_png(self, name: str) -> str:
-        """The name in the result of a photo that has to become a PNG."""
+        """Returns the name in the result of a photo that has to become a PNG."""
 
 
-def photo_of(source: PhotoReader, name: str) -> Photo:
-    """Read one of a dataset's photographs.
+def photo_of(reader: PhotoReader, name: str) -> Photo:
+    """Reads and decodes one of a dataset's photographs.
 
     Raises:
         PhotoError: it cannot be read.
     """
-    return read_photo_bytes(source.data(name), name)
+    return read_photo_bytes(reader.data(name), name)
 
 
-def state_of(source: PhotoReader, name: str) -> list[int] | None:
-    """`PhotoReader.stamp` of one of a dataset's photographs.
+def state_of(reader: PhotoReader, name: str) -> list[int] | None:
+    """Returns `PhotoReader.stamp` of one of a dataset's photographs.
 
     Raises:
-        OutputError: a disk or a store does not answer.
+        OutputError: the disk or the store does not answer.
     """
     try:
-        return source.stamp(name)
+        return reader.stamp(name)
     except OSError as error:
         raise OutputError(f"{printable(name)} cannot be looked at: {error.strerror or error}",
                           "run the same command again when its disk or store answers") from error
 
 
 class PhotoWriter(Protocol):
-    """A result's photographs, which come shard by shard."""
+    """Writes a result's photographs, shard by shard."""
 
     def shard(self, index: int) -> AbstractContextManager[WritePhoto]:
-        """Give what writes the photographs of one shard, each whole or not at all, in place of what was there.
+        """Context manager that yields `write(name, data)` for one shard.
 
-        Once it is left without an error they are all there; with one, some may be.
+        On normal exit all photos are stored; if it raises, any subset may be. Each photo is written atomically and
+        replaces an existing one.
 
         Raises:
-            OutputError: they cannot be kept. Writing one may raise OSError too, or PhotoError: it has no name there.
+            OutputError: the photos cannot be stored. `write` may also raise OSError, or PhotoError if no file can have
+                the photo's name.
         """
 
     def has(self, index: int, name: str, size: int | None) -> bool:
-        """Whether a shard's photograph is there, and of so many bytes (None: nobody knows how many).
+        """Tells whether a shard's photograph is stored, with `size` bytes (None: with any size).
 
         Raises:
-            OutputError: nobody can tell.
+            OutputError: the store does not answer.
         """
 
     def remove(self, index: int, name: str) -> None:
-        """Take a shard's photograph out again, where it is there."""
+        """Deletes a shard's photograph, if there is one."""
 
-    def gone(self, shards: Iterable[Iterable[str]]) -> int:
-        """How many of all shards' photographs are not there.
-
-        Raises:
-            OSError: nobody can tell.
-        """
-
-    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
-        """Take out what a killed run may have left.
+    def count_missing(self, shards: Iterable[Iterable[str]]) -> int:
+        """Counts the photographs of all shards that are not stored.
 
         Args:
-            names: that such photographs may have. claimed: whether a shard has written one of this name.
+            shards: for each shard, in their order, the names of its photographs.
 
         Raises:
-            OSError: one cannot be taken out.
+            OSError: the disk or the store does not answer.
+        """
+
+    def remove_unclaimed(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+        """Deletes photographs that a killed run may have left.
+
+        Args:
+            names: the names that such photographs may have.
+            claimed: tells whether a finished shard has a photograph of this name.
+
+        Raises:
+            OSError: a photograph cannot be deleted.
         """
 
     def filled(self) -> bool:
-        """Whether anything at all is there."""
+        """Tells whether there are any files where the result goes."""
 
     def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
-        """Put together what has to be, when all shards are there; may be called again.
+        """Completes the result once all shards are written: joins shard archives, if there are any.
+
+        May be called again.
 
         Args:
-            outputs: of each shard the photographs' names in the source and in the result.
+            outputs: for each shard, in their order, the photographs' names in the source -> their names in the result.
 
         Returns:
-            Photographs (by their names in the source) that are not in the result after all, and why.
+            photographs (by their names in the source) that are not in the result after all, and why.
 
         Raises:
-            OSError, OutputError: it cannot be written.
+            OSError, OutputError: a file cannot be written.
         """
 
 
 class Container(Protocol):
-    """What holds a dataset's photographs where they are no files of their own; small, and can be pickled."""
+    """Describes where a dataset's photographs are stored if they are no files in a folder; small and picklable."""
 
     @property
-    def source(self) -> PhotoReader:
-        """Where they come from, made anew in each process."""
+    def reader(self) -> PhotoReader:
+        """A new reader of the photographs."""
 
     def writer(self, dst: Path, work: Path, subset: str) -> PhotoWriter:
-        """Where a result of the same form goes; `subset`: splits, as in "train+val", or ""."""
+        """Returns what writes a result of the same layout to `dst`.
+
+        Args:
+            work: a folder for shards that are not in `dst` yet.
+            subset: splits, as in "train+val", or "" for all.
+        """
 
 
 class FolderReader:
-    """Photographs below a folder."""
+    """Reads photographs below a folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -141,14 +157,14 @@ class FolderReader:
 
 
 class FolderWriter:
-    """Photographs below a folder; names that lead out of it are not there."""
+    """Writes photographs below a folder; files outside of it are never deleted."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @contextmanager
     def shard(self, index: int) -> Iterator[WritePhoto]:
-        with written_together() as write:
+        with write_files() as write:
             def put(name: str, data: bytes) -> None:
                 path = self.root / name
                 if _too_long(path):
@@ -166,10 +182,10 @@ class FolderWriter:
         if self.root.resolve() in path.resolve().parents:
             path.unlink(missing_ok=True)
 
-    def gone(self, shards: Iterable[Iterable[str]]) -> int:
+    def count_missing(self, shards: Iterable[Iterable[str]]) -> int:
         return sum(not self.has(index, name, None) for index, names in enumerate(shards) for name in names)
 
-    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+    def remove_unclaimed(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
         for name in names:
             path = self.root / name
             # Looked up in its folder too: some disks take two names that differ in case for one.
@@ -184,7 +200,7 @@ class FolderWriter:
 
 
 def _too_long(path: Path) -> bool:
-    """Whether a disk takes no such name; its folder is made, since a disk looks at one name after another."""
+    """Tells whether the disk refuses the name as too long; makes its folder first, as disks check names one by one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.lstat()

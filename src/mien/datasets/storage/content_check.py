@@ -1,6 +1,6 @@
-"""Photographs whose files were copied, fetched again or touched: what was made of them stays, where they are the same.
+"""Detects photos whose timestamp changed but whose content did not, so that they are not processed again.
 
-A file's state (size and time) is quickly asked for; only where it is another the content decides.
+A file's state (size and time) is cheap to get; the content is read only if the state differs.
 """
 
 from __future__ import annotations
@@ -14,41 +14,43 @@ from mien.errors import PhotoError
 
 
 def content_digest(data: bytes) -> str:
-    """BLAKE2b-64 of a photograph's file."""
+    """Returns the BLAKE2b digest (64 bits) of a photograph's file."""
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 class ContentCheck:
-    """Tells touched photographs from changed ones."""
+    """Tells photographs whose content changed from those that were copied, fetched again or touched."""
 
-    def __init__(self, source: PhotoReader) -> None:
-        self.source = source
+    def __init__(self, reader: PhotoReader) -> None:
+        self.reader = reader
 
-    def same(self, before: Any, digests: Any, now: Mapping[str, list[int] | None],
-             known: Mapping[str, str] | None = None) -> bool:
-        """Whether photos have the content that they had; files are read where their state is another.
+    def unchanged(self, before: Any, digests: Any, now: Mapping[str, list[int] | None],
+                  known: Mapping[str, str] | None = None) -> bool:
+        """Tells whether all photos have the content that they had; files are read if their state differs.
 
         Args:
-            before, digests: of each photo its state and its content's digest then, as a file in WORK says it.
-            now: the states of today. known: digests that are known to be today's.
+            before: photo -> its state then, as a file in WORK says it.
+            digests: photo -> the digest of its content then, as a file in WORK says it.
+            now: photo -> its state now.
+            known: photo -> the digest of its content now, if that is known already.
 
         Raises:
-            OutputError: a store does not answer.
+            OutputError: the store does not answer.
         """
         if not isinstance(before, dict) or not isinstance(digests, dict) or list(before) != list(now):
             return False
         today = known or {}
-        lacking = "" if digests else None  # one that could not be read is the same as long as it cannot be read now
+        lacking = "" if digests else None  # a photo that could not be read is unchanged while it cannot be read
         return all(before[name] == state or (
             bool(before[name]) and state is not None
             and digests.get(name, lacking) == (today.get(name) or self._digest(name))) for name, state in now.items())
 
     def is_readable(self, name: str) -> bool:
-        """Whether a photo's file can be read now."""
+        """Tells whether a photo's file can be read now."""
         return bool(self._digest(name))
 
     def _digest(self, name: str) -> str:
         try:
-            return content_digest(self.source.data(name))
+            return content_digest(self.reader.data(name))
         except PhotoError:
             return ""

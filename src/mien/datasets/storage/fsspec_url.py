@@ -1,4 +1,4 @@
-"""Folders that lie elsewhere: object stores and whatever else fsspec opens by a URL ("s3://bucket/photos")."""
+"""Reads and writes photographs by URL: in object stores and whatever else fsspec opens ("s3://bucket/photos")."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ TRIES = 6
 FIRST_WAIT = 0.2  # seconds; twice as long after each failure
 
 Answer = TypeVar("Answer")
-_turn = threading.RLock()
+_one_request = threading.RLock()
 
 
-def is_url(place: str) -> bool:
-    """Whether a place is no path of this machine."""
-    return "://" in place
+def is_url(path: str) -> bool:
+    """Tells a URL from a path on this machine."""
+    return "://" in path
 
 
 class UrlFolder:
-    """A folder by URL; opened anew in each process. What fails is tried again, for stores fail now and then.
+    """A folder by URL, opened anew in each process. Requests that fail are repeated, since stores fail now and then.
 
     Raises:
-        UsageError: nothing here opens such a URL.
+        UsageError: no installed package opens such a URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -51,22 +51,22 @@ class UrlFolder:
         return UrlFolder, (self.url,)
 
     def names(self) -> list[str]:
-        """All files below it, relative to it, sorted by their bytes."""
-        self._forget()
-        found = self._patiently(lambda: self.fs.find(self.root))
+        """Returns the names of all files below it, relative to it, sorted by their bytes."""
+        self._drop_listings()
+        found = self._repeat(lambda: self.fs.find(self.root))
         return sorted((path[len(self.root) :].lstrip("/") for path in found), key=lambda name: name.encode())
 
     def read(self, name: str) -> bytes:
-        """A file's content.
+        """Returns a file's content.
 
         Raises:
-            OSError: it is not there, or cannot be had.
+            OSError: it does not exist, or cannot be read.
         """
-        data: bytes = self._patiently(lambda: self.fs.cat_file(self._path(name)))
+        data: bytes = self._repeat(lambda: self.fs.cat_file(self._path(name)))
         return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a file in place of what was there.
+        """Writes a file, in place of an existing one.
 
         Raises:
             OSError: it cannot be written.
@@ -75,12 +75,12 @@ class UrlFolder:
             self.fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
             self.fs.pipe_file(self._path(name), data)
 
-        self._patiently(put)
+        self._repeat(put)
 
     def stamp(self, name: str) -> list[int] | None:
-        """Size and a number that changes with the content, or None where there is no such file."""
+        """Returns size and a number that changes with the content, or None if there is no such file."""
         try:
-            info: dict[str, Any] = self._patiently(lambda: self.fs.info(self._path(name)))
+            info: dict[str, Any] = self._repeat(lambda: self.fs.info(self._path(name)))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -92,53 +92,53 @@ class UrlFolder:
         return [int(info.get("size") or 0), zlib.crc32(str(changed).encode())]
 
     def remove(self, name: str) -> None:
-        """Delete a file, where it is there."""
-        with suppress(FileNotFoundError):  # it is not asked for first: listings that are kept know less than the store
-            self._patiently(lambda: self.fs.rm_file(self._path(name)))
-        self._forget()
+        """Deletes a file, if there is one."""
+        with suppress(FileNotFoundError):  # not looked up first: cached listings know less than the store
+            self._repeat(lambda: self.fs.rm_file(self._path(name)))
+        self._drop_listings()
 
     def stamp_now(self, name: str) -> list[int] | None:
-        """The same as `stamp`, from the store itself and no listing that was kept."""
-        self._forget()
+        """Returns `stamp` from the store itself, not from a cached listing."""
+        self._drop_listings()
         return self.stamp(name)
 
-    def silent(self, name: str, what: str, error: OSError) -> OutputError:
-        """What to say of a file that the store, asked patiently, still does not let be fetched or written."""
+    def no_answer(self, name: str, what: str, error: OSError) -> OutputError:
+        """Returns the error for a file that the store, after all tries, still does not serve or take."""
         return OutputError(f"{self.url}/{printable(name)} cannot be {what}: {error}",
                            "run the same command again when the store answers")
 
-    def _forget(self) -> None:
-        """Let go of listings: others write there too."""
+    def _drop_listings(self) -> None:
+        """Drops cached listings: other processes write there too."""
         self.fs.invalidate_cache()
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
-    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+    def _repeat(self, ask: Callable[[], Answer]) -> Answer:
         for tried in range(TRIES):
             try:
-                # One connection for all threads: a photograph is read while another is written.
-                with nullcontext() if self.fs.async_impl else _turn:
+                # All threads share one connection, and a photograph is read while another is written.
+                with nullcontext() if self.fs.async_impl else _one_request:
                     return ask()
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
                 raise
-            except Exception as error:  # some stores' own errors are no OSError
+            except Exception as error:  # some stores raise errors of their own that are no OSError
                 if tried + 1 == TRIES or getattr(error, "errno", None) == errno.ENAMETOOLONG:
                     if isinstance(error, OSError):
                         raise
                     raise OSError(str(error)) from error
-                time.sleep(FIRST_WAIT * 2**tried * (0.5 + random.random()))  # not all workers at once
+                time.sleep(FIRST_WAIT * 2**tried * (0.5 + random.random()))  # so that workers do not ask all at once
         raise AssertionError
 
 
 class UrlReader:
-    """Photographs below a URL; the holder of a dataset that lies there, too."""
+    """Reads photographs below a URL; it is the container of such a dataset, too."""
 
-    def __init__(self, remote: UrlFolder) -> None:
-        self.remote = remote
+    def __init__(self, folder: UrlFolder) -> None:
+        self.folder = folder
 
     @property
-    def source(self) -> PhotoReader:
+    def reader(self) -> PhotoReader:
         return self
 
     def writer(self, dst: Path, work: Path, subset: str) -> PhotoWriter:
@@ -146,27 +146,30 @@ class UrlReader:
 
     def data(self, name: str) -> bytes:
         try:
-            return self.remote.read(name)
+            return self.folder.read(name)
         except (FileNotFoundError, PermissionError) as error:
-            # Not in the store's words, which may name buckets and people: reasons stand in mien.json.
+            # Not in the store's words, which may name buckets and people: reasons are published in mien.json.
             why = "it is not there any more" if isinstance(error, FileNotFoundError) else "the store refuses it"
             raise PhotoError(f"{printable(name)}: {why}") from error
         except OSError as error:
-            raise self.remote.silent(name, "fetched", error) from error
+            raise self.folder.no_answer(name, "fetched", error) from error
 
     def stamp(self, name: str) -> list[int] | None:
-        return self.remote.stamp(name)
+        return self.folder.stamp(name)
 
     def as_png(self, name: str) -> str:
         return f"{name}.png"
 
 
 class UrlWriter:
-    """Photographs below a URL. A store shows a file when all of it has come; a half one belongs to a shard that is
-    not finished, and is written again."""
+    """Writes photographs below a URL.
 
-    def __init__(self, remote: UrlFolder) -> None:
-        self.remote = remote
+    Most stores show a file once all of it has arrived; where one shows half a file, its shard is not finished and is
+    written again.
+    """
+
+    def __init__(self, folder: UrlFolder) -> None:
+        self.folder = folder
 
     @contextmanager
     def shard(self, index: int) -> Iterator[WritePhoto]:
@@ -174,54 +177,54 @@ class UrlWriter:
 
     def has(self, index: int, name: str, size: int | None) -> bool:
         try:
-            return self._fits(self.remote.stamp(name), size) or self._fits(self.remote.stamp_now(name), size)
+            return self._fits(self.folder.stamp(name), size) or self._fits(self.folder.stamp_now(name), size)
         except OSError as error:
-            raise self.remote.silent(name, "looked at", error) from error
+            raise self.folder.no_answer(name, "looked at", error) from error
 
     def _fits(self, found: list[int] | None, size: int | None) -> bool:
-        return found is not None and (size is None or found[0] in (0, size))  # not all stores tell sizes
+        return found is not None and (size is None or found[0] in (0, size))  # some stores do not tell sizes
 
     def remove(self, index: int, name: str) -> None:
         if ".." not in PurePosixPath(name).parts:
-            self.remote.remove(name)
+            self.folder.remove(name)
 
-    def gone(self, shards: Iterable[Iterable[str]]) -> int:
-        there = set(self.remote.names())
+    def count_missing(self, shards: Iterable[Iterable[str]]) -> int:
+        there = set(self.folder.names())
         return sum(name not in there for names in shards for name in names)
 
-    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
-        there = set(self.remote.names())
+    def remove_unclaimed(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+        there = set(self.folder.names())
         for name in names:
             if name in there and not claimed(name):
-                self.remote.remove(name)
+                self.folder.remove(name)
 
     def filled(self) -> bool:
-        return bool(self.remote.names())
+        return bool(self.folder.names())
 
     def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
         return []
 
     def _write(self, name: str, data: bytes) -> None:
         try:
-            self.remote.write(name, data)
+            self.folder.write(name, data)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise PhotoError(f"the new name is too long: {printable(name)}") from error
-            raise self.remote.silent(name, "written", error) from error
+            raise self.folder.no_answer(name, "written", error) from error
 
 
-def open_remote(url: str, layout: str, subset: str | None) -> Dataset:
-    """A folder of photographs by URL. No pixel is read.
+def open_url_dataset(url: str, layout: str, subset: str | None) -> Dataset:
+    """Opens a folder of photographs by URL, without reading pixels.
 
     Raises:
-        UsageError: it cannot be opened, or a layout is asked for that needs files on a disk.
+        UsageError: it cannot be opened, or a layout or a subset is asked for, which need files on a disk.
     """
     if layout not in ("auto", "folder") or subset:
         raise UsageError(f"{url}: only plain folders of photographs are read from there",
                          "leave --layout and --subset out, or copy the dataset to a disk")
-    remote, tally, photos = UrlFolder(url), Tally(), list[str]()
+    folder, tally, photos = UrlFolder(url), Tally(), list[str]()
     try:
-        names = remote.names()
+        names = folder.names()
     except OSError as error:
         raise UsageError(f"cannot list {url}: {error}", "check the URL and what its store asks for") from error
     for name in names:
@@ -234,16 +237,16 @@ def open_remote(url: str, layout: str, subset: str | None) -> Dataset:
             photos += tally_photo(name, tally)
     if not photos:
         raise UsageError(f"{url} holds no photograph", "check the URL")
-    dataset = Dataset("folder", Path(), photos, skipped=tally.skipped, container=UrlReader(remote))
+    dataset = Dataset("folder", Path(), photos, skipped=tally.skipped, container=UrlReader(folder))
     dataset.note_other_files(tally.passed_over)
     return dataset
 
 
 def upload(folder: Path, url: str) -> None:
-    """Put all files of a folder below a URL.
+    """Uploads all files of a folder to a URL.
 
     Raises:
-        OutputError: one cannot be written.
+        OutputError: a file cannot be written.
     """
     with UrlWriter(UrlFolder(url)).shard(0) as write:
         for path in sorted(folder.rglob("*")):

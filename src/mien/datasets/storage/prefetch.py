@@ -1,4 +1,4 @@
-"""Photographs read while those before them are worked on: stores take their time, and so does a large JPEG."""
+"""Reads each photograph while the one before is processed: slow stores and large JPEGs take time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from mien.types import Photo
 
 @dataclass(frozen=True)
 class PrefetchedPhoto:
-    """A photograph as it was found, or why it could not be read.
+    """A photograph that was read, or why it could not be.
 
     Attributes:
-        digest: of its file, or "" where that could not be read. state: that the photo was in once its file had been
-            read; what was known of it before may be of other pixels.
+        photo: the decoded photograph, or the error.
+        digest: the digest of its file, or "" if that could not be read.
+        state: the photo's state after its file was read; a state from before may belong to other pixels.
     """
 
     name: str
@@ -28,17 +29,17 @@ class PrefetchedPhoto:
     state: list[int] | None = None
 
 
-def read_ahead(source: PhotoReader, names: Iterable[str]) -> Iterator[PrefetchedPhoto]:
-    """Read photographs in their order, each while the caller is busy with the one before.
+def prefetch(reader: PhotoReader, names: Iterable[str]) -> Iterator[PrefetchedPhoto]:
+    """Yields photographs in their order; reads each while the caller is busy with the one before.
 
     Raises:
         OutputError: as `PhotoReader.data` and `state_of`, when it is that photo's turn.
     """
-    thread = ThreadPoolExecutor(1, "reading")  # one: sources of rows hold what lies around the last photo
+    thread = ThreadPoolExecutor(1, "reading")  # one: a `RowReader` keeps the rows around the last photo
     following: Future[PrefetchedPhoto] | None = None
     try:
         for name in names:
-            reading, following = following, thread.submit(_read, source, name)
+            reading, following = following, thread.submit(_read, reader, name)
             if reading is not None:
                 yield reading.result()
         if following is not None:
@@ -47,12 +48,12 @@ def read_ahead(source: PhotoReader, names: Iterable[str]) -> Iterator[Prefetched
         thread.shutdown(cancel_futures=True)
 
 
-def _read(source: PhotoReader, name: str) -> PrefetchedPhoto:
+def _read(reader: PhotoReader, name: str) -> PrefetchedPhoto:
     try:
-        data = source.data(name)
+        data = reader.data(name)
     except PhotoError as error:
         return PrefetchedPhoto(name, error)
-    digest, state = content_digest(data), state_of(source, name)
+    digest, state = content_digest(data), state_of(reader, name)
     photo: Photo | PhotoError
     try:
         photo = read_photo_bytes(data, name)

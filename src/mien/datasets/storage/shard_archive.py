@@ -1,4 +1,4 @@
-"""What a run keeps of photographs that go into larger files: a small tar a shard in WORK, joined at the end."""
+"""Writes photographs to one small tar for each shard in WORK, and joins these into the result's files at the end."""
 
 from __future__ import annotations
 
@@ -17,96 +17,89 @@ from typing import IO
 
 from mien.datasets.storage.base import WritePhoto
 from mien.types import Skipped
-from mien.util.files import part_name, read_object, replace_file, stamp, write_errors
+from mien.util.files import open_replacement, read_object, replace_file, stamp, write_errors, write_file
 
-ArchiveIndex = dict[str, tuple[Path, int, int]]  # photograph -> the piece it lies in, where in it, how many bytes
+ArchiveIndex = dict[str, tuple[Path, int, int]]  # photograph -> its shard archive, offset in that, size in bytes
 
 
 def header(name: str, size: int) -> tarfile.TarInfo:
-    """A member's header that says nothing of owners and times, so that the same members are the same bytes."""
+    """Returns a member's header without owners and times, so that the same members give the same bytes."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     return info
 
 
 def new_tar(file: IO[bytes]) -> tarfile.TarFile:
-    """A tar to be written; names that are no UTF-8 come out as they were."""
+    """Opens a tar for writing; names that are no UTF-8 keep their bytes."""
     return tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape")
 
 
 class ShardArchiveWriter(ABC):
-    """A result whose photographs lie in larger files, each of them made of one larger file of the source.
+    """Writes a result whose files hold several photographs each; each is made from one such file of the source.
 
-    Every shard's photographs become a piece in WORK; `finish` makes the larger files of them. These are in DST, whole
-    or not at all; WORK keeps what each was made of, so that those that are right are left alone.
+    Every shard's photographs become an archive in WORK; `finish` joins these into files in DST, each whole or not at
+    all. WORK keeps what each file was made of, so that files that are up to date are left alone.
     """
 
     def __init__(self, dst: Path, work: Path) -> None:
         self.dst = dst
-        self.pieces, self.joined = work / "pieces", work / "joined"
+        self.archives, self.joined = work / "archives", work / "joined"
 
     @abstractmethod
-    def container(self, name: str) -> str:
-        """The larger file of the source that a photograph lies in."""
+    def file_of(self, name: str) -> str:
+        """Returns the name of the source's file that holds a photograph."""
 
     @abstractmethod
     def targets(self) -> Mapping[str, str]:
-        """The larger files of the source that are to be written, and their names in DST."""
+        """Returns the source's files that are to be written -> their names in DST."""
 
     @abstractmethod
-    def source_stamp(self, container: str) -> list[int] | None:
-        """What changes when a larger file of the source does; None where it is gone."""
+    def source_stamp(self, file: str) -> list[int] | None:
+        """Returns numbers that change when a file of the source does; None if it is gone."""
 
     @abstractmethod
-    def join(self, container: str, where: ArchiveIndex, path: Path) -> list[Skipped]:
-        """Write one larger file: the photographs from their pieces, all else from the source.
+    def join(self, file: str, index: ArchiveIndex, path: Path) -> list[Skipped]:
+        """Writes one file: the photographs from their archives, everything else from the source.
+
+        Args:
+            file: the source's file.
+            index: its photographs that are in archives.
+            path: the file to write.
 
         Returns:
-            Photographs that are in pieces and not written, because another of their sample or row is missing.
+            photographs that are in archives and not written, because another of their sample or row is missing.
         """
 
     @contextmanager
     def shard(self, index: int) -> Iterator[WritePhoto]:
-        part = self.pieces / part_name()
-        with write_errors(part):
-            self.pieces.mkdir(parents=True, exist_ok=True)
-            file = part.open("xb")
-        try:
-            with file:
-                tar = new_tar(file)
-                yield lambda name, data: tar.addfile(header(name, len(data)), io.BytesIO(data))
-                with write_errors(part):
-                    tar.close()
-                    file.flush()
-                    os.fsync(file.fileno())
-            with write_errors(part):
-                part.replace(self._piece(index))
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with open_replacement(self._archive(index)) as file:
+            tar = new_tar(file)
+            yield lambda name, data: tar.addfile(header(name, len(data)), io.BytesIO(data))
+            with write_errors(self.archives):
+                tar.close()
 
     def has(self, index: int, name: str, size: int | None) -> bool:
-        place = _members(self._piece(index)).get(name)
-        return place is not None and size in (None, place[1])
+        member = _members(self._archive(index)).get(name)
+        return member is not None and size in (None, member[1])
 
     def remove(self, index: int, name: str) -> None:
-        """Take the whole piece away, and the file in DST that it went into: neither can be mended in place."""
-        self._piece(index).unlink(missing_ok=True)
-        container = self.container(name)
-        record = self._record(container)
-        self._take_out(str(read_object(record).get("target", self.targets().get(container, container))))
+        """Deletes the whole archive, and the file in DST that it went into: neither can be mended in place."""
+        self._archive(index).unlink(missing_ok=True)
+        file = self.file_of(name)
+        record = self._record(file)
+        self._delete_target(str(read_object(record).get("target", self.targets().get(file, file))))
         record.unlink(missing_ok=True)
 
-    def _take_out(self, target: str) -> None:
+    def _delete_target(self, target: str) -> None:
         path = self.dst / target
         if self.dst.resolve() in path.resolve().parents:
             path.unlink(missing_ok=True)
 
-    def gone(self, shards: Iterable[Iterable[str]]) -> int:
-        return sum(len(set(names) - set(_members(self._piece(index)))) for index, names in enumerate(shards))
+    def count_missing(self, shards: Iterable[Iterable[str]]) -> int:
+        return sum(len(set(names) - set(_members(self._archive(index)))) for index, names in enumerate(shards))
 
-    def clear(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
-        del names, claimed  # what no shard has written is in no larger file, and pieces are replaced whole
+    def remove_unclaimed(self, names: Iterable[str], claimed: Callable[[str], bool]) -> None:
+        del names, claimed  # files in DST hold only what shards have written, and archives are replaced whole
 
     def filled(self) -> bool:
         return self.dst.exists() and any(self.dst.iterdir())
@@ -114,54 +107,54 @@ class ShardArchiveWriter(ABC):
     def finish(self, outputs: Iterable[Mapping[str, str]]) -> list[Skipped]:
         shards: dict[str, list[int]] = {}
         for index, names in enumerate(outputs):
-            for container in dict.fromkeys(map(self.container, names)):
-                shards.setdefault(container, []).append(index)
+            for file in dict.fromkeys(map(self.file_of, names)):
+                shards.setdefault(file, []).append(index)
         left, targets = list[Skipped](), self.targets()
         for record in sorted(self.joined.glob("*.json")):
             known = read_object(record)
-            if targets.get(str(known.get("container"))) != known.get("target"):  # of a file that SRC had before
-                self._take_out(str(known.get("target")))
+            if targets.get(str(known.get("container"))) != known.get("target"):  # SRC has this file no longer
+                self._delete_target(str(known.get("target")))
                 record.unlink(missing_ok=True)
-        for container, target in targets.items():
-            if self.source_stamp(container) is not None:
-                left += self._joined(container, target, shards.get(container, []))
+        for file, target in targets.items():
+            if self.source_stamp(file) is not None:
+                left += self._joined(file, target, shards.get(file, []))
         return left
 
-    def _joined(self, container: str, name: str, shards: Sequence[int]) -> list[Skipped]:
-        pieces = [self._piece(index) for index in shards]
+    def _joined(self, file: str, target: str, shards: Sequence[int]) -> list[Skipped]:
+        """Joins one file, unless it is up to date; returns what `join` does."""
+        archives = [self._archive(index) for index in shards]
         made_of = hashlib.sha256(json.dumps(
-            [self.source_stamp(container), [[piece.name, stamp(piece)] for piece in pieces]]).encode()).hexdigest()
-        record, target = read_object(self._record(container)), self.dst / name
-        if record.get("of") == made_of and record.get("file") == stamp(target) is not None:
+            [self.source_stamp(file), [[archive.name, stamp(archive)] for archive in archives]]).encode()).hexdigest()
+        record, path = read_object(self._record(file)), self.dst / target
+        if record.get("of") == made_of and record.get("file") == stamp(path) is not None:
             return [Skipped(**one) for one in record["left"]]
         left = list[Skipped]()
-        where: ArchiveIndex = {name: (piece, *place) for piece in pieces for name, place in _members(piece).items()
-                               if self.container(name) == container}
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target, lambda path: left.extend(self.join(container, where, path)))
-        text = json.dumps({"container": container, "target": name, "of": made_of, "file": stamp(target),
-                           "left": [asdict(one) for one in left]})
-        self.joined.mkdir(exist_ok=True)
-        replace_file(self._record(container), lambda path: path.write_text(text, "utf-8"))
+        index: ArchiveIndex = {name: (archive, *member) for archive in archives
+                               for name, member in _members(archive).items() if self.file_of(name) == file}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda part: left.extend(self.join(file, index, part)))
+        record = {"container": file, "target": target, "of": made_of, "file": stamp(path),
+                  "left": [asdict(one) for one in left]}
+        write_file(self._record(file), json.dumps(record).encode())
         return left
 
-    def _piece(self, index: int) -> Path:
-        return self.pieces / f"{index:06d}.tar"
+    def _archive(self, index: int) -> Path:
+        return self.archives / f"{index:06d}.tar"
 
-    def _record(self, container: str) -> Path:
-        return self.joined / (hashlib.sha256(os.fsencode(container)).hexdigest()[:32] + ".json")
+    def _record(self, file: str) -> Path:
+        return self.joined / (hashlib.sha256(os.fsencode(file)).hexdigest()[:32] + ".json")
 
 
-def _members(piece: Path) -> dict[str, tuple[int, int]]:
-    """Where in a piece each photograph lies, and how many bytes; nothing where there is no whole piece."""
-    state = stamp(piece)
-    return _listed(piece, *state) if state else {}
+def _members(archive: Path) -> dict[str, tuple[int, int]]:
+    """Returns offset and size of each photograph in a shard archive; nothing if there is no whole archive."""
+    state = stamp(archive)
+    return _read_members(archive, *state) if state else {}
 
 
 @lru_cache(maxsize=2)  # each of a shard's photographs is asked for
-def _listed(piece: Path, *state: int) -> dict[str, tuple[int, int]]:
+def _read_members(archive: Path, *state: int) -> dict[str, tuple[int, int]]:
     try:
-        with tarfile.open(piece, "r:", encoding="utf-8", errors="surrogateescape") as tar:
+        with tarfile.open(archive, "r:", encoding="utf-8", errors="surrogateescape") as tar:
             return {info.name: (info.offset_data, info.size) for info in tar}
     except (OSError, tarfile.TarError):
         return {}

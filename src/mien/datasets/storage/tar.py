@@ -1,4 +1,4 @@
-"""Tars of samples, as WebDataset has them: indexed once, read by seeking, written again in the same order.
+"""Reads photographs from tars of samples by seeking, and writes such tars again with their members in the same order.
 
 Format: https://github.com/webdataset/webdataset (a sample is the members that share a name up to its first dot).
 """
@@ -29,18 +29,18 @@ from mien.images.formats import (
     writes_picture,
 )
 from mien.types import Skipped
-from mien.util.files import is_of_the_file, reason, stamp
+from mien.util.files import error_text, is_fault_of_file, stamp
 
 PICTURE_SUFFIXES = PHOTO_SUFFIXES | OTHER_IMAGE_SUFFIXES | VIDEO_SUFFIXES
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
 _HEAD = 512  # bytes of a member that tell whether it is a picture
-_CHUNK = 2**20  # bytes of a text that are looked at together
-_INDICES = 4  # tars whose members are held at once
+_CHUNK = 2**20  # bytes of a text that are searched together
+_INDICES = 4  # tars whose members are kept in memory
 
 
 @dataclass(frozen=True)
 class TarMember:
-    """A file in a tar: where its bytes begin, how many they are, and whether they are (or claim to be) a picture."""
+    """A file in a tar: offset and size of its bytes, and whether they are (or claim to be) a picture."""
 
     name: str
     offset: int
@@ -49,17 +49,18 @@ class TarMember:
 
     @property
     def sample(self) -> str:
-        """WebDataset's key: the name up to the first dot of its last part."""
+        """The key of its sample: the name up to the first dot of its last part."""
         return sample_of(self.name)
 
 
 @dataclass
 class TarIndex:
-    """What is in one tar.
+    """The members of one tar.
 
     Attributes:
-        members: by name, in their order, those that may be written. skipped: members that are refused, and photographs
-            of their samples; "" stands for the tar itself. passed_over: hidden members and WebDataset's own.
+        members: name -> member, in their order, of all that may be written.
+        skipped: members that are refused, and photographs of their samples; "" stands for the tar itself.
+        passed_over: how many members are hidden or WebDataset's own.
     """
 
     members: dict[str, TarMember] = field(default_factory=dict)
@@ -68,31 +69,31 @@ class TarIndex:
 
     @cached_property
     def samples(self) -> dict[str, list[TarMember]]:
-        """The members of each sample."""
+        """The key of each sample -> its members."""
         samples: dict[str, list[TarMember]] = {}
         for member in self.members.values():
             samples.setdefault(member.sample, []).append(member)
         return samples
 
     def kinds(self) -> Counter[str]:
-        """How many members that are no pictures have which suffix."""
+        """Counts by suffix the members that are no pictures."""
         return Counter(PurePosixPath(one.name).suffix.lower() or "no suffix"
                        for one in self.members.values() if not one.picture)
 
 
 def sample_of(name: str) -> str:
-    """The sample that a member belongs to."""
+    """Returns the key of the sample that a member belongs to."""
     folder, slash, base = name.rpartition("/")
     return folder + slash + base.partition(".")[0]
 
 
 def index_tar(path: Path) -> TarIndex:
-    """The members of a tar, found by its headers; texts are read through, nothing is unpacked.
+    """Finds the members of a tar by its headers, without unpacking it; texts are searched for pictures.
 
-    What is damaged or cut short is in `skipped`, with everything that came before it in `members`.
+    If the tar is damaged or cut short, `skipped` says so, and `members` has everything before the damage.
 
     Raises:
-        OSError: its disk does not answer.
+        OSError: the disk does not answer.
     """
     state = stamp(path)
     return _index(path, *state) if state else TarIndex(skipped=[Skipped("", "the tar is not there, or closed")])
@@ -105,11 +106,11 @@ def _index(path: Path, size: int, changed: int) -> TarIndex:
         for info, file in _headers(path):
             _enter(index, info, file, size, spoilt, seen)
     except (tarfile.TarError, OSError, ValueError) as error:
-        if not is_of_the_file(error):
-            raise  # or a good tar would be taken for half of one
+        if not is_fault_of_file(error):
+            raise  # otherwise an intact tar would count as damaged
         what = "damaged or cut short" if seen else "no tar, or a damaged one"
-        index.skipped.append(Skipped("", f"{what} ({printable(reason(error))}): "
-                                     f"{'what lies behind ' + printable([*seen][-1]) if seen else 'it'} is lost"))
+        index.skipped.append(Skipped("", f"{what} ({printable(error_text(error))}): "
+                                     f"{'everything after ' + printable([*seen][-1]) if seen else 'it'} is lost"))
     for name in [name for name in index.members if sample_of(name) in spoilt]:
         if index.members.pop(name).picture:
             index.skipped.append(Skipped(name, f"its sample leaves with {printable(spoilt[sample_of(name)])}"))
@@ -117,7 +118,7 @@ def _index(path: Path, size: int, changed: int) -> TarIndex:
 
 
 def _headers(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Each member, and the whole file."""
+    """Yields each member's header, with the open tar."""
     with path.open("rb") as file:
         if not file.read(1):
             raise tarfile.ReadError("0 bytes")
@@ -125,14 +126,14 @@ def _headers(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
         with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
             end = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # or it remembers all of them
-                if info.size < 0 or tar.offset < info.offset_data:  # or it would be read for ever (CVE-2025-8194)
+                tar.members = []  # type: ignore[attr-defined]  # otherwise all headers stay in memory
+                if info.size < 0 or tar.offset < info.offset_data:  # otherwise tarfile reads for ever (CVE-2025-8194)
                     raise tarfile.ReadError("a size below zero")
                 yield info, file
                 if tar.offset > end:
                     raise tarfile.ReadError("unexpected end of data")
             file.seek(tar.offset)
-            if file.read(512).strip(b"\0"):  # tarfile takes a damaged header for the end
+            if file.read(512).strip(b"\0"):  # for tarfile a damaged header is the end
                 raise tarfile.ReadError(f"a damaged header at byte {tar.offset:,}")
 
 
@@ -141,12 +142,12 @@ def _enter(index: TarIndex, info: tarfile.TarInfo, file: IO[bytes], size: int, s
     name, base = info.name, info.name.rpartition("/")[2]
     if info.isdir():
         return
-    again, reason = name in seen, _refusal(info, size)
+    repeated, refusal = name in seen, _refusal(info, size)
     seen.add(name)
-    if again:
+    if repeated:
         index.skipped.append(Skipped(name, "another member of this name: only the first is taken"))
-    elif reason:
-        index.skipped.append(Skipped(name, reason))
+    elif refusal:
+        index.skipped.append(Skipped(name, refusal))
         spoilt.setdefault(sample_of(name), name)
     elif base.startswith(".") or (base.startswith("__") and base.endswith("__")):
         index.passed_over += 1
@@ -154,16 +155,16 @@ def _enter(index: TarIndex, info: tarfile.TarInfo, file: IO[bytes], size: int, s
         file.seek(info.offset_data)
         head = file.read(min(_HEAD, info.size))
         picture = PurePosixPath(base).suffix.lower() in PICTURE_SUFFIXES or shows_picture(head)
-        reason = "" if picture else _why_left(head, file, info)
-        if reason:
-            index.skipped.append(Skipped(name, f"left out: {reason}, and might show the original"))
+        doubt = "" if picture else _doubt(head, file, info)
+        if doubt:
+            index.skipped.append(Skipped(name, f"left out: {doubt}, and might show the original"))
             return
         index.members[name] = TarMember(name, info.offset_data, info.size, picture)
 
 
-def _why_left(head: bytes, file: IO[bytes], info: tarfile.TarInfo) -> str:
-    """Why a member that is no picture must not go along, or "": all of it has to be text, without one written in it."""
-    no_text = "it is no text"  # compressed pictures, documents, arrays: nobody knows what they show
+def _doubt(head: bytes, file: IO[bytes], info: tarfile.TarInfo) -> str:
+    """Says why a member may hold a picture, or "": it must be text throughout, without a picture written in it."""
+    no_text = "it is no text"  # compressed pictures, documents, arrays may show anything
     if not is_text(head):
         return no_text
     file.seek(info.offset_data)
@@ -171,7 +172,7 @@ def _why_left(head: bytes, file: IO[bytes], info: tarfile.TarInfo) -> str:
     try:
         while left:
             chunk = file.read(min(left, _CHUNK))
-            if not chunk:  # a disk that gives less than it has said
+            if not chunk:  # the file is shorter than it was
                 return no_text
             left -= len(chunk)
             decoder.decode(chunk, final=not left)
@@ -186,7 +187,7 @@ def _why_left(head: bytes, file: IO[bytes], info: tarfile.TarInfo) -> str:
 
 
 def _refusal(info: tarfile.TarInfo, size: int) -> str:
-    """Why a member cannot be taken, or ""."""
+    """Says why a member cannot be taken, or ""."""
     if info.name.startswith("/") or ".." in info.name.split("/") or "\0" in info.name or not info.name:
         return "a name that leads out of the tar"
     if not info.isreg() or info.issparse():
@@ -195,7 +196,7 @@ def _refusal(info: tarfile.TarInfo, size: int) -> str:
 
 
 class TarReader:
-    """Photographs in the tars of a folder; a name is the tar's, a slash, the member's."""
+    """Reads photographs from the tars of a folder; a photo's name is the tar's, a slash and the member's."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -234,10 +235,10 @@ class TarReader:
 
 
 def _as_png(index: TarIndex, name: str) -> str:
-    """The key stays, the suffix becomes .png; where that could be another member's name it is put behind."""
+    """Replaces a member's suffix by .png, or appends .png if another picture has the same stem; the key stays."""
     others = [one for one in index.samples[sample_of(name)] if one.name != name]
-    rivals = any(one.picture and _stem(one.name) == _stem(name) for one in others)
-    new, taken = f"{name if rivals else _stem(name)}.png", {one.name.casefold() for one in others}
+    same_stem = any(one.picture and _stem(one.name) == _stem(name) for one in others)
+    new, taken = f"{name if same_stem else _stem(name)}.png", {one.name.casefold() for one in others}
     while new.casefold() in taken:
         new += ".png"
     return new
@@ -248,66 +249,71 @@ def _stem(name: str) -> str:
 
 
 class TarWriter(ShardArchiveWriter):
-    """Tars of the same names, with the same members but those that left.
+    """Writes tars of the same names as the source's, with the same members except those that are left out.
 
     Args:
-        root: the folder of the source's tars. tars: those that are written.
+        root: the folder of the source's tars.
+        tars: the names of those that are written.
     """
 
     def __init__(self, root: Path, tars: Sequence[str], dst: Path, work: Path) -> None:
         super().__init__(dst, work)
         self.root, self.tars = root, tars
 
-    def container(self, name: str) -> str:
+    def file_of(self, name: str) -> str:
         return name.partition("/")[0]
 
     def targets(self) -> Mapping[str, str]:
         return {tar: tar for tar in self.tars}
 
-    def source_stamp(self, container: str) -> list[int] | None:
-        return stamp(self.root / container)
+    def source_stamp(self, file: str) -> list[int] | None:
+        return stamp(self.root / file)
 
-    def join(self, container: str, where: ArchiveIndex, path: Path) -> list[Skipped]:
-        index = index_tar(self.root / container)
-        written = {one.name: name for one in index.members.values() if one.picture
-                   and (name := _written(index, container, one.name, where))}
-        if len(written) != len(where):
-            raise OutputError(f"{printable(container)} is no longer the tar that its photographs were read from",
+    def join(self, file: str, index: ArchiveIndex, path: Path) -> list[Skipped]:
+        source_index = index_tar(self.root / file)
+        written = {one.name: name for one in source_index.members.values() if one.picture
+                   and (name := _written_name(source_index, file, one.name, index))}
+        if len(written) != len(index):
+            raise OutputError(f"{printable(file)} is no longer the tar that its photographs were read from",
                               "run the same command again")
-        gone = {one.sample for one in index.members.values() if one.picture and one.name not in written}
-        with path.open("wb") as out, new_tar(out) as tar, (self.root / container).open("rb") as source:
-            for member in index.members.values():
+        gone = {one.sample for one in source_index.members.values() if one.picture and one.name not in written}
+        with path.open("wb") as out, new_tar(out) as tar, (self.root / file).open("rb") as source:
+            for member in source_index.members.values():
                 if member.sample in gone:
                     continue
                 if not member.picture:
                     source.seek(member.offset)
                     tar.addfile(header(member.name, member.size), source)
                     continue
-                piece, offset, size = where[written[member.name]]
-                with piece.open("rb") as file:
-                    file.seek(offset)
-                    tar.addfile(header(written[member.name].partition("/")[2], size), file)
-        return [Skipped(f"{container}/{name}", "another photograph of its sample is missing")
+                archive, offset, size = index[written[member.name]]
+                with archive.open("rb") as photos:
+                    photos.seek(offset)
+                    tar.addfile(header(written[member.name].partition("/")[2], size), photos)
+        return [Skipped(f"{file}/{name}", "another photograph of its sample is missing")
                 for name in written if sample_of(name) in gone]
 
 
-def _written(index: TarIndex, tar: str, name: str, where: ArchiveIndex) -> str | None:
-    """Under which name a photograph was written, if it was."""
-    if f"{tar}/{name}" in where:
+def _written_name(source_index: TarIndex, tar: str, name: str, index: ArchiveIndex) -> str | None:
+    """Returns the name that a photograph was written under, or None if it was not."""
+    if f"{tar}/{name}" in index:
         return f"{tar}/{name}"
-    new = f"{tar}/{_as_png(index, name)}"
-    return new if new in where else None
+    new = f"{tar}/{_as_png(source_index, name)}"
+    return new if new in index else None
 
 
 @dataclass(frozen=True)
 class TarContainer:
-    """What holds a dataset's photographs: tars in a folder, each with the split it belongs to, or ""."""
+    """Describes a dataset whose photographs are in the tars of a folder.
+
+    Attributes:
+        splits: tar -> the split it belongs to, or "".
+    """
 
     root: Path
     splits: dict[str, str]
 
     @property
-    def source(self) -> TarReader:
+    def reader(self) -> TarReader:
         return TarReader(self.root)
 
     def writer(self, dst: Path, work: Path, subset: str) -> TarWriter:

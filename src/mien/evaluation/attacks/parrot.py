@@ -1,13 +1,10 @@
-"""The attacker who adapts a recognizer to anonymized faces: SFace, trained on the people he knows.
+"""Attack `parrot`: the attacker trains a recognizer (SFace) on the anonymized faces of the people whom he knows.
 
-Newton et al. 2005 call it the parrot: what cannot be recognized as it is, is recognized once the gallery, or the
-recognizer, has gone through the same change (Newton, Sweeney, Malin 2005, "Preserving privacy by de-identifying face
-images").
+Newton, Sweeney and Malin 2005 ("Preserving privacy by de-identifying face images") call it parrot recognition: faces
+that a recognizer cannot recognize are recognized once the gallery, or the recognizer, has gone through the same change.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,24 +13,24 @@ from torch.nn import functional as F
 
 from mien.evaluation.attacks.split import AttackSplit
 from mien.evaluation.crops import Crops
+from mien.evaluation.progress_callbacks import CountProgress
 from mien.models.recognition.sface import SFace
 
 STEPS = 150
-PAIRS = 16  # people in a batch: one new face and one original of each
+PEOPLE = 16  # in a batch: one new face and one original of each
 RATE = 1e-4
 TEMPERATURE = 0.1
 
 
-def adapt(network: SFace, setting: AttackSplit, seed: int,
-          progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Train in place: a person's new face shall be nearer to the person's originals than to those of others."""
-    old, new, people = setting.part(known=True)
+def adapt(network: SFace, split: AttackSplit, seed: int, progress: CountProgress = lambda done, total: None) -> None:
+    """Trains a network in place so that new faces come nearer to their person's originals than to those of others."""
+    old, new, people = split.part(known=True)
     before, after = old.views(), new.views()
     rng = np.random.default_rng(seed)
     everybody = np.unique(people)
     optimizer = torch.optim.Adam(network.requires_grad_(True).parameters(), lr=RATE)
     for step in range(STEPS):
-        drawn = rng.permutation(everybody)[:PAIRS]
+        drawn = rng.permutation(everybody)[:PEOPLE]
         a, b = _draw(rng, people, drawn)
         mirror = bool(rng.integers(2))
         batch = torch.cat([after[a], before[b]])
@@ -50,13 +47,13 @@ def adapt(network: SFace, setting: AttackSplit, seed: int,
 
 @torch.inference_mode()
 def recognize(network: SFace, crops: Crops) -> Tensor:
-    """Unit vectors [N, 128]."""
+    """Embeds faces as unit vectors [N, 128]."""
     views = crops.views()
     return torch.cat([network.identify(part) for part in torch.split(views, 32)])
 
 
 def _draw(rng: np.random.Generator, people: np.ndarray, drawn: np.ndarray) -> tuple[Tensor, Tensor]:
-    """A new face and an original of each: another photograph where there is one."""
+    """Draws a row of a new face and one of an original per person: of different photographs where there are two."""
     first, second = [], []
     for person in drawn:
         rows = rng.permutation(np.flatnonzero(people == person))

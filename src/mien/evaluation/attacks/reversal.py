@@ -1,8 +1,6 @@
-"""The attacker who trains a network to undo the change, on the people he knows; a recognizer then judges the rest."""
+"""Attack `reversal`: the attacker trains a network to undo the change, on the people whom he knows."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from torch.nn import functional as F
 from mien.anonymizer.losses import VIEW, view_matrix
 from mien.evaluation.attacks.split import AttackSplit
 from mien.evaluation.crops import Crops
+from mien.evaluation.progress_callbacks import CountProgress
 from mien.models.recognition.sface import SFace
 from mien.util.image_tensors import to_pixels, view
 
@@ -23,8 +22,8 @@ RATE = 1e-3
 IDENTITY_WEIGHT = 0.5
 
 
-class Undo(nn.Module):
-    """A small U-Net (Ronneberger et al. 2015, arXiv 1505.04597): new face [B, 3, 96, 96] -> the face before it."""
+class UndoNetwork(nn.Module):
+    """A small U-Net (Ronneberger et al. 2015, arXiv 1505.04597): new face [B, 3, 96, 96] -> original face."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,17 +51,17 @@ def _block(a: int, b: int) -> nn.Sequential:
                          nn.Conv2d(b, b, 3, padding=1), nn.GroupNorm(8, b), nn.SiLU())
 
 
-def learn(setting: AttackSplit, recognizer: SFace, seed: int,
-          progress: Callable[[int, int], None] = lambda done, total: None) -> Undo:
-    """Train on the known people's pairs: pixels, and the recognizer's likeness to the original."""
-    old, new, _ = setting.part(known=True)
+def learn(split: AttackSplit, recognizer: SFace, seed: int,
+          progress: CountProgress = lambda done, total: None) -> UndoNetwork:
+    """Trains a network on the known people's pairs; the loss compares pixels and the recognizer's vectors."""
+    old, new, _ = split.part(known=True)
     before, after = _small(old), _small(new)
     scale = SIZE / old.pixels.shape[1]
     matrices = torch.cat([view_matrix((points + 0.5) * scale - 0.5) for points in old.points])
     wanted = torch.cat([recognizer.identify(view(image[None], matrix[None], VIEW))
                         for image, matrix in zip(before, matrices, strict=True)])
     torch.manual_seed(seed)
-    network = Undo()
+    network = UndoNetwork()
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
     rng = np.random.default_rng(seed)
     for step in range(STEPS):
@@ -81,8 +80,8 @@ def learn(setting: AttackSplit, recognizer: SFace, seed: int,
 
 
 @torch.inference_mode()
-def undo(network: Undo, crops: Crops) -> Crops:
-    """The faces as the network believes that they were."""
+def undo(network: UndoNetwork, crops: Crops) -> Crops:
+    """Guesses the original faces of new ones."""
     parts = [to_pixels(F.interpolate(network(part).clamp(-1, 1), size=crops.pixels.shape[1:3], mode="bilinear",
                                      align_corners=False)).numpy() for part in torch.split(_small(crops), BATCH)]
     return Crops(np.concatenate(parts), crops.points)

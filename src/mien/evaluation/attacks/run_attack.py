@@ -1,11 +1,11 @@
-"""Runs an attack: a fixed budget, a seed, and beside it what somebody finds who knows nothing of the method."""
+"""Runs attacks with a fixed budget, and beside each what an attacker finds who does not know the method."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,12 @@ from torch import Tensor
 from mien.errors import UsageError
 from mien.evaluation.attacks import layers, parrot, reversal
 from mien.evaluation.attacks.scoring import ATTACK_METRICS, score
-from mien.evaluation.attacks.split import AttackSplit, gather, of_named
+from mien.evaluation.attacks.split import AttackSplit, make_split, named_photos
 from mien.evaluation.crops import Crops
 from mien.evaluation.evaluation import AttackResult, Figure, Group
-from mien.evaluation.evaluators import open_detector
+from mien.evaluation.evaluators import load_detector
 from mien.evaluation.pairs import PhotoPairs, sample
+from mien.evaluation.progress_callbacks import CountProgress, PartProgress
 from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.models.hub.cache import sha256_of, weights_sha256
 from mien.models.hub.fetch import ensure
@@ -30,54 +31,63 @@ from mien.models.model_sets import load_judge, model_set
 from mien.models.recognition.sface import SFace
 from mien.util.files import replace_file, stamp
 
-FORMAT = 3  # of what is kept: rises when an attack does something else
+FORMAT = 3  # of the files that results are kept in: rises when an attack does something else
 MOST = 1000  # photographs whose faces are held at once
-CountProgress = Callable[[int, int], None]
-FOR_ALL = ("yunet", "dlib_resnet", "shape_predictor", "efficientnet_lite0")  # who finds the faces, who knows nothing
-EvaluationProgress = Callable[[str, int, int], None]
+# Weights that every attack uses: of the detector, and of the attackers who do not know the method.
+COMMON_WEIGHTS = ("yunet", "dlib_resnet", "shape_predictor", "efficientnet_lite0")
 Vectors = tuple[Tensor, Tensor]  # of the new faces and of the originals [N, D], row by row
 
-TITLES = {
+ATTACK_TITLES = {
     "layers": "fingerprint of the layers left alone",
     "parrot": "recognizer trained on anonymized faces",
     "reversal": "network that undoes the change",
 }
-ATTACKS = tuple(TITLES)
+ATTACKS = tuple(ATTACK_TITLES)
 
 
-def attack(name: str, setting: AttackSplit, seed: int = 0,
-           progress: CountProgress = lambda done, total: None) -> AttackResult:
-    """Carry out one of `ATTACKS`.
+def run_attack(name: str, split: AttackSplit, seed: int = 0,
+               progress: CountProgress = lambda done, total: None) -> AttackResult:
+    """Runs one of `ATTACKS`.
 
     Raises:
         FetchError, ModelError: weights cannot be had.
     """
     started = time.perf_counter()
-    old, new, people = setting.part(known=False)
-    attackers, budget = {"layers": _layers, "parrot": _parrot, "reversal": _reversal}[name](setting, seed, progress)
+    old, new, people = split.part(known=False)
+    attackers, budget = {"layers": _layers, "parrot": _parrot, "reversal": _reversal}[name](split, seed, progress)
     attackers |= {"dlib, knowing nothing": (_by_judge(new), _by_judge(old)),
                   "likeness of the pictures, knowing nothing": (_by_picture(new), _by_picture(old))}
     return AttackResult(
-        title=TITLES[name], budget=budget, seed=seed, seconds=time.perf_counter() - started,
-        known=len(np.unique(setting.people[setting.known])), people=len(np.unique(people)), faces=len(people),
+        title=ATTACK_TITLES[name], budget=budget, seed=seed, seconds=time.perf_counter() - started,
+        known=len(np.unique(split.people[split.known])), people=len(np.unique(people)), faces=len(people),
         attackers={who: _figures(*vectors, people) for who, vectors in attackers.items()})
 
 
-def carry_out(names: Sequence[str], pairs: PhotoPairs, work: Path, seed: int,
-              progress: EvaluationProgress) -> dict[str, AttackResult]:
-    """Attack the photographs, at most `MOST` of them; what was carried out before on the same files is kept in `work`.
+def check_attacks(names: Sequence[str]) -> None:
+    """Refuses names that are not in `ATTACKS`.
 
     Raises:
-        UsageError: there is no such attack, nobody is named, or too few people are.
+        UsageError: there is one.
     """
     unknown = set(names) - set(ATTACKS)
     if unknown:
         raise UsageError(f"there is no attack {min(unknown)!r}", f"the attacks are {', '.join(ATTACKS)}")
+
+
+def run_attacks(names: Sequence[str], pairs: PhotoPairs, work: Path, seed: int,
+                progress: PartProgress) -> dict[str, AttackResult]:
+    """Attacks at most `MOST` of the photographs; results are kept in `work` and read again while the files stay.
+
+    Raises:
+        UsageError: there is no such attack, no person is named, too few are, or another version of mien made the
+            photographs. FetchError, ModelError: weights cannot be had.
+    """
+    check_attacks(names)
     if not names:
         return {}
-    some = sample(of_named(pairs), MOST, seed)
+    some = sample(named_photos(pairs), MOST, seed)
     files = [[str(path), stamp(path)] for path in (*(some.root / name for name in some.names), *some.new)]
-    setting: AttackSplit | None = None
+    split: AttackSplit | None = None
     results = {}
     for name in names:
         decided = [FORMAT, files, some.people.tolist(), seed, _weights(name)]
@@ -87,9 +97,9 @@ def carry_out(names: Sequence[str], pairs: PhotoPairs, work: Path, seed: int,
         if kept.exists():
             results[name] = AttackResult.model_validate_json(kept.read_bytes())
             continue
-        if setting is None:
-            setting = gather(some, open_detector(), seed, partial(progress, "cutting out faces"))
-        results[name] = attack(name, setting, seed, partial(progress, f"attack: {TITLES[name]}"))
+        if split is None:
+            split = make_split(some, load_detector(), seed, partial(progress, "cutting out faces"))
+        results[name] = run_attack(name, split, seed, partial(progress, f"attack: {ATTACK_TITLES[name]}"))
         text = results[name].model_dump_json()
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(kept, partial(Path.write_text, data=text, encoding="utf-8"))
@@ -97,9 +107,9 @@ def carry_out(names: Sequence[str], pairs: PhotoPairs, work: Path, seed: int,
 
 
 def _weights(name: str) -> list[str]:
-    """SHA-256 of all weights that an attack's result hangs on."""
+    """SHA-256 of all weights that decide an attack's result."""
     fetched, shipped = {"layers": (("mobilestylegan",), ("encoder", "image_head_128"))}.get(name, (("sface",), ()))
-    paths = ensure((*FOR_ALL, *fetched))
+    paths = ensure((*COMMON_WEIGHTS, *fetched))
     return [*map(weights_sha256, paths), *(sha256_of(shipped_file(one)) for one in shipped)]
 
 
@@ -107,40 +117,40 @@ def _figures(new: Tensor, originals: Tensor, people: np.ndarray) -> Group:
     return {name: Figure.of(one, ATTACK_METRICS[name].better) for name, one in score(new, originals, people).items()}
 
 
-def _layers(setting: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
+def _layers(split: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
     chosen = model_set("mobile")
     networks = chosen.load(chosen.gather())
     progress(0, 1)
-    changed = layers.layers_changed(setting.published)
-    found = layers.fingerprints(setting, networks.encoder, changed)
+    changed = layers.layers_changed(split.published)
+    vectors = layers.code_fingerprints(split, networks.encoder, changed)
     aside = f"layers {', '.join(map(str, changed))} aside" if changed else "all layers"
     budget = f"the encoder's guess, {aside}; weights of the numbers in closed form"
-    return {"the layers": found}, budget
+    return {"the layers": vectors}, budget
 
 
-def _parrot(setting: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
+def _parrot(split: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
     path = ensure(["sface"])["sface"]
     before, adapted = SFace.from_file(path), SFace.from_file(path)
-    parrot.adapt(adapted, setting, seed, progress)
-    old, new, _ = setting.part(known=False)
+    parrot.adapt(adapted, split, seed, progress)
+    old, new, _ = split.part(known=False)
     vectors = {name: (parrot.recognize(one, new), parrot.recognize(one, old))
                for name, one in (("SFace, adapted", adapted), ("SFace as it was", before))}
-    return vectors, f"{parrot.STEPS} steps, {parrot.PAIRS} people in each"
+    return vectors, f"{parrot.STEPS} steps, {parrot.PEOPLE} people in each"
 
 
-def _reversal(setting: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
+def _reversal(split: AttackSplit, seed: int, progress: CountProgress) -> tuple[dict[str, Vectors], str]:
     recognizer = SFace.from_file(ensure(["sface"])["sface"])
-    network = reversal.learn(setting, recognizer, seed, progress)
-    old, new, _ = setting.part(known=False)
-    found = _by_judge(reversal.undo(network, new)), _by_judge(old)
+    network = reversal.learn(split, recognizer, seed, progress)
+    old, new, _ = split.part(known=False)
+    vectors = _by_judge(reversal.undo(network, new)), _by_judge(old)
     budget = f"{reversal.STEPS} steps of {reversal.BATCH} faces at {reversal.SIZE} px"
-    return {"dlib on the faces undone": found}, budget
+    return {"dlib on the faces undone": vectors}, budget
 
 
 def _by_judge(crops: Crops) -> Tensor:
-    """dlib's vectors [N, 128]."""
+    """Embeds faces with dlib's network: [N, 128]."""
     judge = load_judge(ensure(["dlib_resnet", "shape_predictor"]))
-    vectors = np.zeros((len(crops), 128), np.float32)  # far from nobody's: of points that no face can have
+    vectors = np.zeros((len(crops), 128), np.float32)  # stays 0 for points that no face can have
     for i in range(len(crops)):
         with suppress(ValueError):
             vectors[i] = judge.embed(crops.pixels[i], crops.points[i][None])[0]
@@ -149,7 +159,7 @@ def _by_judge(crops: Crops) -> Tensor:
 
 @torch.inference_mode()
 def _by_picture(crops: Crops) -> Tensor:
-    """ImageNet's features of the crop [N, 1280]: whoever has the photograph finds it by its surroundings."""
+    """ImageNet's features of the crops, unit vectors [N, 1280]: they find a photograph by a face's surroundings."""
     network = EfficientNetLite0.from_file(ensure(["efficientnet_lite0"])["efficientnet_lite0"])
     parts = [network.head(torch.nn.functional.interpolate(crops.at(np.array([i])).images(), size=(224, 224),
                                                           mode="area")).mean(dim=(2, 3)) for i in range(len(crops))]

@@ -1,4 +1,4 @@
-"""How far an attacker gets: new faces of people he is after, searched among all originals of these people."""
+"""Scores an attack: the victims' new faces are searched among all originals of these victims."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mien.evaluation.confidence import Estimate, estimate
-from mien.evaluation.distance_histogram import DistanceHistogram, rows, strangers
-from mien.evaluation.metrics import Figures, Metric, rate_name
-from mien.evaluation.privacy import FALSE_MATCHES, RANKS, OriginalsGallery, People, finding, others
+from mien.evaluation.distance_histogram import DistanceHistogram, distances_to_gallery, impostor_distances
+from mien.evaluation.metrics import Estimates, Metric, rate_name
+from mien.evaluation.privacy import FALSE_MATCHES, RANKS, OriginalsGallery, People, other_photos, reidentification
 
 ATTACK_METRICS: dict[str, Metric] = {
     **{f"rank{k}_own_original_victims": Metric(
@@ -35,30 +35,34 @@ ATTACK_METRICS: dict[str, Metric] = {
 }
 
 
-def score(new: Tensor, originals: Tensor, people: People) -> Figures:
-    """Figures in `ATTACK_METRICS` of vectors [N, D], row by row the same photograph; near is alike."""
-    who = torch.from_numpy(people)
-    impostors = strangers(new, originals, who, who)
-    found = finding(new, OriginalsGallery(originals, people), np.arange(len(people)),
-                    {rate: impostors.threshold(rate) for rate in FALSE_MATCHES})
+def score(new: Tensor, originals: Tensor, people: People) -> Estimates:
+    """Estimates `ATTACK_METRICS` from an attacker's vectors, whose distances are small where faces are alike.
+
+    Args:
+        new, originals: [N, D], row by row the same photograph. people: [N].
+    """
+    person = torch.from_numpy(people)
+    impostors = impostor_distances(new, originals, person, person)
+    found = reidentification(new, OriginalsGallery(originals, people), np.arange(len(people)),
+                             {rate: impostors.threshold(rate) for rate in FALSE_MATCHES})
     own = (new - originals).norm(dim=1).numpy()
-    out: Figures = {f"rank{k}_own_original_victims": x for k, x in found.ranked.items()}
+    out: Estimates = {f"rank{k}_own_original_victims": x for k, x in found.ranked.items()}
     out |= {f"rank{k}_other_photo_victims": x for k, x in found.ranked_others.items()}
-    among = finding(new, OriginalsGallery(new, people), np.arange(len(people)), {})
+    among = reidentification(new, OriginalsGallery(new, people), np.arange(len(people)), {})
     out |= {f"rank{k}_other_new_victims": x for k, x in among.ranked_others.items()}
     out |= {f"verified_own_original_cross_far{rate_name(rate)}": x for rate, x in found.verified.items()}
     out["auc_own_original_cross"] = estimate(1 - impostors.share_below(own), people)
-    out["auc_other_photo_cross"] = _others(new, originals, people, impostors)
+    out["auc_other_photo_cross"] = _other_photo_auc(new, originals, people, impostors)
     return {name: one for name, one in out.items() if one.count and np.isfinite(one.value)}
 
 
-def _others(new: Tensor, originals: Tensor, people: People, impostors: DistanceHistogram) -> Estimate:
-    """Area under the curve of the person's other photographs."""
-    nearer, whose = [], []
-    who = torch.from_numpy(people)
-    for some, between in rows(new, originals):
+def _other_photo_auc(new: Tensor, originals: Tensor, people: People, impostors: DistanceHistogram) -> Estimate:
+    """Area under the curve of the person's other photographs against those of other people."""
+    nearer, nearer_people = [], []
+    person = torch.from_numpy(people)
+    for some, distances in distances_to_gallery(new, originals):
         here = torch.arange(len(new))[some]
-        kin = others(who[here], who, here)
-        nearer.append(1 - impostors.share_below(between[kin].numpy()))
-        whose.append(who[here, None].expand_as(kin)[kin].numpy())
-    return estimate(np.concatenate(nearer), np.concatenate(whose))
+        others = other_photos(person[here], person, here)
+        nearer.append(1 - impostors.share_below(distances[others].numpy()))
+        nearer_people.append(person[here, None].expand_as(others)[others].numpy())
+    return estimate(np.concatenate(nearer), np.concatenate(nearer_people))

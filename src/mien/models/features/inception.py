@@ -1,7 +1,9 @@
-"""Inception v3 (Szegedy et al. 2016, arXiv 1512.00567) in the form that FID (Heusel et al. 2017, 1706.08500) is of.
+"""Implements Inception v3 in the variant that FID uses.
 
-Its weights are TensorFlow's of 2015-12-05, as `pytorch-fid` gives them out, under that file's names. It is not quite
-the Inception of other libraries: borders do not count in means, and the last block pools by the maximum.
+Szegedy et al. 2016 (arXiv 1512.00567), Heusel et al. 2017 (FID, arXiv 1706.08500).
+
+Its weights are TensorFlow's of 2015-12-05, as `pytorch-fid` publishes them, under that file's names. It differs from
+the Inception of other libraries: mean pooling does not count the border, and the last block pools by the maximum.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from torch.nn import functional as F
 
 from mien.models.hub.load_state import load_into
 
-SIZE = 299  # of its input
-WIDTH = 2048  # of its features
-CLASSES = 1008  # of the published file's last layer, which features do not need
+SIZE = 299  # px, of the input
+WIDTH = 2048  # length of the features
+CLASSES = 1008  # of the published file's last layer, which is not needed for features
 
 Kernel = tuple[int, int]
 Step = tuple[int, Kernel]  # channels and kernel of a convolution
@@ -25,7 +27,7 @@ ONE, THREE, FIVE, ACROSS, DOWN = (1, 1), (3, 3), (5, 5), (1, 7), (7, 1)
 
 
 class Conv(nn.Module):
-    """Convolution, batch norm, ReLU."""
+    """Applies a convolution, batch norm and ReLU."""
 
     def __init__(self, channels: int, out: int, kernel: Kernel, stride: int = 1, padded: bool = True) -> None:
         super().__init__()
@@ -38,13 +40,13 @@ class Conv(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Branches side by side: [B, C, h, w] -> [B, D, h, w], or half as high and wide.
+    """Concatenates the outputs of parallel branches: [B, C, h, w] -> [B, D, h, w], or half as high and wide.
 
     Args:
-        branches: name -> its convolutions, one after another. forks: by their names, branches that end in two
-            convolutions beside one another. pooled: channels of the branch that pools first; 0: those that come in.
-        halves: the last convolution of each branch and the pooling halve height and width. highest: pooled by the
-            maximum rather than the mean.
+        branches: name -> its convolutions in order. pooled: output channels of the pooling branch's convolution;
+            0 if it has none. forks: name of a branch -> the two parallel convolutions at its end.
+        halves: the last convolution of each branch and the pooling halve height and width. highest: the pooling
+            branch uses the maximum, not the mean.
     """
 
     def __init__(self, channels: int, branches: dict[str, list[Step]], pooled: int = 0,
@@ -101,7 +103,7 @@ def _e(channels: int, highest: bool) -> Mixed:
 
 
 class Inception(nn.Module):
-    """Pictures [B, 3, H, W] in -1..1 -> features [B, 2048], frozen."""
+    """Computes features [B, 2048] of images [B, 3, H, W] in -1..1; its weights are frozen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +123,7 @@ class Inception(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read converted weights (safetensors).
+        """Loads converted weights (safetensors).
 
         Raises:
             ModelError: the file does not hold this network.

@@ -1,4 +1,4 @@
-"""Resizing as the published networks were trained with: antialiased bilinear, center crop."""
+"""Resizes images as in the training of the published networks: antialiased bilinear, then a center crop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def fit_square(image: Tensor, size: int) -> Tensor:
-    """Shorter side to `size`, then the middle square: [B, C, H, W] -> [B, C, size, size]."""
+    """Resizes the shorter side to `size` and crops the central square: [B, C, H, W] -> [B, C, size, size]."""
     height, width = image.shape[-2:]
     short, long = min(height, width), max(height, width)
     if short != size:

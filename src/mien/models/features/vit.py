@@ -1,8 +1,8 @@
-"""Vision transformers: CLIP's image towers (FaRL's weights fit the B/16) and DINO's.
+"""Implements vision transformers: CLIP's image towers (FaRL's weights fit the B/16) and DINO's.
 
 Radford et al. 2021 (arXiv 2103.00020), Zheng et al. 2022 (FaRL, arXiv 2112.03109), Caron et al. 2021 (DINO,
 arXiv 2104.14294). DINO's weights are kept under CLIP's names, see `from_dino`. The two kinds differ in the first
-norm and the projection, which DINO has not, in the activation and in the norms' epsilon.
+norm and the projection, which DINO does not have, in the activation and in the norms' epsilon.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mien.errors import ModelError
 from mien.models.features.resize import fit_square
+from mien.models.hints import IMPORT
 from mien.util.precision import reduced
 
 SIZE = 224
@@ -29,7 +30,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Block(nn.Module):
-    """One transformer block, [B, T, D] -> [B, T, D]."""
+    """Applies one transformer block: [B, T, D] -> [B, T, D]."""
 
     def __init__(self, state: dict[str, Tensor], name: str, clip: bool) -> None:
         super().__init__()
@@ -72,10 +73,10 @@ def _norm(x: Tensor, weight: Tensor, bias: Tensor, clip: bool) -> Tensor:
 
 
 class VisionTransformer(nn.Module):
-    """Images [B, 3, 224, 224] -> tokens [B, 1 + patches, 768] or embeddings [B, D], frozen.
+    """Turns images [B, 3, 224, 224] into tokens [B, 1 + patches, 768] or embeddings [B, D]; its weights are frozen.
 
     Args:
-        precision: of what it computes inside; tokens and embeddings are float32.
+        precision: of the blocks; tokens and embeddings are float32.
     """
 
     conv1: Tensor
@@ -110,7 +111,7 @@ class VisionTransformer(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path, precision: torch.dtype = torch.float32) -> Self:
-        """Read converted weights (safetensors).
+        """Loads converted weights (safetensors).
 
         Raises:
             ModelError: the file does not hold such a network.
@@ -118,11 +119,10 @@ class VisionTransformer(nn.Module):
         try:
             return cls(load_file(path), precision)
         except (KeyError, ValueError, OSError, SafetensorError) as error:
-            raise ModelError(f"{path} does not hold a vision transformer: {error}",
-                             "run: mien models import FILE") from error
+            raise ModelError(f"{path} does not hold a vision transformer: {error}", IMPORT) from error
 
     def tokens(self, x: Tensor) -> Tensor:
-        """All tokens after the last block, before the last norm: [B, 1 + patches, 768], the class token first."""
+        """Computes the tokens after the last block, before the last norm: [B, 1 + patches, 768], class token first."""
         with reduced(x, self.precision):
             x = F.conv2d(x, self.conv1, self.conv1_bias, stride=self.conv1.shape[-1])
             x = x.flatten(2).transpose(1, 2)  # [B, patches, 768]
@@ -134,7 +134,7 @@ class VisionTransformer(nn.Module):
         return x.to(self.class_embedding)
 
     def finish(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, T, 768] -> embeddings [B, 512] (CLIP, FaRL) or [B, 768] (DINO)."""
+        """Turns tokens [B, T, 768] into embeddings [B, 512] (CLIP, FaRL) or [B, 768] (DINO)."""
         x = _norm(tokens[:, 0], self.ln_post_weight, self.ln_post_bias, self.clip)
         return x @ self.proj if self.clip else x
 
@@ -142,12 +142,12 @@ class VisionTransformer(nn.Module):
         return self.finish(self.tokens(x))
 
     def normalize(self, image: Tensor) -> Tensor:
-        """Images 0..1 of any size -> the network's input [B, 3, 224, 224]: middle square, mean and deviation."""
+        """Crops and normalizes images in 0..1 of any size to the network's input [B, 3, 224, 224]."""
         return (fit_square(image, SIZE) - self.mean) / self.std
 
 
 def from_dino(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """DINO's names -> CLIP's.
+    """Renames DINO's tensors to CLIP's names.
 
     Raises:
         KeyError: a tensor has a name that DINO does not use.
@@ -171,7 +171,7 @@ def from_dino(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def expected_shapes(patch: int, clip: bool) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a ViT-B with patches of 16 or 32 px, under CLIP's names."""
+    """Returns the tensors' names (CLIP's) and shapes of a ViT-B with patches of 16 or 32 px."""
     d = WIDTH
     shapes: dict[str, tuple[int, ...]] = {
         "class_embedding": (d,), "positional_embedding": (1 + (SIZE // patch) ** 2, d),

@@ -1,6 +1,6 @@
-"""Reader of dlib's serialization: the `.dat` files of its networks and predictors, without dlib.
+"""Reads dlib's serialization, the `.dat` files of its networks and predictors, without dlib.
 
-The format, as dlib's serialize.h and dnn/core.h write it:
+The format, as written by dlib's serialize.h and dnn/core.h:
 
 - an integer is one head byte (sign in bit 7, byte count 1..8 in the low nibble) and that many bytes,
   little-endian;
@@ -9,8 +9,10 @@ The format, as dlib's serialize.h and dnn/core.h write it:
 - a vector is its length and its items; a matrix is minus its rows, minus its columns, its items row by row;
 - a tensor is version 2, four dimensions and raw little-endian float32;
 - a network is one version number for every wrapper from the loss inwards, the input layer, and then, from the
-  input outwards, each layer's name, settings and weights, followed by what training left behind.
+  input outwards, each layer's name, settings and weights, followed by leftovers of the training.
 """
+
+# SPDX-License-Identifier: Apache-2.0 AND BSL-1.0
 
 from __future__ import annotations
 
@@ -22,24 +24,24 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ModelError
+from mien.models.hints import FETCH
 
-HINT = "fetch the weights again: mien models fetch"
 MAX_BYTES = 128 << 20  # the largest of dlib's published models is below 100 MB
 MAX_WRAPPERS = 4096
 SIGN, RESERVED, LENGTH = 0x80, 0x70, 0x0F  # the fields of an integer's head byte
 SPECIAL_EXPONENT = 32000  # infinities and NaN are written as exponents from here on
 
-PLAIN_LAYER, INPUT_LAYER, TAG = 2, 3, 1  # version numbers, which tell the kinds of wrappers apart
+INPUT_LAYER, TAG = 3, 1  # version numbers of two kinds of wrappers; all other layers have 2
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a network as its file describes it.
+    """One layer of a network, as described in the file.
 
     Attributes:
         kind: dlib's name and version of the layer ("con_4", "affine_", "relu_", ...).
         settings: its integers in the order of the file (filters, window, stride, padding, ...).
-        weights: all its weights as one flat float32 array; empty where it has none.
+        weights: all its weights as one flat float32 array; empty if it has none.
     """
 
     kind: str
@@ -49,12 +51,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A network's layers from the input to the output.
+    """A network, as described in the file.
 
     Attributes:
-        mean: what the input layer subtracts from red, green and blue.
+        mean: the values that the input layer subtracts from red, green and blue.
         size: (rows, columns) of the input.
-        layers: in the order in which data flow through them.
+        layers: the layers from the input to the output.
     """
 
     mean: tuple[float, float, float]
@@ -63,15 +65,16 @@ class Network:
 
 
 class DlibArchive:
-    """A cursor over the bytes of a dlib file; every method reads one thing and moves on.
+    """A cursor over the bytes of a dlib file; every method reads one value and moves on.
+
+    No method allocates more than the remaining bytes of the file can fill.
 
     Args:
         data: the whole file.
-        name: its name, for messages.
+        name: the file's name, for messages.
 
     Raises:
-        ModelError: from every method, when the bytes end early or cannot mean what they should. Nothing is
-            allocated that the bytes left in the file could not fill.
+        ModelError: raised by every method if the file ends early or its bytes do not encode the expected value.
     """
 
     def __init__(self, data: bytes, name: str = "dlib archive") -> None:
@@ -81,37 +84,41 @@ class DlibArchive:
 
     @classmethod
     def open(cls, path: Path) -> DlibArchive:
-        """Read a file whole; ModelError when it is missing, unreadable or larger than any dlib model."""
+        """Opens a file.
+
+        Raises:
+            ModelError: it is missing, unreadable or larger than any dlib model.
+        """
         try:
             size = path.stat().st_size
             if size > MAX_BYTES:
-                raise ModelError(f"{path.name} has {size} bytes, more than any dlib model", HINT)
+                raise ModelError(f"{path.name} has {size} bytes, more than any dlib model", FETCH)
             return cls(path.read_bytes(), path.name)
         except OSError as error:
-            raise ModelError(f"cannot read {path}: {error.strerror or error}", HINT) from error
+            raise ModelError(f"cannot read {path}: {error.strerror or error}", FETCH) from error
 
     @property
     def left(self) -> int:
-        """How many bytes have not been read yet."""
+        """The number of bytes that have not been read yet."""
         return len(self._data) - self._at
 
     def fail(self, what: str) -> ModelError:
-        """The error to raise when the file is not what it should be."""
-        return ModelError(f"{self._name} is not the dlib file it should be: {what} at byte {self._at}", HINT)
+        """Returns the error to raise for an unexpected content."""
+        return ModelError(f"{self._name} is not the dlib file it should be: {what} at byte {self._at}", FETCH)
 
     def expect(self, true: bool, what: str) -> None:
-        """Raise ModelError with this reason unless the condition holds."""
+        """Raises ModelError with this reason unless the condition is true."""
         if not true:
             raise self.fail(what)
 
     def raw(self, size: int) -> bytes:
-        """The next `size` bytes."""
+        """Reads the next `size` bytes."""
         self.expect(0 <= size <= self.left, "the file ends early")
         self._at += size
         return self._data[self._at - size : self._at]
 
     def integers(self, count: int) -> npt.NDArray[np.int64]:
-        """The next `count` integers as [count] int64."""
+        """Reads the next `count` integers: [count] int64."""
         self.expect(0 <= 2 * count <= self.left, "more numbers announced than the file can hold")
         data, at, end = self._data, self._at, len(self._data)
         values = []
@@ -132,13 +139,13 @@ class DlibArchive:
         return numbers
 
     def integer(self, low: int = -(2**31), high: int = 2**31 - 1) -> int:
-        """The next integer, which must lie in low..high."""
+        """Reads the next integer, which must be in low..high."""
         value = int(self.integers(1)[0])
         self.expect(low <= value <= high, f"the number {value} where {low}..{high} belongs")
         return value
 
     def floats_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Turn [..., 2] integers, mantissa and exponent, into [...] finite float32."""
+        """Converts integers [..., 2], mantissa and exponent, to finite float32 [...]."""
         mantissa, exponent = numbers[..., 0], numbers[..., 1]
         usual = (exponent > -SPECIAL_EXPONENT) & (exponent < SPECIAL_EXPONENT)
         self.expect(bool(usual.all()), "a number that is not finite")
@@ -150,33 +157,33 @@ class DlibArchive:
         return values
 
     def floats(self, count: int) -> npt.NDArray[np.float32]:
-        """The next `count` floating-point numbers as [count] float32, all finite."""
+        """Reads the next `count` floating-point numbers: [count] float32, all finite."""
         return self.floats_of(self.integers(2 * count).reshape(-1, 2))
 
     def flag(self) -> bool:
-        """The next flag."""
+        """Reads the next flag."""
         char = self.raw(1)
         self.expect(char in (b"0", b"1"), "no flag")
         return char == b"1"
 
     def text(self) -> str:
-        """The next string; names of layers are plain ASCII."""
+        """Reads the next string, a layer's name, which is plain ASCII."""
         name = self.raw(self.integer(0, 255))
         self.expect(name.isascii(), "no name")
         return name.decode("ascii")
 
     def count(self, high: int = 1 << 12) -> int:
-        """The length of the vector that follows."""
+        """Reads the length of the vector that follows."""
         return self.integer(0, high)
 
     def column(self) -> npt.NDArray[np.float32]:
-        """The next matrix, a column of floats, as [rows] float32."""
+        """Reads the next matrix, a column of floats: [rows] float32."""
         rows, columns = -self.integer(-(1 << 12), 0), -self.integer(-(1 << 12), 0)
         self.expect(columns == 1, "a matrix that is no column")
         return self.floats(rows)
 
     def tensor(self) -> npt.NDArray[np.float32]:
-        """The next tensor, flat: [samples * channels * rows * columns] float32, all finite."""
+        """Reads the next tensor, flat: [samples * channels * rows * columns] float32, all finite."""
         self.integer(2, 2)
         size = prod(self.integer(0) for _ in range(4))
         self.expect(4 * size <= self.left, "a tensor larger than the file")
@@ -185,11 +192,11 @@ class DlibArchive:
         return values
 
     def finish(self) -> None:
-        """Make sure that everything has been read."""
+        """Checks that everything has been read."""
         self.expect(self.left == 0, "bytes that should not be there")
 
     def network(self) -> Network:
-        """The next network: one with a metric-learning loss and an RGB input of fixed size."""
+        """Reads the next network, which must have a metric-learning loss and an RGB input of fixed size."""
         self.integer(1, 1)
         self.expect(self.text() == "loss_metric_2", "no metric-learning network")
         self.floats(2)  # margin and distance threshold of the training
@@ -202,7 +209,7 @@ class DlibArchive:
         return Network((red, green, blue), size, layers)
 
     def _wrappers(self) -> list[int]:
-        """The version numbers of all wrappers, from the outermost to the one that holds the input."""
+        """Reads the version numbers of all wrappers, from the outermost to the input layer's."""
         versions: list[int] = []
         while not versions or versions[-1] != INPUT_LAYER:
             self.expect(len(versions) < MAX_WRAPPERS, "too many layers")
@@ -221,7 +228,7 @@ class DlibArchive:
         return layer
 
     def _details(self, kind: str) -> tuple[tuple[int, ...], npt.NDArray[np.float32]]:
-        """A layer's settings and weights; learning rates and the like are read and dropped."""
+        """Reads a layer's settings and weights; learning rates and the like are dropped."""
         none = np.zeros(0, dtype=np.float32)
         if kind == "con_4":
             weights = self.tensor()
@@ -247,6 +254,6 @@ class DlibArchive:
         return tuple(self.integer(0, 1 << 20) for _ in range(count))
 
     def _alias(self) -> tuple[int, ...]:
-        """The shape of a part of a layer's weights: a version, and the four dimensions returned."""
+        """Reads the shape of a part of a layer's weights, four dimensions after a version number."""
         self.integer(1, 1)
         return self._settings(4)

@@ -1,7 +1,7 @@
-"""Reading an ONNX file: its constants as numpy arrays and its nodes, in graph order.
+"""Reads an ONNX file: its constants as numpy arrays and its nodes, in graph order.
 
-Only what the networks of this package need: constants that are stored, dequantized or reshaped.
-Nothing of the file is executed, and nothing outside the file is read.
+It supports what the networks of this package need: constants that are stored, dequantized or reshaped.
+Nothing in the file is executed, and nothing outside the file is read.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from mien.errors import ModelError
+from mien.models.hints import FETCH
 
 Array = npt.NDArray[Any]
-_LARGEST_FILE = 2 << 30  # protobuf cannot hold more
+_LARGEST_FILE = 2 << 30  # bytes; the limit of protobuf
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Node:
 
     Attributes:
         op: the ONNX operator ("Conv", "PRelu", ...).
-        inputs: names of values and constants; "" stands for an optional input that is left out.
-        outputs: names of the values it makes.
-        attributes: by name; tensors are numpy arrays, strings are str.
+        inputs: names of values and constants; "" stands for an omitted optional input.
+        outputs: names of the values that it computes.
+        attributes: the attributes by name; tensors are numpy arrays, strings are str.
     """
 
     op: str
@@ -45,9 +46,9 @@ class OnnxGraph:
     """The graph of an ONNX file.
 
     Attributes:
-        constants: arrays by the name under which the nodes use them, in graph order: initializers first,
-            then the outputs of Constant, DequantizeLinear, Reshape and Identity over constants.
-        nodes: the remaining nodes, in graph order.
+        constants: arrays by the name that the nodes use, in graph order: initializers first, then the
+            outputs of Constant, DequantizeLinear, Reshape and Identity of constants.
+        nodes: the other nodes, in graph order.
         inputs: names of the graph's inputs that are not constants.
         outputs: names of the graph's outputs.
     """
@@ -59,10 +60,10 @@ class OnnxGraph:
 
 
 def read_onnx(path: Path) -> OnnxGraph:
-    """Read an ONNX file, evaluating the nodes that only rearrange or dequantize constants.
+    """Reads an ONNX file and evaluates the nodes that only rearrange or dequantize constants.
 
     Args:
-        path: the file; at most 2 GiB, with its tensors inside it.
+        path: a file of at most 2 GiB that contains its tensors.
 
     Raises:
         ModelError: the file is missing, truncated, not ONNX, refers to other files, or its constants do not
@@ -85,15 +86,15 @@ def read_onnx(path: Path) -> OnnxGraph:
 def dequantize(
     values: Array, scale: Array, zero_point: Array | None = None, axis: int = 1, block_size: int = 0
 ) -> npt.NDArray[np.float32]:
-    """Compute ONNX' DequantizeLinear: (values - zero_point) * scale, rounded to float32 once.
+    """Computes ONNX' DequantizeLinear: (values - zero_point) * scale, rounded to float32 once.
 
     Args:
         values: integers of any shape.
         scale: float32: one number, one per index of `axis`, or (block_size > 0) of the shape of `values`
             but with ceil(n / block_size) entries along `axis`.
-        zero_point: integers of the shape of `scale`; zero where left out.
-        axis: the axis that `scale` runs along; negative counts from the end.
-        block_size: how many neighbors along `axis` share a scale; 0 for none.
+        zero_point: integers of the shape of `scale`; 0 if omitted.
+        axis: the axis that `scale` runs along; negative numbers count from the end.
+        block_size: number of neighbors along `axis` that share a scale; 0 if there are no blocks.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -106,14 +107,14 @@ def dequantize(
     if zero.shape != scale.shape:
         raise ValueError(f"scale {scale.shape} and zero point {zero.shape} differ in shape")
     spread = _spreader(values.shape, scale.shape, axis, block_size)
-    centerd = (values.astype(np.int64) - spread(zero)).astype(np.float32)
-    return np.asarray(centerd * spread(scale.astype(np.float32)), dtype=np.float32)
+    centered = (values.astype(np.int64) - spread(zero)).astype(np.float32)
+    return np.asarray(centered * spread(scale.astype(np.float32)), dtype=np.float32)
 
 
 def _spreader(
     shape: tuple[int, ...], scale: tuple[int, ...], axis: int, block_size: int
 ) -> Callable[[Array], Array]:
-    """Return what lays an array of the scale's shape over the values' shape."""
+    """Returns a function that broadcasts an array of the scale's shape to the values' shape."""
     if block_size == 0 and scale in ((), (1,)):
         return lambda a: a.reshape(())
     if not -len(shape) <= axis < len(shape):
@@ -138,14 +139,14 @@ def _parse(path: Path) -> onnx.ModelProto:
         model = onnx.ModelProto()
         model.ParseFromString(path.read_bytes())
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}", "Fetch the weights again.") from error
+        raise ModelError(f"{path} cannot be read: {error.strerror}", FETCH) from error
     except DecodeError as error:
         raise _damaged(path, str(error)) from error
     return model
 
 
 def _fold_constants(nodes: list[Node], constants: dict[str, Array]) -> list[Node]:
-    """Move the outputs of constant nodes into `constants`; return the other nodes."""
+    """Moves the outputs of constant nodes into `constants` and returns the other nodes."""
     left = []
     for node in nodes:
         value = _constant_output(node, constants)
@@ -157,7 +158,7 @@ def _fold_constants(nodes: list[Node], constants: dict[str, Array]) -> list[Node
 
 
 def _constant_output(node: Node, constants: dict[str, Array]) -> Array | None:
-    """Return the output of a node that needs nothing but constants, None for any other node."""
+    """Returns the output of a node whose inputs are all constants; None for any other node."""
     if node.op == "Constant" and "value" in node.attributes:
         return np.asarray(node.attributes["value"])
     if node.op not in {"DequantizeLinear", "Reshape", "Identity"}:
@@ -174,7 +175,7 @@ def _constant_output(node: Node, constants: dict[str, Array]) -> Array | None:
 
 
 def _reshape(array: Array, shape: Array, allow_zero: bool) -> Array:
-    """ONNX' Reshape: 0 keeps that axis' length (unless allowed to mean zero), -1 is worked out."""
+    """Computes ONNX' Reshape: 0 keeps the length of that axis (unless `allow_zero`), -1 is inferred."""
     sizes = [int(size) for size in shape]
     return array.reshape([array.shape[i] if n == 0 and not allow_zero else n for i, n in enumerate(sizes)])
 
@@ -192,11 +193,11 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
 
 
 def _array(tensor: onnx.TensorProto) -> Array:
-    """Read a tensor stored inside the file; a reference to another file is refused: it may be any file."""
+    """Reads a tensor stored inside the file; a reference to another file is refused, as it could name any file."""
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
         raise ValueError(f"tensor {tensor.name!r} is kept in another file")
     return np.asarray(numpy_helper.to_array(tensor))
 
 
 def _damaged(path: Path, why: str) -> ModelError:
-    return ModelError(f"{path} is not a usable ONNX file: {why}", "Fetch the weights again.")
+    return ModelError(f"{path} is not a usable ONNX file: {why}", FETCH)

@@ -1,4 +1,4 @@
-"""OpenVINO intermediate representation (XML graph + raw little-endian constants), read without OpenVINO."""
+"""Reads OpenVINO's intermediate representation (XML graph and raw little-endian constants) without OpenVINO."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ModelError
+from mien.models.hints import FETCH
 
 ELEMENT_TYPES = {"f32": "<f4", "i64": "<i8", "i32": "<i4"}
 
@@ -31,7 +32,7 @@ def _constant(layer: ElementTree.Element, blob: bytes) -> npt.NDArray[np.float32
         raise ValueError(f"constant {layer.get('name')} has no data")
     offset, size = int(data.attrib["offset"]), int(data.attrib["size"])
     if offset < 0 or size < 0 or offset + size > len(blob):
-        raise ValueError(f"constant {layer.get('name')} lies outside the weights file")
+        raise ValueError(f"constant {layer.get('name')} is outside the weights file")
     shape = [int(n) for n in data.attrib.get("shape", "").split(",") if n.strip()]
     values = np.frombuffer(blob, ELEMENT_TYPES[data.attrib["element_type"]], offset=offset,
                            count=size // np.dtype(ELEMENT_TYPES[data.attrib["element_type"]]).itemsize)
@@ -39,7 +40,7 @@ def _constant(layer: ElementTree.Element, blob: bytes) -> npt.NDArray[np.float32
 
 
 def _order(result: str, inputs: dict[str, list[str]]) -> Iterator[str]:
-    """Depth-first order of execution, without recursion (a hostile graph may be deep or cyclic)."""
+    """Yields the nodes in order of execution, depth first, without recursion: a hostile graph may be deep or cyclic."""
     seen: set[str] = set()
     stack: list[tuple[str, bool]] = [(result, False)]
     while stack:
@@ -53,10 +54,10 @@ def _order(result: str, inputs: dict[str, list[str]]) -> Iterator[str]:
 
 
 def read_graph(xml: Path, weights: Path) -> list[Node]:
-    """The graph's operations in order of execution, each with its float constants.
+    """Reads the graph's operations in order of execution, each with its float constants.
 
     Args:
-        xml: the graph. weights: its constants.
+        xml: the file of the graph. weights: the file of its constants.
 
     Raises:
         ModelError: either file is missing, truncated or not such a graph.
@@ -74,8 +75,7 @@ def read_graph(xml: Path, weights: Path) -> list[Node]:
         return [_node(layers, i, sources, blob) for i in _order(result, sources)
                 if layers[i].get("type") not in ("Const", "Result", "Parameter")]
     except (OSError, KeyError, ValueError, StopIteration, ElementTree.ParseError) as error:
-        raise ModelError(f"{xml.name} is not a readable OpenVINO graph: {error}",
-                         "fetch it again with: mien models fetch") from error
+        raise ModelError(f"{xml.name} is not a readable OpenVINO graph: {error}", FETCH) from error
 
 
 def _node(layers: dict[str, ElementTree.Element], i: str, sources: dict[str, list[str]], blob: bytes) -> Node:

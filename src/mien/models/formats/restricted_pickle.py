@@ -1,7 +1,11 @@
-"""An unpickler that knows tensors and plain containers, and nothing else.
+"""Reads pickles with an unpickler that builds tensors and plain containers, and nothing else.
 
-It is Python's own, not the faster one in C, which takes as much memory as a pickle of ten bytes tells it to. Storages
-and tensors are paid for out of a budget, the size of the file, so that nothing small becomes large.
+It is used for all formats in place of `torch.load(weights_only=True)`, which reads neither TorchScript archives nor
+NVIDIA's pickles, so that it would only be a second unpickler. Before torch 2.10, which mien supports from 2.6 on, a
+hostile file could also corrupt memory through it (CVE-2026-24747: SETITEM on tensors, storages shorter than they say).
+
+It extends Python's own unpickler, not the faster one in C, which allocates as much memory as a pickle of ten bytes asks
+for. Storages and tensors are charged to a budget, the size of the file, so that a small file cannot fill the memory.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ _DTYPES = {"FloatStorage": torch.float32, "HalfStorage": torch.float16, "DoubleS
 
 
 class Module:
-    """What stands in for any other object: its attributes, without its class."""
+    """A stand-in for an object of any other class: it has the object's attributes, but not its class."""
 
     attributes: dict[str, Any]
 
@@ -33,29 +37,29 @@ class Module:
         return made
 
     def keep(self, state: object) -> None:
-        """Take over what its class would have been given."""
+        """Stores the attributes that the object's class would have received."""
         if isinstance(state, dict):
             self.attributes = state
 
 
 class Fields(dict[Any, Any]):
-    """Dicts of other kinds: in order, with attributes, made of pairs."""
+    """A stand-in for other kinds of dicts: ordered ones, and those with attributes."""
 
     def __init__(self, pairs: object = ()) -> None:
         super().__init__(pairs if isinstance(pairs, list) else ())
 
 
 class Storage:
-    """A typed block of numbers, empty while it only stands for its type."""
+    """A typed block of numbers; it has no numbers while it only stands for its type."""
 
     def __init__(self, dtype: torch.dtype, numbers: Tensor | None = None) -> None:
         self.dtype, self.numbers = dtype, numbers
 
     def of(self, data: Tensor, count: int, first: int = 0) -> Storage:
-        """The numbers `first` and following of raw bytes.
+        """Returns a storage of `count` numbers in raw bytes, starting with number `first`.
 
         Raises:
-            UnpicklingError: there are fewer.
+            UnpicklingError: the bytes hold fewer numbers.
         """
         size = self.dtype.itemsize
         if not _whole(count, first) or (first + count) * size > len(data):
@@ -64,13 +68,17 @@ class Storage:
 
 
 class Budget:
-    """Bytes of storages, and numbers in tensors, that a file may still ask for."""
+    """The bytes of storages and the numbers in tensors that a file may still ask for."""
 
     def __init__(self, size: int) -> None:
         self.bytes = self.numbers = size
 
     def take(self, size: int = 0, numbers: int = 0) -> None:
-        """Raises UnpicklingError where a file asks for more than it holds."""
+        """Charges bytes or numbers.
+
+        Raises:
+            UnpicklingError: the file asks for more than it holds.
+        """
         if not _whole(size, numbers):
             raise pickle.UnpicklingError("a size that is none")
         self.bytes -= size
@@ -89,7 +97,7 @@ def _parameter(data: Tensor, *rest: object) -> Tensor:
 
 
 def _persistent(meta: dict[str, Any]) -> Module:
-    """An object of NVIDIA's: `meta` also has the source code of its class, which is left alone."""
+    """Builds the stand-in of one of NVIDIA's objects; the source code of its class, also in `meta`, is ignored."""
     made = Module()
     made.keep(meta.get("state"))
     return made
@@ -105,7 +113,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch.jit._pickle", "build_intlist"): _same, ("torch.jit._pickle", "build_boollist"): _same,
     ("torch.jit._pickle", "build_doublelist"): _same, ("torch.jit._pickle", "build_tensorlist"): _same,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
-    # What lies beside the tensors and nobody asks for; NVIDIA's gains are numpy's numbers.
+    # Objects in checkpoints that are not needed; NVIDIA's gains are numpy's numbers.
     ("argparse", "Namespace"): Module, ("builtins", "set"): Module, ("__builtin__", "set"): Module,
     ("torch", "device"): Module, ("_codecs", "encode"): Module, ("numpy", "dtype"): Module,
     ("numpy.core.multiarray", "scalar"): Module, ("numpy._core.multiarray", "scalar"): Module,
@@ -113,7 +121,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def _into(code: bytes, kind: type, place: int = 0) -> Callable[[Any], None]:
-    """An opcode that adds to a container, for that kind of container alone: tensors too have such methods."""
+    """Restricts an opcode that adds to a container to that kind of container, as tensors have such methods too."""
     load = pickle._Unpickler.dispatch[code[0]]
 
     def guarded(reader: Any) -> None:
@@ -135,16 +143,16 @@ def _last(reader: Any, count: int) -> None:
 
 
 class Restricted(pickle._Unpickler):
-    """Reads one pickle of `file`, and not a byte more.
+    """Reads one pickle from `file`, and not a byte more.
 
     Args:
-        storage: makes a storage of a reference to something outside the pickle.
-        nested: makes a storage of one that was pickled within the pickle.
+        storage: turns a reference to something outside the pickle into a storage.
+        nested: turns the bytes of a storage that was pickled within the pickle into a storage.
     """
 
     def __init__(self, file: BinaryIO, budget: Budget, storage: Callable[[Any], Storage] | None = None,
                  nested: Callable[[bytes], Storage] | None = None) -> None:
-        super().__init__(file, encoding="utf-8")  # the text of Python 2, as torch takes it
+        super().__init__(file, encoding="utf-8")  # of the strings of Python 2, as in torch
         self.budget, self.storage, self.nested = budget, storage, nested
 
     def find_class(self, module: str, name: str) -> Any:
@@ -187,14 +195,14 @@ class Restricted(pickle._Unpickler):
         return torch.as_strided(numbers, size, stride, numbers.storage_offset() + offset)
 
     def _build(self: Any) -> None:
-        """Attributes, for what has them here; elsewhere a pickle could reach into torch and this module."""
+        """Sets attributes of stand-ins only; else a pickle could change objects of torch and of this module."""
         state, made = self.stack.pop(), self.stack[-1]
         if isinstance(made, Module):
             made.keep(state)
-        elif not isinstance(made, Fields):  # whose attributes say which versions the layers have
+        elif not isinstance(made, Fields):  # their attributes, the versions of layers, are not needed
             raise pickle.UnpicklingError("attributes for something that has none")
 
-    # Tuples become lists: to hash tuples of tuples of tuples, each twice the same, would take for ever.
+    # Tuples become lists: hashing deeply nested tuples, each of which holds the next one twice, would never end.
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **pickle._Unpickler.dispatch,
         pickle.BUILD[0]: _build,
@@ -205,14 +213,14 @@ class Restricted(pickle._Unpickler):
         pickle.TUPLE1[0]: lambda reader: _last(reader, 1), pickle.TUPLE2[0]: lambda reader: _last(reader, 2),
         pickle.TUPLE3[0]: lambda reader: _last(reader, 3),
     }
-    del dispatch[pickle.BYTEARRAY8[0]]  # takes the memory before it has the bytes
+    del dispatch[pickle.BYTEARRAY8[0]]  # it allocates the memory before it has read the bytes
 
 
 def check_reference(kind: object, dtype: object, key: object, count: object) -> Storage:
-    """The storage's type.
+    """Checks a reference out of a pickle, and returns the storage that stands for its type.
 
     Raises:
-        UnpicklingError: a reference out of a pickle is to something else than a storage.
+        UnpicklingError: the reference is to something else than a storage.
     """
     if kind != "storage" or not isinstance(dtype, Storage) or type(key) is not str or not _whole(count):
         raise pickle.UnpicklingError("a reference to something else than a storage")
@@ -220,10 +228,10 @@ def check_reference(kind: object, dtype: object, key: object, count: object) -> 
 
 
 def fill(raw: Tensor, file: Any) -> Tensor:
-    """Bytes [N] uint8, read from a file to the last.
+    """Fills bytes [N] uint8 from a file and returns them.
 
     Raises:
-        UnpicklingError: the file has fewer.
+        UnpicklingError: the file has fewer bytes.
     """
     view, done = raw.numpy().data, 0
     while done < len(raw):
@@ -235,7 +243,7 @@ def fill(raw: Tensor, file: Any) -> Tensor:
 
 
 def read_legacy(file: BinaryIO, budget: Budget, nested: Callable[[bytes], Storage] | None = None) -> Any:
-    """The content of torch's format before 1.6: five pickles, then the storages one after the other.
+    """Reads torch's format before 1.6: five pickles, then the storages one after the other.
 
     Raises:
         UnpicklingError: it is another format, cut short, or asks for more than it holds.
@@ -270,7 +278,7 @@ def read_legacy(file: BinaryIO, budget: Budget, nested: Callable[[bytes], Storag
 
 
 def read_pickle(file: BinaryIO, budget: Budget) -> Any:
-    """The content of an ordinary pickle, storages lying within it in torch's older format.
+    """Reads an ordinary pickle, which contains its storages in torch's older format.
 
     Raises:
         UnpicklingError: it asks for anything that a checkpoint does not need.

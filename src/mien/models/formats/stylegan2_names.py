@@ -1,6 +1,6 @@
-"""One generator, three sets of names: rosinality's and NVIDIA's tensors under genforce's names.
+"""Renames StyleGAN2's tensors: rosinality's and NVIDIA's files hold the same generator as genforce's.
 
-Up-sampling kernels are turned round in genforce's files, and style biases lack the one that the others hold.
+In genforce's files up-sampling kernels are flipped, and style biases are smaller by 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ State = dict[str, Tensor]
 
 
 def _layers(size: int) -> Iterator[tuple[int, int]]:
-    """(layer, resolution): 4 px has one layer, all others two."""
+    """Yields (layer, resolution): 4 px has one layer, every other resolution two."""
     yield 0, 4
     layer, resolution = 1, 8
     while resolution <= size:
@@ -23,7 +23,10 @@ def _layers(size: int) -> Iterator[tuple[int, int]]:
 
 
 def from_rosinality(state: State, mean: Tensor) -> State:
-    """`g_ema` and `latent_avg` of a rosinality file -> genforce's names.
+    """Renames the tensors of a rosinality file to genforce's names.
+
+    Args:
+        state: its `g_ema`. mean: its `latent_avg`.
 
     Raises:
         KeyError: a tensor is missing.
@@ -38,7 +41,7 @@ def from_rosinality(state: State, mean: Tensor) -> State:
         found |= _modulated(state, theirs, ours, up=layer % 2 == 1)
         found[f"{ours}.bias"] = state[f"{theirs}.activate.bias"]
         found[f"{ours}.noise_strength"] = state[f"{theirs}.noise.weight"].reshape(())
-        # Some files lack the maps, and their code then draws noise: none is the middle of that.
+        # Some files lack the noise maps, and their code then draws random noise, whose mean is zero.
         none = state["input.input"].new_zeros(1, 1, resolution, resolution)
         found[f"{ours}.noise"] = state.get(f"noises.noise_{layer}", none)
         if layer % 2 == 0:
@@ -56,7 +59,7 @@ def _modulated(state: State, theirs: str, ours: str, up: bool) -> State:
 
 
 def from_nvidia(state: State) -> State:
-    """`G_ema` of an NVIDIA pickle -> genforce's names.
+    """Renames the tensors of an NVIDIA pickle's `G_ema` to genforce's names.
 
     Raises:
         KeyError: a tensor is missing.

@@ -1,8 +1,7 @@
-"""Checkpoint files of others, read without running anything in them.
+"""Reads checkpoint files of other projects without running anything in them.
 
-Four kinds: torch's own (zip or legacy), TorchScript archives and NVIDIA's pickled modules, all through one
-unpickler that knows tensors and plain containers and nothing else. Modules become nested dicts: their code, which
-two of the kinds carry along, is never looked at.
+It reads four formats: torch's own (zip and legacy), TorchScript archives and NVIDIA's pickled modules, all with the
+unpickler of `restricted_pickle`. Modules become nested dicts; the code that two of the formats contain is ignored.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _MOST, _LONGEST = 100_000, 500  # values in a checkpoint, and letters in a tenso
 
 
 def read_checkpoint(path: Path) -> Any:
-    """The content of a checkpoint: tensors in dicts, lists and `Module`s.
+    """Reads the content of a checkpoint: tensors in dicts, lists and `Module`s.
 
     Raises:
         ModelError: the file cannot be read, is cut short or holds something else, or asks for anything that
@@ -57,7 +56,7 @@ def read_checkpoint(path: Path) -> Any:
         raise
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # pickles and archives fail in every way there is
+    except Exception as error:  # damaged pickles and archives may raise anything
         raise ModelError(f"{path} is not a checkpoint, or damaged: {_short(error)}", _HINT) from error
 
 
@@ -95,7 +94,7 @@ def _read_zip(archive: zipfile.ZipFile, budget: Budget) -> Any:
 
 
 def _member(archive: zipfile.ZipFile, name: str, budget: Budget) -> Tensor:
-    """Bytes [N] uint8 of a file in an archive; members may neither be packed nor share their place."""
+    """Reads a file of an archive as bytes [N] uint8; it counts towards the budget and must not be compressed."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED:
         raise pickle.UnpicklingError("its numbers are compressed, which torch never does")
@@ -105,7 +104,7 @@ def _member(archive: zipfile.ZipFile, name: str, budget: Budget) -> Tensor:
 
 
 def tensors_of(content: object) -> dict[str, Tensor]:
-    """All tensors in nested dicts and modules, by dotted name, as `state_dict` would call them.
+    """Collects all tensors in nested dicts and modules, under the dotted names that `state_dict` gives them.
 
     Raises:
         ModelError: there are more values than any checkpoint has, or they refer to one another in a circle.
@@ -133,6 +132,6 @@ def _parts(value: object) -> dict[Any, Any]:
     inside = value.attributes
     if "_modules" not in inside:
         return inside
-    # an eager module's attributes
+    # the attributes of a pickled nn.Module
     kinds = [inside.get(kind) for kind in ("_parameters", "_buffers", "_modules")]
     return {key: part for kind in kinds if isinstance(kind, dict) for key, part in kind.items()}

@@ -1,7 +1,7 @@
-"""e4e, the encoder for editing (Tov et al. 2021, arXiv 2102.02766): a face -> W+.
+"""Implements e4e, the encoder for editing (Tov et al. 2021, arXiv 2102.02766), which turns a face into W+.
 
-One code w0 from the coarsest map, and small offsets for layers 1..17: 1 and 2 from the 16x16 map, 3..6 from 32x32,
-7..17 from 64x64.
+It computes one code w0 from the coarsest map, and small offsets for layers 1..17: 1 and 2 from the 16x16 map, 3..6
+from the 32x32 map, 7..17 from the 64x64 map.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MIDDLE, FINE = 3, 7  # first layers of the 32x32 and the 64x64 map
 
 
 class EqualLinear(nn.Module):
-    """A linear layer with its weights scaled at run time."""
+    """A linear layer whose weights are scaled at run time."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class EqualLinear(nn.Module):
 
 
 class Style(nn.Module):
-    """A feature map [B, 512, S, S], halved until one pixel is left -> a code [B, 512]."""
+    """Turns a feature map [B, 512, S, S] into a code [B, 512] by halving it until one pixel is left."""
 
     def __init__(self, halvings: int) -> None:
         super().__init__()
@@ -49,8 +49,8 @@ class Style(nn.Module):
         return self.linear(self.convs(x).flatten(1))  # type: ignore[no-any-return]
 
 
-class E4E(nn.Module):
-    """Images [B, 3, 256, 256], RGB -1..1 -> W+ [B, 18, 512], frozen."""
+class E4eEncoder(nn.Module):
+    """Turns images [B, 3, 256, 256], RGB -1..1, into W+ [B, 18, 512]; its weights are frozen."""
 
     latent_avg: Tensor
 
@@ -66,7 +66,7 @@ class E4E(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read converted weights (safetensors).
+        """Loads converted weights (safetensors).
 
         Raises:
             ModelError: the file does not hold this network.
@@ -74,7 +74,7 @@ class E4E(nn.Module):
         return load_into(cls(), path, "e4e")
 
     def offsets(self, image: Tensor) -> Tensor:
-        """W+ relative to the mean code: [B, 18, 512]."""
+        """Computes W+ relative to the mean code: [B, 18, 512]."""
         fine, middle, coarse = self.taps(image)
         maps = [coarse]
         for lateral, finer in ((self.latlayer1, middle), (self.latlayer2, fine)):
@@ -86,7 +86,7 @@ class E4E(nn.Module):
         return torch.stack([first, *rest], dim=1)
 
     def taps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The trunk's maps [B, 128, 64, 64], [B, 256, 32, 32], [B, 512, 16, 16]."""
+        """Computes the trunk's maps [B, 128, 64, 64], [B, 256, 32, 32], [B, 512, 16, 16]."""
         x, found = self.input_layer(image), []
         for i, block in enumerate(self.body):
             x = block(x)

@@ -1,8 +1,9 @@
-"""The encoder of the embedded generator: from an aligned face to whitened W+ codes, in a few looks.
+"""Implements the encoder for MobileStyleGAN, which turns an aligned face into whitened W+ codes in a few passes.
 
-The project's own (`training/encoder.py`). It guesses, looks at the picture of its guess through the generator, and
-corrects itself (ReStyle, Alaluf et al. 2021, arXiv 2104.02699). Like e4e (Tov et al. 2021, arXiv 2102.02766) it gives
-one code and small offsets to it for each layer, and stays where the generator makes faces.
+It was trained by this project (`training/encoder.py`). In each pass it compares the face with the generator's preview
+of the present codes and corrects them (ReStyle, Alaluf et al. 2021, arXiv 2104.02699). Like e4e (Tov et al. 2021,
+arXiv 2102.02766) it gives one code and small offsets to it for each layer, so that the codes stay where the generator
+makes faces.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from torch.nn import functional as F
 from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.models.generators.base import DIM
 from mien.models.generators.mobilestylegan import N_LAYERS
+from mien.models.hints import REINSTALL
 from mien.models.hub.load_state import load_into
-from mien.models.hub.shipped import HINT
 
-SIZE = 128  # of the pictures that it compares
+SIZE = 128  # px, of the images that it compares
 PASSES = 3
-LEADING = 192  # offsets are told for so many of the widest directions; the others hardly show
+LEADING = 192  # offsets are given for so many of the widest directions; the others are hardly visible
 HIDDEN = 768
 TAPS = (10, 15)
 
 
-class Encoder(nn.Module):
-    """Real face and the look of the present codes -> how to change the codes.
+class MobileEncoder(nn.Module):
+    """Computes from a real face and the preview of the present codes how to change the codes.
 
-    Whitened codes are [B, 16, 512]; pictures [B, 3, 128, 128] in -1..1.
+    Whitened codes are [B, 16, 512]; images are [B, 3, 128, 128] in -1..1.
     """
 
     def __init__(self) -> None:
@@ -48,15 +49,15 @@ class Encoder(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read trained weights (safetensors, float16 or float32), frozen.
+        """Loads trained weights (safetensors, float16 or float32) and freezes them.
 
         Raises:
             ModelError: the file does not hold the encoder.
         """
-        return load_into(cls(), path, "the encoder", HINT).eval().requires_grad_(False)
+        return load_into(cls(), path, "the encoder", REINSTALL).eval().requires_grad_(False)
 
     def forward(self, image: Tensor, preview: Tensor) -> Tensor:
-        """The change of the codes [B, 16, 512]."""
+        """Computes the change of the codes: [B, 16, 512]."""
         both = torch.cat([image, preview], dim=1)
         middle, deep = self.trunk(both, TAPS)
         small = F.avg_pool2d(both, 8).flatten(1)
@@ -67,10 +68,11 @@ class Encoder(nn.Module):
         return change
 
     def encode(self, image: Tensor, preview: Callable[[Tensor], Tensor], passes: int = PASSES) -> Tensor:
-        """Aligned faces [B, 3, H, W] in -1..1 -> codes [B, 16, 512].
+        """Encodes aligned faces [B, 3, H, W] in -1..1 as whitened codes [B, 16, 512].
 
         Args:
-            look: whitened codes -> pictures [B, 3, 128, 128] in about -1..1.
+            preview: whitened codes -> previews [B, 3, 128, 128] in about -1..1.
+            passes: number of corrections, starting at the mean face.
         """
         image = F.interpolate(image, size=(SIZE, SIZE), mode="area")
         codes = image.new_zeros(len(image), N_LAYERS, DIM)

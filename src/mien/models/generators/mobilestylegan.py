@@ -1,5 +1,6 @@
-"""MobileStyleGAN-FFHQ, the embedded generator (Belousov 2021, arXiv 2104.04767): a distilled StyleGAN2.
+"""Implements MobileStyleGAN-FFHQ, the generator of the mobile set (Belousov 2021, arXiv 2104.04767).
 
+It is a distilled StyleGAN2.
 W+ has 16 vectors: 0 -> conv1; block i: 2i+1 -> up and conv1, 2i+2 -> conv2; 15 -> to_img. Layers 3..7 drive
 the resolutions 16..64, the same that FALCO optimizes in StyleGAN2's 18 vectors. The stored noise maps are
 part of the network, so the same code always gives the same image.
@@ -20,15 +21,16 @@ from torch.nn import functional as F
 from mien.errors import ModelError
 from mien.models.formats.openvino_ir import Node, read_graph
 from mien.models.generators.base import Generator, fit_whitening
+from mien.models.hints import FETCH
 
 N_LAYERS = 16
 BLOCKS = 7  # 8x8 .. 512x512; to_img doubles once more
 
 
 def inverse_haar(x: Tensor) -> Tensor:
-    """Inverse Haar wavelet transform, [B, 4C, H, W] -> [B, C, 2H, 2W].
+    """Applies the inverse Haar wavelet transform: [B, 4C, H, W] -> [B, C, 2H, 2W].
 
-    The channels are in four bands of C: low, LH, HL, HH.
+    The input's channels are four bands of C: low, LH, HL, HH.
     """
     b, c4, h, w = x.shape
     c = c4 // 4
@@ -42,7 +44,7 @@ def inverse_haar(x: Tensor) -> Tensor:
 
 
 def _inverse_haar_last(x: Tensor) -> Tensor:
-    """The same on [B, H, W, 4C] -> [B, 2H, 2W, C], without leaving that layout."""
+    """Does the same in the channels-last layout: [B, H, W, 4C] -> [B, 2H, 2W, C]."""
     b, h, w, c4 = x.shape
     low, lh, hl, hh = x.chunk(4, dim=3)
     s, d, t, u = low + lh, low - lh, hl + hh, hl - hh
@@ -52,9 +54,9 @@ def _inverse_haar_last(x: Tensor) -> Tensor:
 
 
 def in_bands(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with the channels before every wavelet in four bands.
+    """Reorders the weights so that the channels before every wavelet transform are in four bands.
 
-    The file has the three high ones of a channel side by side, which would cost strided reads at every step.
+    In the file the three high bands of a channel are adjacent, which would cost strided reads at every step.
     """
     state = dict(state)
     before = ["conv1", *(f"blocks.{i}.conv2" for i in range(BLOCKS - 1)), "to_img"]
@@ -64,14 +66,14 @@ def in_bands(state: dict[str, Tensor]) -> dict[str, Tensor]:
         order = torch.cat([torch.arange(channels // 4), high])
         state[f"{name}.weight"] = state[f"{name}.weight"][order]
         state[f"{name}.bias"] = state[f"{name}.bias"][:, order]
-        if i < BLOCKS:  # the picture itself is not scaled by a style
+        if i < BLOCKS:  # the image itself is not scaled by a style
             for key in (f"blocks.{i}.up.affine", f"blocks.{i}.up.affine_bias"):
                 state[key] = state[key][order]
     return state
 
 
 class Styled(nn.Module):
-    """A modulated convolution: the style scales the input channels; the weights hold the demodulation."""
+    """A modulated convolution: the style scales the input channels; the weights include the demodulation."""
 
     def __init__(self, state: dict[str, Tensor], name: str) -> None:
         super().__init__()
@@ -91,7 +93,7 @@ class Styled(nn.Module):
         return x * style[:, :, None, None].to(x.dtype)
 
     def reduce(self, precision: torch.dtype) -> None:
-        """Keep all but the styles' own weights in this precision."""
+        """Converts all weights except the styles' own to this precision."""
         for key in self.names:
             if not key.startswith("affine"):
                 setattr(self, key, getattr(self, key).to(precision))
@@ -106,7 +108,7 @@ class Styled(nn.Module):
 
 
 class Block(nn.Module):
-    """One doubling of the resolution: wavelet up-sampling and two separable modulated convolutions."""
+    """Doubles the resolution by a wavelet transform and applies two separable modulated convolutions."""
 
     def __init__(self, state: dict[str, Tensor], i: int) -> None:
         super().__init__()
@@ -120,7 +122,7 @@ class Block(nn.Module):
 
 
 class MobileStyleGAN(Generator):
-    """Mapping, whitening and synthesis, frozen.
+    """Generates faces by mapping, whitening and synthesis; its weights are frozen.
 
     Codes are float32: [B, 512] (z, v, w) or [B, 16, 512] (W+, whitened).
     """
@@ -138,7 +140,7 @@ class MobileStyleGAN(Generator):
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read converted weights (safetensors).
+        """Loads converted weights (safetensors).
 
         Raises:
             ModelError: the file lacks a tensor of this network.
@@ -146,11 +148,13 @@ class MobileStyleGAN(Generator):
         try:
             return cls(in_bands(load_file(path)))
         except (KeyError, OSError, SafetensorError) as error:
-            raise ModelError(f"{path} does not hold MobileStyleGAN: {error}",
-                             "run: mien models check") from error
+            raise ModelError(f"{path} does not hold MobileStyleGAN: {error}", FETCH) from error
 
     def reduced(self, precision: torch.dtype) -> Self:
-        """A copy whose synthesis computes in this precision; bfloat16 is several times faster with matrix units."""
+        """Returns a copy whose synthesis computes in this precision.
+
+        With matrix units, bfloat16 is several times faster.
+        """
         other = copy.deepcopy(self)
         other.const = other.const.to(precision)
         for module in other.modules():
@@ -159,7 +163,10 @@ class MobileStyleGAN(Generator):
         return other
 
     def features(self, wp: Tensor, blocks: int = 5) -> Tensor:
-        """W+ [B, 16, 512] -> features after the blocks: 4 -> [B, 512, 64, 64], 5 -> [B, 256, 128, 128]."""
+        """Computes the features after a number of blocks, of W+ [B, 16, 512].
+
+        4 blocks give [B, 512, 64, 64], 5 give [B, 256, 128, 128].
+        """
         layers = wp.unbind(1)
         x: Tensor = self.conv1(self.const.expand(len(wp), -1, -1, -1), layers[0])  # [B, 512, 4, 4]
         for i in range(blocks):
@@ -167,19 +174,19 @@ class MobileStyleGAN(Generator):
         return x
 
     def modulated(self, wp: Tensor, blocks: int) -> Tensor:
-        """`features` already scaled by the style of the next block's first layer."""
+        """Computes `features` scaled by the style of the next block's first layer."""
         up = cast(Block, self.blocks[blocks]).up
         return up.modulate(self.features(wp, blocks), wp[:, 2 * blocks + 1])
 
     def forward(self, wp: Tensor) -> Tensor:
-        """Synthesis, W+ [B, 16, 512] -> images [B, 3, 1024, 1024] in about -1..1."""
+        """Synthesizes images: W+ [B, 16, 512] -> [B, 3, 1024, 1024] in about -1..1."""
         x = self.features(wp, BLOCKS)  # [B, 64, 512, 512]
         x = self.to_img.modulate(x, wp[:, 15])
         return inverse_haar(F.conv2d(x, self.to_img.weight, self.to_img.bias.flatten())).float()
 
 
 def _last(tensor: Tensor) -> Tensor:
-    """In the layout that the processor's kernels are fastest in: depthwise convolutions twice."""
+    """Converts to channels last, in which the CPU's depthwise convolutions are twice as fast."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
@@ -205,7 +212,7 @@ def _layer_names() -> list[str]:
 
 
 def _styles(nodes: list[Node]) -> dict[str, Tensor]:
-    """The affine layers. They run in the order of their numbers, each Add right after its MatMul."""
+    """Collects the affine layers, which run in the order of their numbers, each Add right after its MatMul."""
     adds = {_number(n): n.constants[0] for n in _pick(nodes, "Add")}
     scales = {_number(n): float(n.constants[0].reshape(-1)[0]) for n in _pick(nodes, "Multiply")
               if n.constants[0].size == 1}
@@ -220,7 +227,7 @@ def _styles(nodes: list[Node]) -> dict[str, Tensor]:
 
 
 def _convolutions(nodes: list[Node]) -> dict[str, Tensor]:
-    """Walk the synthesis graph: depthwise, pointwise, noise, bias follow one another for every layer."""
+    """Collects the convolutions of the synthesis graph: depthwise, pointwise, noise, bias in turn for every layer."""
     names = [name for name in _layer_names() if not name.endswith("up")]
     state: dict[str, Tensor] = {}
     layer = iter(names)
@@ -241,7 +248,10 @@ def _convolutions(nodes: list[Node]) -> dict[str, Tensor]:
 
 
 def convert_mobilestylegan(folder: Path) -> dict[str, Tensor]:
-    """The carrier's two OpenVINO graphs -> this network's state, whitening included.
+    """Converts the wheel's two OpenVINO graphs to this network's state, and adds the whitening.
+
+    Args:
+        folder: the folder with `mobilestylegan_ffhq_{mnet,snet}.{xml,bin}`.
 
     Raises:
         ModelError: the files are not those graphs.

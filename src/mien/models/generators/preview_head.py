@@ -1,9 +1,9 @@
-"""A cheap picture out of the generator's middle: the project's own small networks.
+"""Implements the preview heads, small networks that render a cheap preview from MobileStyleGAN's middle features.
 
-MobileStyleGAN ships only its last layer to RGB, so every look at the picture costs all layers up to 512x512. A head
-reads the features half as large as its picture and gives what the full output would shrink to: 128x128 features for
-the picture at 256x256, 64x64 features for the one at 128x128. They are trained by `training/image_head.py`; the
-optimization looks through them, the end is confirmed at full size.
+MobileStyleGAN has an RGB output only after its last layer, so every image costs all layers up to 512x512. A preview
+head reads features half as large as its preview and renders what the full image would shrink to: 128x128 features give
+the preview of 256x256, 64x64 features the one of 128x128. This project trained them (`training/image_head.py`). The
+optimization uses previews only; its result is rendered at full size.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.models.generators.base import DIM
-from mien.models.generators.mobilestylegan import N_LAYERS, Block, MobileStyleGAN, inverse_haar
+from mien.models.generators.mobilestylegan import N_LAYERS, MobileStyleGAN, inverse_haar
+from mien.models.hints import REINSTALL
 from mien.models.hub.load_state import load_into
-from mien.models.hub.shipped import HINT
 
 SCALE = 1 / 40  # brings the features to about one
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of one head: the generator's blocks before it, their channels, and its own widths at the picture's size."""
+    """Describes one head: the generator's blocks before it, their channels, and its own widths."""
 
     blocks: int
     channels: int
@@ -35,7 +35,7 @@ class Shape:
 
     @property
     def first(self) -> int:
-        """The first W+ vector that the skipped layers would have read."""
+        """The first W+ vector that the skipped layers would read."""
         return 2 * self.blocks + 1
 
 
@@ -43,14 +43,15 @@ SHAPES = {256: Shape(5, 256, (64, 32)), 128: Shape(4, 512, (128, 64))}
 
 
 class PreviewHead(nn.Module):
-    """Modulated features [B, C, S/2, S/2] and W+ [B, 16, 512] -> picture [B, 3, S, S] in about -1..1.
+    """Renders a preview [B, 3, S, S] in about -1..1 of modulated features [B, C, S/2, S/2] and W+ [B, 16, 512].
 
-    The features come modulated by the generator's own next layer. As there, a wavelet doubles them and two separable
-    convolutions with styles and fixed noise follow: half of the first's channels, and of the second's those that
-    become the next wavelet's low band, which is what a shrunk picture shows. One small convolution stands for the rest.
+    The features are already modulated by the generator's next layer. As in the generator, a wavelet transform doubles
+    them, and two separable convolutions with styles and fixed noise follow: with half of the first's channels, and
+    those of the second's that become the next wavelet's low band, which is what a shrunk image shows. One small
+    convolution approximates the remaining layers.
 
     Args:
-        size: S, of the picture: 256 or 128.
+        size: S, 256 or 128.
     """
 
     def __init__(self, size: int) -> None:
@@ -61,7 +62,7 @@ class PreviewHead(nn.Module):
         self.style1 = nn.Linear(DIM, inner)
         self.style2 = nn.Linear(DIM, a)
         self.style3 = nn.Linear(DIM, b)
-        # All later vectors decide what the middle's channels will look like.
+        # All later vectors together determine how the features become colors.
         self.later = nn.Linear((N_LAYERS - shape.first - 3) * DIM, 2 * b + 2 * b + b)
         self.depthwise1 = nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False)
         self.pointwise1 = nn.Conv2d(inner, a, 1)
@@ -74,43 +75,18 @@ class PreviewHead(nn.Module):
         self.noise = nn.ParameterList(nn.Parameter(torch.zeros(1, size, size)) for _ in range(3))
         self.map = nn.Parameter(torch.zeros(3, size, size))  # what the skipped layers' fixed noise leaves
 
-    @torch.no_grad()
-    def start_from(self, generator: MobileStyleGAN) -> None:
-        """Take over the generator's own layers, as far as they go; of the first's channels those that weigh most."""
-        block = cast(Block, generator.blocks[self.shape.blocks])
-        after = cast(Block, generator.blocks[self.shape.blocks + 1]).up
-        a, b = self.shape.widths
-        keep = block.conv2.weight[:b, :, 0, 0].square().sum(0).topk(a).indices.sort().values
-        self.style1.weight.copy_(block.conv1.affine)
-        self.style1.bias.copy_(block.conv1.affine_bias)
-        self.depthwise1.weight.copy_(block.conv1.depthwise)
-        self.pointwise1.weight.copy_(block.conv1.weight[keep])
-        cast(Tensor, self.pointwise1.bias).copy_(block.conv1.bias.flatten()[keep] * SCALE)
-        self.style2.weight.copy_(block.conv2.affine[keep])
-        self.style2.bias.copy_(block.conv2.affine_bias[keep])
-        self.depthwise2.weight.copy_(block.conv2.depthwise[keep])
-        self.pointwise2.weight.copy_(block.conv2.weight[:b][:, keep])
-        cast(Tensor, self.pointwise2.bias).copy_(block.conv2.bias.flatten()[:b] * SCALE)
-        for noise, layer in zip(self.noise, (block.conv1, block.conv2), strict=False):
-            noise.copy_(layer.noise[0] * SCALE)
-        self.style3.weight.copy_(after.affine[:b])
-        self.style3.bias.copy_(after.affine_bias[:b])
-        nn.init.normal_(self.later.weight, std=0.002)
-        self.later.bias.zero_()
-        self.depthwise3.weight[:, :, 1, 1] += 1
-
     @classmethod
     def from_file(cls, path: Path, size: int) -> Self:
-        """Read trained weights (safetensors, float16 or float32), frozen.
+        """Loads trained weights (safetensors, float16 or float32) and freezes them.
 
         Raises:
-            ModelError: the file does not hold an image head of this size.
+            ModelError: the file does not hold a preview head of this size.
         """
-        head = load_into(cls(size), path, "the image head", HINT).eval().requires_grad_(False)
+        head = load_into(cls(size), path, "the preview head", REINSTALL).eval().requires_grad_(False)
         return head.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def reduced(self, precision: torch.dtype) -> Self:
-        """A copy that computes in this precision, all but the styles."""
+        """Returns a copy that computes in this precision, except for the styles."""
         other = copy.deepcopy(self)
         for name, part in other.named_children():
             if not name.startswith(("style", "later")):
@@ -119,11 +95,15 @@ class PreviewHead(nn.Module):
         return other
 
     def preview(self, generator: MobileStyleGAN, wp: Tensor) -> Tensor:
-        """W+ [B, 16, 512] -> picture [B, 3, S, S] in about -1..1."""
+        """Renders the previews [B, 3, S, S] in about -1..1 of W+ [B, 16, 512]."""
         return torch.as_tensor(self(generator.modulated(wp, self.shape.blocks), wp))
 
     def forward(self, x: Tensor, wp: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
-        """`corner`: (y, x) of the feature map's part that x is, in training on crops."""
+        """Renders previews, see the class.
+
+        Args:
+            corner: (y, x) of the crop `x` within the feature map, in training on crops.
+        """
         first, b = self.shape.first, self.shape.widths[1]
         x = x.to(self.map.dtype)
         # As in the generator: the first of these vectors drives its first convolution, and so on.
@@ -134,12 +114,12 @@ class PreviewHead(nn.Module):
         y0, x0 = 2 * corner[0], 2 * corner[1]
         part = (slice(None), slice(y0, y0 + 2 * x.shape[2]), slice(x0, x0 + 2 * x.shape[3]))
         x = inverse_haar(x)  # [B, C/4, S, S]
-        # In place where both gradients need the result only: this is memory traffic more than arithmetic.
+        # In place where both gradients need the result only: memory traffic costs more than arithmetic here.
         x = self.pointwise1(self.depthwise1(x * (SCALE * s1).to(x.dtype)))
         x = F.leaky_relu_(x.add_(self.noise[0][part]), 0.2)
         x = self.pointwise2(self.depthwise2(x * s2.to(x.dtype)))
         x = F.leaky_relu_(x.add_(self.noise[1][part]), 0.2) * s3.to(x.dtype)
         y = self.pointwise3(self.depthwise3(x))
         y = F.leaky_relu_(y.add_(shift).add_(self.noise[2][part]), 0.2)
-        picture: Tensor = self.colours(y * (1 + scale)) + self.shortcut(x * (1 + short)) + self.map[part]
-        return picture.float()
+        preview: Tensor = self.colours(y * (1 + scale)) + self.shortcut(x * (1 + short)) + self.map[part]
+        return preview.float()

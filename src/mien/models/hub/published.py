@@ -1,7 +1,7 @@
-"""The published checkpoints: what each is, where its authors give it out, and how its file is recognized.
+"""Lists the published checkpoints, with their origins and terms, and recognizes their files.
 
-mien does not fetch them: their pages need accounts, browsers or consent to terms. `mien models import` takes the
-files once they are there.
+mien does not fetch them, because their pages need accounts, browsers or consent to terms. `mien models import` reads
+the files after the user has downloaded them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published:
-    """One network that its authors publish.
+    """Describes one network that its authors publish.
 
     Attributes:
-        name: what commands and code call it. role: what the falco set uses it for.
-        files: the usual names of its file. where: who publishes it, and how to get it. megabytes: of the file, about.
-        license: short. terms: of use and of the training data. citation: the paper.
+        name: the name that commands and code use. role: what it is used for.
+        files: the usual names of its file. where: who publishes it, and how to get it. megabytes: the file's size.
+        license: short form, for tables. terms: of use, and of the training data. citation: the paper.
     """
 
     name: str
@@ -45,10 +45,6 @@ _PUBLISHED = (
         "stylegan2_ffhq1024", "generator", ("stylegan2_ffhq1024.pth", "stylegan2-ffhq-config-f.pt", "ffhq.pkl"),
         f"{_FALCO}; github.com/genforce/genforce: model zoo; github.com/NVlabs/stylegan2-ada-pytorch: ffhq.pkl", 133,
         "NVIDIA source code license: non-commercial", f"NVIDIA's weights, for research and evaluation only. {_FFHQ}",
-        "Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020, arXiv 1912.04958"),
-    Published(
-        "stylegan2_ffhq512", "generator, 512 px", ("stylegan2_ffhq512.pth",), _FALCO, 131,
-        "NVIDIA source code license: non-commercial", f"For research and evaluation only. {_FFHQ}",
         "Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020, arXiv 1912.04958"),
     Published(
         "e4e", "inversion encoder", ("e4e_ffhq_encode.pt",),
@@ -101,11 +97,13 @@ _PUBLISHED = (
         "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, arXiv 1512.00567"),
 )
 PUBLISHED: dict[str, Published] = {one.name: one for one in _PUBLISHED}
+_GENERATOR_SIZE, _GENERATOR_OUTPUTS = 1024, 9  # pixels; RGB outputs, one at each of 4, 8, ..., 1024 px
+_LARGEST = 200_000_000  # numbers in a state dict that is renamed: a generator has 33 million, DINO 86 million
 
 
 @dataclass(frozen=True)
 class Recognized:
-    """What a file turned out to be: a network's name, the format it came in, and its tensors ready to be kept."""
+    """Describes a recognized file: the network's name, the file's format, and the converted tensors."""
 
     name: str
     format: str
@@ -113,10 +111,10 @@ class Recognized:
 
 
 def recognize(content: Any) -> Recognized:
-    """Find out which published network the content of a file is, and bring its tensors into our form.
+    """Finds out which published network a file's content is, and converts its tensors.
 
     Raises:
-        ModelError: none of them, or tensors are missing, too many or of other shapes; the message says which.
+        ModelError: it is none of them, or tensors are missing, unknown or of other shapes; the message says which.
     """
     from mien.errors import ModelError
     from mien.models.formats.torch_file import tensors_of
@@ -131,7 +129,7 @@ def recognize(content: Any) -> Recognized:
 
 
 def _bare(state: Any) -> Any:
-    """A state dict without the `module.` that training on several GPUs puts before all its names."""
+    """Removes the prefix `module.` that training on several GPUs gives to all names of a state dict."""
     prefix = "module."
     if isinstance(state, dict) and state and all(isinstance(key, str) and key.startswith(prefix) for key in state):
         return {key.removeprefix(prefix): value for key, value in state.items()}
@@ -143,19 +141,19 @@ def _generator(state: State, form: str) -> Recognized:
     from mien.models.generators.stylegan2 import expected_shapes, prepare_stylegan2
 
     outputs = sum(key.startswith("synthesis.output") and key.endswith("style.bias") for key in state)
-    size = {8: 512, 9: 1024}.get(outputs)
-    if size is None:
-        raise ModelError(f"a StyleGAN2 generator ({form}) with {outputs} resolutions, not 8 (512 px) or 9 (1024 px)")
+    if outputs != _GENERATOR_OUTPUTS:
+        raise ModelError(f"a StyleGAN2 generator ({form}) with {outputs} resolutions, not {_GENERATOR_OUTPUTS} "
+                         f"({_GENERATOR_SIZE} px)")
     state = {key: value for key, value in state.items() if not key.endswith(".kernel")}
-    _same_shapes(state, expected_shapes(size), f"StyleGAN2 of {size} px ({form})")
+    _same_shapes(state, expected_shapes(_GENERATOR_SIZE), f"StyleGAN2 of {_GENERATOR_SIZE} px ({form})")
     try:
         prepared = prepare_stylegan2(state)
         finite = all(bool(value.isfinite().all()) for value in prepared.values())
-    except RuntimeError:  # of the whitening's eigenvalues
+    except RuntimeError:  # raised by the eigenvalues of the whitening
         finite = False
     if not finite:
-        raise ModelError(f"looks like StyleGAN2 of {size} px ({form}), but its mapping leads to infinity")
-    return Recognized(f"stylegan2_ffhq{size}", form, prepared)
+        raise ModelError(f"looks like StyleGAN2 of {_GENERATOR_SIZE} px ({form}), but its mapping leads to infinity")
+    return Recognized(f"stylegan2_ffhq{_GENERATOR_SIZE}", form, prepared)
 
 
 def _genforce(outer: dict[str, Any], content: object) -> Recognized | None:
@@ -192,9 +190,6 @@ def _nvidia(outer: dict[str, Any], content: object) -> Recognized | None:
     return _generator(_renamed(from_nvidia, state, "an NVIDIA generator"), "NVIDIA pickle")
 
 
-_LARGEST = 200_000_000  # numbers in the networks that get new names: a generator has 33 million, DINO 86 million
-
-
 def _renamed(function: Callable[..., State], state: State, form: str, *rest: Any) -> State:
     from mien.errors import ModelError
 
@@ -209,7 +204,7 @@ def _renamed(function: Callable[..., State], state: State, form: str, *rest: Any
 def _encoder(outer: dict[str, Any], content: object) -> Recognized | None:
     del content
     from mien.errors import ModelError
-    from mien.models.generators.e4e import DIM, E4E, N_LAYERS
+    from mien.models.generators.e4e import DIM, N_LAYERS, E4eEncoder
 
     state = outer.get("state_dict", outer)
     if not isinstance(state, dict) or "encoder.latlayer1.weight" not in state:
@@ -220,7 +215,7 @@ def _encoder(outer: dict[str, Any], content: object) -> Recognized | None:
     found = {key.removeprefix("encoder."): value for key, value in _tensors(state).items()
              if key.startswith("encoder.")}
     found["latent_avg"] = mean.reshape(-1, DIM).expand(N_LAYERS, DIM)
-    return Recognized("e4e", "e4e", _complete(found, E4E().state_dict(), "e4e's encoder"))
+    return Recognized("e4e", "e4e", _complete(found, E4eEncoder().state_dict(), "e4e's encoder"))
 
 
 def _arcface(outer: dict[str, Any], content: object) -> Recognized | None:
@@ -278,7 +273,7 @@ def _dino(outer: dict[str, Any], content: object) -> Recognized | None:
 
 
 def _clip(outer: dict[str, Any], content: object) -> Recognized | None:
-    """CLIP and FaRL: the same names; FaRL's lie under `state_dict`."""
+    """Recognizes CLIP and FaRL, whose tensors have the same names; FaRL's are under `state_dict`."""
     from mien.errors import ModelError
     from mien.models.features.vit import expected_shapes
     from mien.models.formats.restricted_pickle import Module
@@ -303,7 +298,7 @@ _TESTS = (_genforce, _rosinality, _nvidia, _encoder, _arcface, _s3fd, _fan, _inc
 
 
 def _tensors(state: dict[Any, Any]) -> State:
-    """The tensors of a state dict, float32 whatever precision they were kept in."""
+    """Returns the tensors of a state dict; floating-point ones become float32."""
     from torch import Tensor
 
     found = {key: value.detach() for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -311,7 +306,7 @@ def _tensors(state: dict[Any, Any]) -> State:
 
 
 def _complete(state: State, wanted: State, name: str) -> State:
-    """The tensors of a module, exactly; counters of batches, which old files lack, are supplied."""
+    """Checks that a state has exactly a module's tensors; adds the batch counters, which old files lack."""
     counters = {key: value for key, value in wanted.items()
                 if key.endswith("num_batches_tracked") and key not in state}
     state = {**state, **counters}

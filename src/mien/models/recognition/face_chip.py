@@ -1,9 +1,11 @@
-"""The aligned face that dlib's recognizer expects: dlib's get_face_chip in numpy.
+"""Cuts the aligned face that dlib's recognizer expects: dlib's get_face_chip in numpy.
 
-Ported from dlib's image_transforms/interpolation.h and image_pyramid.h (pyramid_down<2>), rounding
-included, since every other alignment costs the recognizer accuracy. Points of the plane are complex
+It is ported from dlib's image_transforms/interpolation.h and image_pyramid.h (pyramid_down<2>), including the
+rounding, because every other alignment costs the recognizer accuracy. Points in the plane are complex
 numbers x + iy here, so that multiplying by one complex number is a rotation and a scaling.
 """
+
+# SPDX-License-Identifier: Apache-2.0 AND BSL-1.0
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ Points = npt.NDArray[np.float64]
 CHIP_SIZE = 150
 CHIP_PADDING = 0.25
 MAX_SIDE = 1e7  # pixels
-# Where the corners of the eyes and the base of the nose lie in an average face, width and height being 1.
+# Positions of the eye corners and the base of the nose in an average face, whose width and height are 1.
 MEAN_POINTS = np.array(
     [
         (0.8595674595992, 0.2134981538014),
@@ -32,85 +34,87 @@ MEAN_POINTS = np.array(
 )
 
 
-def _in_chip(size: int, padding: float) -> Points:
+def chip_points(size: int = CHIP_SIZE, padding: float = CHIP_PADDING) -> Points:
+    """Returns the positions of the five points in a chip, see `face_chip`: [5, 2] (x, y) in pixels."""
     return np.asarray((MEAN_POINTS + padding) / (1 + 2 * padding) * size)
-
-
-CHIP_POINTS = _in_chip(CHIP_SIZE, CHIP_PADDING)
 
 
 def fit_similarity(
     source: npt.NDArray[np.floating[Any]], target: npt.NDArray[np.floating[Any]]
 ) -> tuple[complex, complex]:
-    """Least-squares similarity transform without reflection (Umeyama 1991, closed form in the plane).
+    """Fits a similarity transform without reflection by least squares (Umeyama 1991, closed form in the plane).
+
+    `sface.align_matrix` does the same for the ArcFace template. Its sums round differently in the last digits, which
+    decide single pixels, so the two remain separate.
 
     Args:
         source, target: [N, 2] (x, y) each, N >= 2.
 
     Returns:
-        (factor, offset): z -> factor * z + offset takes source to target.
+        (factor, offset): z -> factor * z + offset maps source to target.
 
     Raises:
-        ValueError: for points that are not finite or all in one place.
+        ValueError: the points are not finite, or all in one place.
     """
     s, t = as_complex(source), as_complex(target)
     s_mean, t_mean = s.mean(), t.mean()
-    s_centerd = s - s_mean
-    spread = float(np.sum(np.abs(s_centerd) ** 2))
-    factor = complex(np.sum(s_centerd.conj() * (t - t_mean)))
+    s_centered = s - s_mean
+    spread = float(np.sum(np.abs(s_centered) ** 2))
+    factor = complex(np.sum(s_centered.conj() * (t - t_mean)))
     if not (np.isfinite(factor) and np.isfinite(spread) and spread > 0 and factor != 0):
-        raise ValueError("points that lie in one place or nowhere have no similarity transform")
+        raise ValueError("points that are all in one place or not finite have no similarity transform")
     factor /= spread
     return factor, complex(t_mean - factor * s_mean)
 
 
 def as_complex(points: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.complex128]:
-    """[..., 2] (x, y) -> [...] x + iy."""
+    """Converts points [..., 2] (x, y) to complex numbers [...] x + iy."""
     z: npt.NDArray[np.complex128] = np.asarray(points) @ np.array([1, 1j])
     return z
 
 
 def as_points(z: npt.NDArray[np.complex128]) -> Points:
-    """[...] x + iy -> [..., 2] (x, y)."""
+    """Converts complex numbers [...] x + iy to points [..., 2] (x, y)."""
     return np.stack([z.real, z.imag], axis=-1)
 
 
 def face_chip(photo: Pixels, points: Points, size: int = CHIP_SIZE, padding: float = CHIP_PADDING) -> Pixels:
-    """Cut out a face upright, the way dlib's networks were trained; as it stands, its recognizer.
+    """Cuts a face out upright, as in the training of dlib's networks; the defaults are those of its recognizer.
 
     Args:
         photo: [H, W, 3] uint8 RGB.
         points: [5, 2] (x, y) in pixels of the photo, in the order of dlib's predictor: outer and inner corner
             of the eye on the image's right, outer and inner corner of the eye on its left, base of the nose.
-        padding: of the chip around the face on each side, in sizes of the face.
+        size: side of the chip, pixels.
+        padding: margin around the face on each side, in sizes of the face.
 
     Returns:
         [size, size, 3] uint8 RGB, black outside the photo.
 
     Raises:
-        ValueError: for points that no face can have: not finite, all in one place, or out of all bounds.
+        ValueError: the points cannot be those of a face: they are not finite, all in one place, or too far apart.
     """
-    factor, offset = fit_similarity(_in_chip(size, padding), points)
+    factor, offset = fit_similarity(chip_points(size, padding), points)
     center = factor * (size / 2) * (1 + 1j) + offset
-    # dlib's rectangles count pixels, from the middle of the first to the middle of the last is one less
+    # dlib's rectangles count pixels: the distance from the first pixel's middle to the last one's is one less
     return extract_square(photo, center, factor, abs(factor) * size - 1, size)
 
 
 def extract_square(photo: Pixels, center: complex, direction: complex, side: float, size: int) -> Pixels:
-    """Resample an oriented square: halve the photo while the square is too large by two, then bilinear.
+    """Resamples a rotated square: halves the photo while the square is at least twice too large, then bilinear.
 
     Args:
         photo: [H, W, 3] uint8 RGB.
         center: the middle of the square, in pixels of the photo.
-        direction: where the square's x axis points to; its length means nothing.
-        side: from the middle of the square's first pixel to that of its last, in pixels of the photo.
-        size: pixels on a side of the result.
+        direction: direction of the square's x axis; its length is ignored.
+        side: distance from the middle of the square's first pixel to that of its last, in pixels of the photo.
+        size: side of the result, pixels.
 
     Returns:
         [size, size, 3] uint8 RGB, black outside the photo.
 
     Raises:
-        ValueError: for a square that no photo can have: not finite, without extent, or beyond MAX_SIDE.
+        ValueError: the square is not finite, has no extent, or is larger than MAX_SIDE.
     """
     if not (np.isfinite(center) and 0 < side < MAX_SIDE):
         raise ValueError(f"no photo has a square with a side of {side} around {center}")
@@ -130,7 +134,7 @@ def extract_square(photo: Pixels, center: complex, direction: complex, side: flo
 
 
 def _depth(side: float, size: int) -> tuple[int, float]:
-    """How often to halve, and how many pixels around the square that takes."""
+    """Returns how often to halve, and how many pixels around the square the filters need for that."""
     levels, margin = 0, 2.0
     while (side / 2 + 1) ** 2 > size * size:
         side, levels, margin = side / 2, levels + 1, margin * 2 + 2
@@ -138,7 +142,7 @@ def _depth(side: float, size: int) -> tuple[int, float]:
 
 
 def _bounds(photo: Pixels, center: complex, reach: float) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the part of the photo that is needed; right and bottom are exclusive."""
+    """Returns (left, top, right, bottom) of the part of the photo that is needed; right and bottom are exclusive."""
     height, width = photo.shape[:2]
 
     def pixel(value: float, last: int) -> int:
@@ -152,17 +156,17 @@ def _bounds(photo: Pixels, center: complex, reach: float) -> tuple[int, int, int
 
 
 def _halve(image: Pixels) -> Pixels:
-    """Filter by (1 4 6 4 1) / 16 both ways and keep every second pixel from the third on."""
+    """Filters by (1 4 6 4 1) / 16 in both directions and keeps every second pixel from the third on."""
     rows, columns = ((length - 3) // 2 for length in image.shape[:2])
     if min(image.shape[:2]) <= 8:
         return image[:0, :0]
-    # OpenCV's filter is the same; it rounds bytes, but with floats the fraction can be cut off, as dlib does
+    # OpenCV's filter is the same, but rounds bytes; floats can be truncated afterwards, as dlib does
     halved = cv2.pyrDown(image.astype(np.float32, order="C"))[1 : 1 + rows, 1 : 1 + columns]
     return halved.astype(np.uint8)
 
 
 def _bilinear(image: Pixels, where: npt.NDArray[np.complex128]) -> Pixels:
-    """Sample at [h, w] positions x + iy; fractions are cut off, not rounded, and the outside is black."""
+    """Samples at [h, w] positions x + iy; values are truncated, not rounded, and black outside the image."""
     height, width = image.shape[:2]
     x, y = np.floor(where.real), np.floor(where.imag)
     inside = (x >= 0) & (y >= 0) & (x + 1 < width) & (y + 1 < height)

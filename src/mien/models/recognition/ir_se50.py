@@ -1,7 +1,7 @@
-"""IR-SE50: the residual trunk with squeeze-and-excitation that ArcFace and e4e share.
+"""Implements IR-SE50, the residual trunk with squeeze-and-excitation that ArcFace and e4e share.
 
-Deng et al. 2019 (arXiv 1801.07698), in the form of InsightFace_Pytorch, whose names the modules carry, so that
-its checkpoints load as they are.
+Deng et al. 2019 (arXiv 1801.07698), as implemented in InsightFace_Pytorch. The modules have that implementation's
+names, so that its checkpoints load unchanged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))  # channels 
 
 
 class SqueezeExcitation(nn.Module):
-    """Channels weighted by what they show on average."""
+    """Weights the channels by a function of their means."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,12 +43,12 @@ class Bottleneck(nn.Module):
 
 
 def input_layer() -> nn.Sequential:
-    """[B, 3, H, W] -> [B, 64, H, W]."""
+    """Returns the first layers: [B, 3, H, W] -> [B, 64, H, W]."""
     return nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
 
 
 def body() -> nn.Sequential:
-    """[B, 64, H, W] -> [B, 512, H / 16, W / 16], 24 blocks."""
+    """Returns the 24 residual blocks: [B, 64, H, W] -> [B, 512, H / 16, W / 16]."""
     blocks = []
     for channels, out, count in STAGES:
         blocks.append(Bottleneck(channels, out, 2))

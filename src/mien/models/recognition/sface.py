@@ -1,6 +1,6 @@
-"""SFace, the face recognizer inside the loss (Zhong et al. 2021, arXiv 2205.12010).
+"""Implements SFace (Zhong et al. 2021, arXiv 2205.12010), the face recognizer in the loss.
 
-A MobileNet v1 of depthwise-separable convolutions with PReLU, over faces aligned to the ArcFace template.
+It is a MobileNet v1 of depthwise-separable convolutions with PReLU; its input is aligned to the ArcFace template.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import ModelError
 from mien.models.formats.onnx_graph import OnnxGraph, read_onnx
+from mien.models.hints import FETCH
+from mien.models.hub.load_state import load_into
 
 SIZE = 112
-# Where the eyes, nose and mouth corners (each pair from the image's left) lie in the 112 x 112 crop.
+# Positions of eyes, nose and mouth corners in the 112 x 112 crop; each pair starts at the image's left.
 TEMPLATE: npt.NDArray[np.float64] = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 TEMPLATE.setflags(write=False)
 
-# Channels out and stride of the 13 depthwise-separable blocks.
+# Output channels and stride of the 13 depthwise-separable blocks.
 BLOCKS = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1),
     (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1),
@@ -36,7 +36,7 @@ _EPS_LAST = 2e-5  # of the two batch norms around the linear layer
 
 
 def align_matrix(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Find the similarity transform that takes five face points nearest to the template, least squares.
+    """Fits the similarity transform from five face points to the template by least squares.
 
     Args:
         points: [5, 2] (x, y) in photo pixels, in the order of `mien.types.Face.points`.
@@ -46,7 +46,7 @@ def align_matrix(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         never a reflection.
 
     Raises:
-        ValueError: the points are not five finite pairs, or all lie in one place.
+        ValueError: the points are not five finite pairs, or are all in one place.
 
     Source: Umeyama 1991, "Least-squares estimation of transformation parameters between two point patterns";
     in two dimensions its closed form needs no singular value decomposition.
@@ -59,7 +59,7 @@ def align_matrix(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     u, v = (TEMPLATE - target_mean).T
     spread = float((x * x + y * y).sum())
     if spread < 1e-12:
-        raise ValueError("the five points lie in one place")
+        raise ValueError("the five points are all in one place")
     # The best a + bi with (u + vi) = (a + bi)(x + yi): a complex factor cannot reflect.
     a = float((x * u + y * v).sum()) / spread
     b = float((x * v - y * u).sum()) / spread
@@ -68,7 +68,7 @@ def align_matrix(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 class SFace(nn.Module):
-    """SFace: an aligned face to an identity embedding, to be compared by cosine.
+    """Turns aligned faces into identity embeddings, to be compared by cosine.
 
     Input: [B, 3, 112, 112] float32 RGB, 0..255. Output: [B, 128], not normalized.
     The weights are frozen; gradients flow to the input only.
@@ -90,11 +90,11 @@ class SFace(nn.Module):
     width = 128
 
     def identify(self, chip: Tensor) -> Tensor:
-        """Aligned faces [B, 3, 112, 112] in -1..1 -> unit vectors [B, 128]."""
+        """Turns aligned faces [B, 3, 112, 112] in -1..1 into unit vectors [B, 128]."""
         return F.normalize(self((chip + 1) * 127.5), dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embed aligned faces.
+        """Embeds aligned faces.
 
         Args:
             x: [B, 3, 112, 112] float32 RGB, 0..255.
@@ -103,11 +103,11 @@ class SFace(nn.Module):
             [B, 128] float32.
 
         Raises:
-            ValueError: another shape.
+            ValueError: the shape is wrong.
         """
         if x.ndim != 4 or x.shape[1:] != (3, SIZE, SIZE):
             raise ValueError(f"SFace takes [B, 3, 112, 112], got {list(x.shape)}")
-        # The scaling cannot go into the first convolution: its zero padding stands for the color 127.5.
+        # The scaling cannot be folded into the first convolution: its zero padding means the color 127.5.
         x = self.stem((x - 127.5) / 128)  # [B, 32, 112, 112]
         for block in self.blocks:
             x = block(x)  # 112, 56, 56, 28, 28, 14 (x 6), 7, 7
@@ -115,13 +115,13 @@ class SFace(nn.Module):
         return embedding
 
     def train(self, mode: bool = True) -> SFace:
-        """Stay in evaluation mode: the network is frozen."""
+        """Stays in evaluation mode: the network is frozen."""
         super().train(False)
         return self
 
     @classmethod
     def from_file(cls, path: Path) -> SFace:
-        """Load what `convert_sface` made.
+        """Loads weights converted by `convert_sface`.
 
         Args:
             path: safetensors file.
@@ -129,13 +129,7 @@ class SFace(nn.Module):
         Raises:
             ModelError: the file is missing, damaged or of another network.
         """
-        model = cls()
-        try:
-            model.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            message = f"{path} does not hold SFace's weights: {error}"
-            raise ModelError(message, "Fetch the weights again.") from error
-        return model
+        return load_into(cls(), path, "SFace's weights", FETCH)
 
 
 class _Conv(nn.Module):
@@ -151,9 +145,9 @@ class _Conv(nn.Module):
 
 
 def convert_sface(source: Path) -> dict[str, Tensor]:
-    """Turn the block-quantized ONNX file of OpenCV's zoo into the state dict of `SFace`.
+    """Converts the block-quantized ONNX file of OpenCV's zoo to the state dict of `SFace`.
 
-    Batch norms are folded, in float64, into the convolutions and the linear layer they stand beside.
+    Batch norms are folded, in float64, into the convolutions and the linear layer next to them.
 
     Args:
         source: `face_recognition_sface_2021dec_int8bq.onnx`.
@@ -172,7 +166,7 @@ def convert_sface(source: Path) -> dict[str, Tensor]:
         SFace().load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError) as error:
         message = f"{source} is not the expected SFace file: {error}"
-        raise ModelError(message, "Fetch the weights again.") from error
+        raise ModelError(message, FETCH) from error
     return tensors
 
 
@@ -187,7 +181,7 @@ def _convert_conv(graph: OnnxGraph, source: str, target: str) -> dict[str, npt.N
 
 
 def _convert_embed(graph: OnnxGraph) -> dict[str, npt.NDArray[np.float64]]:
-    """Fold the batch norm before the linear layer (per channel, 49 places each) and the one behind it."""
+    """Folds the batch norms before (per channel, 49 places each) and after the linear layer into it."""
     weight = graph.constants["pre_fc1_weight_dequantized"].astype(np.float64).reshape(128, 1024, 49)
     bias = graph.constants["pre_fc1_bias_dequantized"].astype(np.float64)
     scale, shift = _norm(graph, "bn1", _EPS_LAST)
@@ -198,7 +192,7 @@ def _convert_embed(graph: OnnxGraph) -> dict[str, npt.NDArray[np.float64]]:
 
 
 def _norm(graph: OnnxGraph, name: str, eps: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """A batch norm as scale and shift, each [channels]."""
+    """Returns a batch norm as scale and shift, each [channels]."""
     parts = ("gamma", "beta", "moving_mean", "moving_var")
     gamma, beta, mean, variance = (graph.constants[f"{name}_{part}"].astype(np.float64) for part in parts)
     scale = gamma / np.sqrt(variance + eps)

@@ -1,9 +1,11 @@
-"""dlib's shape predictor: facial landmarks from an ensemble of regression trees, in numpy.
+"""Implements dlib's shape predictor in numpy, which finds facial landmarks by an ensemble of regression trees.
 
 Kazemi and Sullivan, "One Millisecond Face Alignment with an Ensemble of Regression Trees" (CVPR 2014), as in
 dlib's image_processing/shape_predictor.h. A cascade of forests moves an average shape step by step; every
 split compares the brightness of two pixels, whose places move along with the shape.
 """
+
+# SPDX-License-Identifier: Apache-2.0 AND BSL-1.0
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mien.errors import ModelError
-from mien.models.formats.dlib_archive import HINT, DlibArchive
+from mien.models.formats.dlib_archive import DlibArchive
+from mien.models.hints import FETCH
 from mien.models.recognition.face_chip import as_complex
 from mien.types import Pixels
 
@@ -30,29 +33,29 @@ MAX_CASCADES, MAX_TREES, MAX_SPLITS, MAX_PIXELS = 64, 4096, 1023, 65536
 
 
 class ShapePredictor:
-    """Finds P landmarks of a face in a box (5 for the model that the judge uses).
+    """Finds P landmarks of a face in a box; P is 5 for the model that the judge uses.
 
     Args:
-        state: what `convert_shape_predictor` returns; for C cascades of T trees with S splits, and F pixels:
+        state: the result of `convert_shape_predictor`; for C cascades of T trees with S splits, and F pixels:
             initial_shape [P, 2], anchors [C, F], deltas [C, F, 2], first, second and thresholds [C, T, S],
             leaves [C, T, S + 1, 2 * P].
 
     Raises:
-        ModelError: when a part is missing or does not fit the others.
+        ModelError: a part is missing or does not fit the others.
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         try:
             arrays = {key: np.ascontiguousarray(state[key].numpy()) for key in _SHAPES}
         except KeyError as error:
-            raise ModelError(f"a shape predictor without {error}", HINT) from error
+            raise ModelError(f"a shape predictor without {error}", FETCH) from error
         _check(arrays)
         cascades, trees, splits = arrays["first"].shape
         self._initial: Single = arrays["initial_shape"].ravel()  # [2P]
-        centerd = as_complex(arrays["initial_shape"])
-        centerd -= centerd.mean()
+        centered = as_complex(arrays["initial_shape"])
+        centered -= centered.mean()
         # [P]: the product with a shape is the factor of the similarity transform to that shape
-        self._similarity = centerd.conj() / np.sum(np.abs(centerd) ** 2)
+        self._similarity = centered.conj() / np.sum(np.abs(centered) ** 2)
         self._anchors = arrays["anchors"]  # [C, F]
         self._deltas = np.ascontiguousarray(arrays["deltas"].swapaxes(1, 2))  # [C, 2, F]
         self._first, self._second, self._thresholds = (
@@ -60,34 +63,34 @@ class ShapePredictor:
         )  # [C, T * S] each
         self._leaves = arrays["leaves"].reshape(cascades, -1, self._initial.size)  # [C, T * (S + 1), 2P]
         self._levels = (splits + 1).bit_length() - 1
-        # where each tree begins among all splits and among all leaves, less the splits numbered before them
+        # index of each tree's first split, and of its first leaf minus the splits that are numbered before it
         self._rows = np.arange(trees) * splits
         self._leaf_rows = np.arange(trees) * (splits + 1) - splits
 
     @classmethod
     def from_file(cls, path: Path) -> ShapePredictor:
-        """Read what `convert_shape_predictor` made, saved as safetensors.
+        """Loads a state converted by `convert_shape_predictor` (safetensors).
 
         Raises:
-            ModelError: when the file is missing, damaged or holds something else.
+            ModelError: the file is missing, damaged or holds something else.
         """
         try:
             return cls(load_file(path))
         except (OSError, SafetensorError) as error:
-            raise ModelError(f"{path} holds no shape predictor: {error}", HINT) from error
+            raise ModelError(f"{path} holds no shape predictor: {error}", FETCH) from error
 
     def __call__(self, image: Pixels, box: Box) -> Double:
-        """Find the landmarks of one upright face.
+        """Finds the landmarks of one upright face.
 
         Args:
             image: [H, W, 3] uint8 RGB.
-            box: (left, top, right, bottom) as dlib's face detector gives it: corners that belong to the box.
+            box: (left, top, right, bottom) as in dlib's face detector: the corner pixels belong to the box.
 
         Returns:
             [P, 2] float64 (x, y); dlib rounds these to whole pixels.
 
         Raises:
-            ValueError: for another kind of image.
+            ValueError: the image has another shape or type.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"the shape predictor takes [H, W, 3] uint8, not {image.shape} {image.dtype}")
@@ -101,7 +104,7 @@ class ShapePredictor:
         return points * (right - left, bottom - top) + (left, top)
 
     def _places(self, cascade: int, shape: Single) -> tuple[Double, Double]:
-        """Where this cascade's pixels lie: anchored to points of the shape, turned and scaled as it is."""
+        """Returns the places of this cascade's pixels: anchored to points of the shape, rotated and scaled with it."""
         factor = complex(self._similarity @ as_complex(shape.reshape(-1, 2)))
         a, b = np.float32(factor.real), np.float32(factor.imag)
         x, y = self._deltas[cascade]
@@ -111,20 +114,20 @@ class ShapePredictor:
         return turned_x.astype(np.float64), turned_y.astype(np.float64)
 
     def _step(self, cascade: int, shape: Single, values: Single) -> Single:
-        """Add to the shape what every tree of the cascade says about the pixels' brightness."""
+        """Adds to the shape the moves that the cascade's trees choose by the pixels' brightness."""
         difference = values.take(self._first[cascade]) - values.take(self._second[cascade])  # [T * S]
         right = difference <= self._thresholds[cascade]
         node = right.take(self._rows) + 1  # [T]: the child of the root
         for _ in range(self._levels - 1):
             node = 2 * node + 1 + right.take(self._rows + node)
         moves = self._leaves[cascade].take(self._leaf_rows + node, axis=0)  # [T, 2P]
-        # one addition after the other in single precision, as dlib does: pixels are picked by the sum
+        # one addition after the other in single precision, as in dlib: the sum decides which pixels come next
         total: Single = np.add.reduce(np.concatenate([shape[None], moves]), axis=0)
         return total
 
 
 def _brightness(image: Pixels, x: Double, y: Double) -> Single:
-    """Mean of red, green and blue, cut to an integer, at the pixels nearest to [F] places; 0 outside."""
+    """Returns the mean of red, green and blue, truncated, at the pixels nearest to [F] places; 0 outside."""
     height, width = image.shape[:2]
     x, y = np.floor(x + 0.5), np.floor(y + 0.5)
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
@@ -146,7 +149,7 @@ _SHAPES = {
 
 
 def _check(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Make sure that the parts fit each other, so that no index can lead astray."""
+    """Checks that the parts fit each other, so that no index is out of range."""
     sizes: dict[str, int] = {"2": 2}
     good = True
     for key, letters in _SHAPES.items():
@@ -160,14 +163,14 @@ def _check(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         array = arrays[key]
         good = good and array.dtype.kind == "i" and array.min() >= 0 and array.max() < sizes[high]
     if not good:
-        raise ModelError("the parts of the shape predictor do not fit each other", HINT)
+        raise ModelError("the parts of the shape predictor do not fit each other", FETCH)
 
 
 def convert_shape_predictor(source: Path) -> dict[str, Tensor]:
-    """Turn a `shape_predictor_*.dat` into the state of a `ShapePredictor`.
+    """Converts a `shape_predictor_*.dat` to the state of a `ShapePredictor`.
 
     Raises:
-        ModelError: when the file is damaged or holds something else.
+        ModelError: the file is damaged or holds something else.
     """
     archive = DlibArchive.open(source)
     archive.integer(1, 1)
@@ -189,7 +192,7 @@ def convert_shape_predictor(source: Path) -> dict[str, Tensor]:
 
 
 def _read_forest(archive: DlibArchive, width: int) -> list[npt.NDArray[Any]]:
-    """[T, S] first, [T, S] second, [T, S] thresholds, [T, S + 1, width] leaves of one cascade."""
+    """Reads one cascade: first [T, S], second [T, S], thresholds [T, S] and leaves [T, S + 1, width]."""
     splits, leaves = [], []
     for _ in range(archive.count(MAX_TREES)):
         # a split: two pixels and a threshold of two numbers
