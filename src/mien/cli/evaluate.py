@@ -79,6 +79,8 @@ def evaluate_command(
     page = page or out.with_suffix(".html")
     if page.resolve() == out.resolve():
         raise UsageError(f"the figures and the page would both be written to {out}", "give another --page")
+    if out.suffix.lower() != ".json" or page.suffix.lower() != ".html":
+        raise UsageError(f"{out} will be JSON and {page} an HTML page", "end their names in .json and .html")
     config = EvaluationConfig(
         src, dst, work or _beside(dst, ".evaluation.work"), layout, subset, tuple(judge or ("dlib", "sface")),
         BASELINES if bounds == "all" else () if bounds == "none" else tuple(part.strip() for part in bounds.split(",")),

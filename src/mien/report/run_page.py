@@ -13,6 +13,7 @@ from typing import Any, get_args
 from mien.datasets.dataset import plural, refuse_container
 from mien.errors import UsageError
 from mien.images.formats import printable
+from mien.jobs.published import refuse_published
 from mien.jobs.summary import Summary
 from mien.recipe import Recipe
 from mien.report.before_after import BeforeAfter, choose_faces, cut_before_after, likeness
@@ -70,11 +71,13 @@ def report_from_folder(dst: Path, originals: Path | None, out: Path | None) -> P
 
     Raises:
         UsageError: mien.parquet or mien.json is missing, damaged or of another version, there are no such originals, or
-            the page would show originals inside DST. OutputError: the page cannot be written.
+            the page would show originals in a DST, or has no name of a page. OutputError: the page cannot be written.
     """
     whole = dst.resolve()
     if out is None:
         out = dst / "report.html" if originals is None else whole.parent / f"{whole.name}.owner-report.html"
+    if out.suffix.lower() != ".html":
+        raise UsageError(f"{out} will be an HTML page", "end its name in .html")
     if originals is not None:
         _check_private(out, originals, dst)
     summary, recipe = read_run(dst)
@@ -90,6 +93,7 @@ def _check_private(path: Path, originals: Path, results: Path | None) -> None:
     if results.resolve() in path.resolve().parents:
         raise UsageError(f"{path} is inside {results}, which is published: originals may not be there",
                          "choose a file in another folder")
+    refuse_published(path)
 
 
 def _content(summary: Summary, recipe: Recipe, pairs: Sequence[BeforeAfter]) -> dict[str, Any]:

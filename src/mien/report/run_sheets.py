@@ -18,6 +18,7 @@ from mien.anonymizer.load import Loaded
 from mien.anonymizer.losses import faces_of
 from mien.anonymizer.render import render
 from mien.errors import PhotoError, UsageError
+from mien.jobs.published import refuse_published
 from mien.jobs.shard import SHARD, SHARD_SIZE
 from mien.jobs.state import known_files
 from mien.models.bundle import Networks
@@ -46,6 +47,7 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, loaded: Loaded, re
     if not chosen:
         raise UsageError(f"no anonymized face with its codes in {work}", "give SRC, DST and WORK of a finished run")
     rows = (row for face in chosen for row in _draw(src, dst, loaded, recipe, *face))
+    refuse_published(out)
     with write_errors(out):
         out.mkdir(mode=0o700, parents=True, exist_ok=True)  # it shows originals
     return list(write_contact_sheets(out, rows, COLUMNS))

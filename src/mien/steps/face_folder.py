@@ -28,6 +28,7 @@ from mien.anonymizer.align import SIZE, crop_of
 from mien.errors import OutputError, UsageError
 from mien.images.decode import read_photo
 from mien.images.formats import printable
+from mien.jobs.published import refuse_published
 from mien.types import Crop, Face, Pixels
 from mien.util.files import write_file
 
@@ -125,8 +126,9 @@ class FaceFolder:
         """Creates the folder and the subfolder of a photo's faces, mode 0700: they show faces of real people.
 
         Raises:
-            OutputError: a folder cannot be created.
+            UsageError: it is in a DST, which is published. OutputError: a folder cannot be created.
         """
+        refuse_published(self.folder)
         try:
             for folder in (self.folder, (self.folder / stem).parent if stem else self.folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
