@@ -209,3 +209,12 @@ def test_no_object_is_an_empty_one(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "file.json").write_bytes(text.encode("latin-1"))
     assert read_object(tmp_path / "file.json") == {}
+
+
+@pytest.mark.parametrize("name", ["no/folder/page.html", "file/page.html", "a folder"])
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "a folder" / "full").mkdir(parents=True)
+    with pytest.raises(OutputError) as caught, write_errors(tmp_path):
+        replace_file(tmp_path / name, lambda part: part.write_text("x"))
+    assert ".mien-" not in caught.value.message and str(tmp_path / name) in caught.value.message

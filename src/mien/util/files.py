@@ -131,8 +131,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         with part.open("rb+") as file:  # some systems sync only what is open for writing
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename = str(path)  # the name that the user knows
         raise
 
 
