@@ -1,9 +1,9 @@
 """Holds this version of mien against an earlier checkout: the same bytes, the same speed.
 
-    git worktree add /tmp/before COMMIT
-    python benchmarks/compare_versions.py bytes --before /tmp/before --work FOLDER SRC...    # photographs in folders
-    python benchmarks/compare_versions.py speed --before /tmp/before --work FOLDER
-    python benchmarks/compare_versions.py write --before /tmp/before --work FOLDER           # writes RESULTS.md
+    git worktree add BEFORE COMMIT
+    python benchmarks/compare_versions.py bytes --before BEFORE --work FOLDER SRC...    # photographs in folders
+    python benchmarks/compare_versions.py speed --before BEFORE --work FOLDER
+    python benchmarks/compare_versions.py write --before BEFORE --work FOLDER           # writes RESULTS.md
 
 `bytes` anonymizes each folder by both versions, with the recipes default and fast, in one process and in two workers of
 one thread each, and compares the photographs byte by byte and the manifests but for seconds and names of statuses.

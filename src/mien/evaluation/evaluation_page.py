@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mien.errors import UsageError
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
 from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Groups
 from mien.evaluation.findings import evaluation_findings, main_judge
@@ -23,6 +22,7 @@ from mien.evaluation.terminal_table import (
 )
 from mien.evaluation.worst_cases import WorstCase
 from mien.images.formats import printable
+from mien.jobs.published import refuse_published
 from mien.report.charts import Comparison, comparison
 from mien.report.templating import template
 from mien.util.files import replace_file, write_errors
@@ -71,12 +71,11 @@ def write_page(path: Path, evaluation: Evaluation, dst: Path, cases: Sequence[Wo
         cases: worst cases, before and after; the page then holds originals and is readable by its owner alone.
 
     Raises:
-        UsageError: a page with originals would be inside DST, which is published.
+        UsageError: a page with originals would be inside a DST, which is published.
         OutputError: the file cannot be written.
     """
-    if cases is not None and dst.resolve() in path.resolve().parents:
-        raise UsageError(f"{path} is inside {dst}, which is published: originals may not be there",
-                         "choose a file in another folder")
+    if cases is not None:
+        refuse_published(path, dst)
     html = template("evaluation").render(_content(evaluation), private=cases is not None, cases=cases or [])
 
     def write(file: Path) -> None:

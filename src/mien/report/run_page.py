@@ -90,10 +90,7 @@ def _check_private(path: Path, originals: Path, results: Path | None) -> None:
         raise UsageError("before and after cannot be shown without the folder of the results")
     if not originals.exists():
         raise UsageError(f"the originals {originals} do not exist", "give the SRC of the run")
-    if results.resolve() in path.resolve().parents:
-        raise UsageError(f"{path} is inside {results}, which is published: originals may not be there",
-                         "choose a file in another folder")
-    refuse_published(path)
+    refuse_published(path, results)
 
 
 def _content(summary: Summary, recipe: Recipe, pairs: Sequence[BeforeAfter]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from mien.errors import UsageError
-from mien.report.contact_sheet import ROWS, contact_sheet
+from mien.report.contact_sheet import write_contact_sheets
 from mien.steps.face_folder import (
     CROP,
     INVERSION_PREVIEW,
@@ -17,7 +17,6 @@ from mien.steps.face_folder import (
     RESULT_PICTURE,
     FaceFolder,
     read_picture,
-    write_picture,
 )
 from mien.types import Pixels
 
@@ -40,11 +39,9 @@ def compare_folder(folder: Path, out: Path, every: int) -> None:
     if out.is_dir() and any(not SHEET.fullmatch(path.name) for path in out.iterdir()):
         raise UsageError(f"{out} holds other files than sheets, and sheets show originals", "give a new folder as OUT")
     FaceFolder(out).create()
-    for number, first in enumerate(range(0, len(names), ROWS), 1):
-        page = names[first : first + ROWS]
-        rows = [[_picture(face_folder, name, kind) for kind in COLUMNS.values()] for name in page]
-        path = out / f"sheet-{number:03d}.png"
-        write_picture(path, contact_sheet(rows, list(COLUMNS), [_caption(face_folder, name) for name in page]))
+    rows = (([_picture(face_folder, name, kind) for kind in COLUMNS.values()], _caption(face_folder, name))
+            for name in names)
+    for path in write_contact_sheets(out, rows, list(COLUMNS)):
         typer.echo(str(path))
 
 
