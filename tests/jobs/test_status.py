@@ -84,7 +84,7 @@ def test_results_are_read_only_where_no_event_is_as_new(brush: None, tmp_path: P
 def test_to_ask_never_stops_a_run_that_starts(tmp_path: Path) -> None:
     """Whoever asks has the lock for a moment, and a run that starts then waits until it is free."""
     store = JobState(tmp_path / "dst", tmp_path / "work")
-    with store.opened({}):
+    with store.opened({"recipe": {}}):
         assert is_held(store.work)
     asking, free = threading.Event(), threading.Event()
 
@@ -96,10 +96,10 @@ def test_to_ask_never_stops_a_run_that_starts(tmp_path: Path) -> None:
     thread = threading.Thread(target=ask)
     thread.start()
     assert asking.wait(30)
-    with store.opened({}):
+    with store.opened({"recipe": {}}):
         assert is_held(store.work)
     thread.join()
-    with store.opened({}, rank=1):
+    with store.opened({"recipe": {}}, rank=1):
         assert is_held(store.work)
     assert not is_held(store.work)
 

@@ -30,7 +30,7 @@ from mien.evaluation.progress_callbacks import PartProgress
 from mien.evaluation.provenance import judges_in_loss, links_people, recipe_of
 from mien.evaluation.recipe_baselines import make_recipe_baseline
 from mien.evaluation.slices import SMALL, slice_rows
-from mien.evaluation.work_folder import opened
+from mien.evaluation.work_folder import SETS, opened
 from mien.images.formats import printable
 from mien.jobs.request import check_folders
 from mien.recipe import Recipe
@@ -39,7 +39,7 @@ SET_TITLES = {"originals": "originals", "inversion": "inversion alone", "nearest
               "random": "random generated face", "blur": "Gaussian blur", "pixelation": "pixelation",
               "blackout": "blackout"}
 BASELINES = (*GENERATED, *SIMPLE)
-MEASURED, SETS, ATTACKED = "seen", "sets", "attacks"  # folders of the private one
+MEASURED, ATTACKED = "seen", "attacks"  # folders of the private one
 
 
 @dataclass(frozen=True)

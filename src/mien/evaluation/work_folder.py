@@ -12,6 +12,9 @@ from mien.errors import OutputError
 from mien.util.files import write_errors
 from mien.util.locks import locked
 
+LOCK, SETS = "lock", "sets"
+OWN = (LOCK, SETS)  # a folder that holds one of these is of an evaluation; sets may be all that was brought along
+
 
 @contextmanager
 def opened(work: Path) -> Iterator[None]:
@@ -22,13 +25,13 @@ def opened(work: Path) -> Iterator[None]:
     """
     with ExitStack() as held:
         with write_errors(work):
-            if work.exists() and any(work.iterdir()) and not (work / "lock").exists():
+            if work.exists() and any(work.iterdir()) and not any((work / name).exists() for name in OWN):
                 raise OutputError(f"{work} is not empty and no folder of an evaluation",
                                   "give --work a new or empty folder")
             work.mkdir(parents=True, exist_ok=True)
             work.chmod(0o700)  # it holds vectors of real people
             try:
-                held.enter_context(locked(work / "lock"))
+                held.enter_context(locked(work / LOCK))
             except BlockingIOError as error:
                 raise OutputError(f"another evaluation is at work in {work}",
                                   "wait for it, or give another --work") from error
