@@ -47,8 +47,8 @@ def anonymize(root: Path, work: Path, name: str, src: Path, recipe: str, how: st
     """Anonymizes a folder by one version, where that is not done yet; gives DST."""
     dst = work / name / f"{src.name}-{recipe}-{how.replace(' ', '-')}"
     if not (dst / "mien.json").exists():
-        command = [sys.executable, "-m", "mien", "anonymize", str(src), str(dst), "--recipe", recipe, "--quiet",
-                   *WORKERS[how]]
+        command = [sys.executable, "-m", "mien", "anonymize", str(src), str(dst), "--recipe", recipe, "--seed", "0",
+                   "--quiet", *WORKERS[how]]
         subprocess.run(command, check=True, cwd=work, env=environment(root, work, name))
     return dst
 
@@ -60,9 +60,11 @@ def photographs(dst: Path) -> dict[str, bytes]:
 
 
 def rows(dst: Path) -> list[dict[str, Any]]:
-    """The manifest's rows, without what may differ."""
+    """The rows of the private table of all faces, which former versions wrote into DST, without what may differ."""
+    private = dst.with_name(f"{dst.name}.work") / "faces.parquet"
+    table = private if private.exists() else dst / "mien.parquet"
     return [{key: SAME.get(value, value) if isinstance(value, str) else value for key, value in row.items()
-             if key not in LEFT_OUT} for row in pq.read_table(dst / "mien.parquet").to_pylist()]
+             if key not in LEFT_OUT} for row in pq.read_table(table).to_pylist()]
 
 
 def compare_bytes(before: Path, work: Path, folders: list[Path]) -> None:

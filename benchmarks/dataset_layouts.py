@@ -70,7 +70,7 @@ def row(name: str, work: Path) -> str:
     tables = [table.name for table in old.annotations]
     equal = sum((work / "src" / name / table).read_bytes() == (work / "dst" / name / table).read_bytes()
                 for table in tables)
-    faces = pq.read_table(work / "dst" / name / "mien.parquet").to_pydict()
+    faces = pq.read_table(work / "private" / name / "faces.parquet").to_pydict()
     record = json.loads((work / "dst" / name / "mien.json").read_text())
     anonymized = faces["status"].count("anonymized")
     least = min(distance for distance in faces["judge_distance"] if distance is not None)

@@ -124,10 +124,10 @@ def finished(name: str, work: Path) -> list[tuple[Path, Path]]:
 
 
 def measure(src: Path, dst: Path, ready: Loaded) -> Iterator[Measured]:
-    """Detects faces in the originals anew and compares each with DST; the manifest gives only what is not measured."""
+    """Detects faces in the originals anew and compares each with DST; WORK's table gives only what is not measured."""
     second = CenterFace(ensure(["centerface"])["centerface"])
     rows: dict[str, list[dict[str, object]]] = {}
-    for row in pq.read_table(dst / "mien.parquet").to_pylist():
+    for row in pq.read_table(dst.parent.parent / "private" / dst.name / "faces.parquet").to_pylist():
         rows.setdefault(row["file"], []).append(row)
     for file, known in rows.items():
         try:

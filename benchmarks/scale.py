@@ -252,7 +252,7 @@ def pairing(faces: int, size: int, work: Path) -> dict[str, Any]:
         for index in range(count):
             yield FaceIndex.from_file(folder / f"{index:06d}.safetensors", sources(index))
 
-    assigned = assign_shards(pool, Recipe(), face_indexes(), AvailableFaces(size))
+    assigned = assign_shards(pool, Recipe(), face_indexes(), AvailableFaces(size), b"secret")
     used = [match.index for matches, _ in assigned for match in matches]
     seconds = time.perf_counter() - started
     assert len(used) == len(set(used)) == faces

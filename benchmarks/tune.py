@@ -27,10 +27,12 @@ from mien.anonymizer.pipeline import Pipeline
 from mien.anonymizer.render import render
 from mien.anonymizer.work_item import Subject, WorkItem
 from mien.datasets.registry import open_dataset
+from mien.evaluation.evaluation import Figure
 from mien.evaluation.evaluators import fingerprints, load_evaluators
 from mien.evaluation.measure import Columns, Evaluators, largest_face, measure_face
 from mien.evaluation.measurements import Measurements
-from mien.evaluation.metrics import Estimates, calibrate, estimate_metrics
+from mien.evaluation.metrics import METRICS, Estimates, calibrate, estimate_metrics
+from mien.evaluation.terminal_table import format_figure
 from mien.evaluation.work_folder import key_of
 from mien.images.decode import read_photo
 from mien.models.features.attribute_network import ATTRIBUTES
@@ -38,7 +40,9 @@ from mien.recipe import InvertSettings, Recipe
 from mien.types import Face, Photo
 
 PHOTOS = 3  # a person
-JUDGES = ["dlib", "sface"]
+JUDGES = ["faceplugin", "dlib", "sface"]
+LOOK = ("sex_kept", "age_change", "group_kept", "expression_kept", "gaze_difference", "pose_difference",
+        "points68_difference", "skin_color", "iris_color", "light_difference", "sharpness_ratio")
 SHOWN = ("verified_own_original_far1e-3", "rank1_own_original_all_originals", "auc_new_to_new", "auc_new_to_new_alike",
          "collisions_new_to_new")
 
@@ -106,7 +110,7 @@ def attempt(sample: Sample, recipe: Recipe, ready: Loaded, folder: Path) -> tupl
 
 def rendered(sample: Sample, ready: Loaded) -> list[WorkItem]:
     """Puts a random face of the pool in every face's place."""
-    pipeline = Pipeline(ready.networks, ready.pool, Recipe())
+    pipeline = Pipeline(ready.networks, ready.pool, Recipe().with_changes({"seed": 0}))
     works = [pipeline.prepare(photo, [face]) for photo, face in zip(sample.photos, sample.faces, strict=True)]
     drawn = np.random.default_rng(2).integers(len(ready.pool.codes), size=len(works))
     for work, index in zip(works, drawn, strict=True):
@@ -130,17 +134,19 @@ def measured(sample: Sample, works: list[WorkItem] | None, evaluators: Evaluator
 
 
 COLUMNS = ("recipe", "verified, FAR 1e-3", "own original nearest", "two new faces linked (AUC)", "among people alike",
-           "different people alike", "the same AUC by SFace", "attributes, random to original", "five points", "age",
-           "found by the second detector", "anonymized", "attempts", "s a face without inversion")
+           "different people alike", "the last but one by dlib", "attributes, random to original",
+           *(METRICS[name].title for name in LOOK), METRICS["spot_the_fake"].title, "found by the second detector",
+           "anonymized", "attempts", "s a face without inversion")
 
 
 def line(name: str, found: dict[str, Estimates], ends: tuple[float, float], held: dict[str, Any]) -> str:
     """One row of the table; `ends`: attributes of the random face and of the original."""
-    dlib, sface, utility = found["privacy/dlib"], found["privacy/sface"], found["utility"]
+    own, dlib, utility, look = (found[group] for group in ("privacy/faceplugin", "privacy/dlib", "utility", "look"))
     place = (utility["attributes_accuracy"].value - ends[0]) / (ends[1] - ends[0])
-    cells = [name, *(f"{100 * dlib[key].value:.1f} %" for key in SHOWN),
-             f"{100 * sface['auc_new_to_new'].value:.1f} %", f"{place:.0%}",
-             f"{100 * utility['points5_difference'].value:.1f} %", f"{utility['age_difference'].value:.1f} years",
+    cells = [name, *(f"{100 * own[key].value:.1f} %" for key in SHOWN),
+             f"{100 * dlib['auc_new_to_new_alike'].value:.1f} %", f"{place:.0%}",
+             *(format_figure(Figure.of(look[key], METRICS[key].better), METRICS[key].unit) for key in LOOK),
+             f"{100 * found['quality']['spot_the_fake'].value:.1f} %",
              f"{100 * utility['found_centerface'].value:.1f} %"]
     if held:  # by a recipe
         cells += [f"{held['anonymized']:.1%}", f"{held['attempts']:.2f}", f"{sum(held['seconds'].values()):.1f}"]
@@ -174,7 +180,7 @@ def main() -> None:
     rows = [line(name, one, ends, {}) for name, one in baselines.items()]
     for variant in args.variants:
         base, *settings = variant.split("/")
-        recipe = Recipe.load(base).with_settings(settings).settled()
+        recipe = Recipe.load(base).with_settings(settings).with_changes({"seed": 0}).settled()
         ready = prepare(recipe)
         file = folder / f"{base}-{recipe.hash}-{key_of([measured_by, ready.weights])}.npz"
         note = file.with_suffix(".json")
@@ -192,7 +198,8 @@ def main() -> None:
     head = f"| {' | '.join(COLUMNS)} |\n|---{'|---' * (len(COLUMNS) - 1)}|"
     table = "\n".join([head, *rows])
     if args.write:
-        about = f"{len(sample.photos)} photographs of {args.people} people of {args.split}, three each; judged by dlib."
+        about = (f"{len(sample.photos)} photographs of {args.people} people of {args.split}, three each; privacy by "
+                 "faceplugin.")
         put_section("Recipes tried on train photographs", f"`python benchmarks/tune.py`. {stamp()} {about}\n\n{table}")
     else:
         print(table)

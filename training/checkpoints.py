@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,7 +24,12 @@ def save_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         mean: the running mean of the weights, where there is one.
     """
     state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "mean": mean or {}}
-    replace_file(path, lambda target: torch.save(state, target))
+    replace_file(path, partial(_save, state))
+
+
+def _save(state: dict[str, object], path: Path) -> None:
+    with path.open("wb") as file:  # torch refuses to open a hidden file by its name
+        torch.save(state, file)
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer,

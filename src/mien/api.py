@@ -96,17 +96,21 @@ def anonymize_dataset(src: str | Path, dst: str | Path, recipe: str | Recipe = "
 
 
 def evaluate(src: str | Path, dst: str | Path, *, work: str | Path | None = None, layout: str = "auto",
-             subset: str | None = None, judges: Sequence[str] = ("dlib", "sface"), bounds: Sequence[str] | None = None,
+             subset: str | None = None, judges: Sequence[str] = ("faceplugin", "dlib", "sface"),
+             bounds: Sequence[str] | None = None,
              recipes: Sequence[str | Recipe] = (), attacks: Sequence[str] = (), sample: int | None = 2000,
              least: int = 1, seed: int = 0, processes: int = 1,
              progress: Callable[[str, int, int], None] = lambda what, done, total: None) -> Evaluation:
-    """Hold anonymized photographs against their originals: privacy, utility, quality, with bounds beside them.
+    """Holds anonymized photographs against their originals: privacy, look, utility, quality, with bounds beside them.
 
     Args:
         src: the originals. dst: the same photographs, anonymized by whatever tool. work: private folder, by default
-            beside dst; what is there already is not done again. judges: recognizers, the first counts. bounds: None:
-            all. recipes: anonymize by these too and compare. attacks: layers, parrot, reversal. sample: at most so
-            many photographs, whole people; None: all. least: only people with at least so many photographs.
+            beside dst; what is there already is not done again.
+        judges: recognizers: faceplugin, dlib, sface, arcface, module:function or FILE.onnx, of which
+            FILE.onnx?channels=bgr&mean=127.5&scale=128 says that it takes other colors; the first one that neither
+            trains nor gates counts.
+        bounds: None: all. recipes: anonymize by these too and compare. attacks: layers, parrot, reversal.
+        sample: at most so many photographs, whole people; None: all. least: only people with so many photographs.
 
     Returns:
         Figures by set, group and name, see `mien.evaluation.metrics.METRICS`; it can write itself as JSON.

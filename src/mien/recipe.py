@@ -140,7 +140,8 @@ class Recipe(_Table):
     """Holds all settings that decide the result: equal recipes, inputs and weights give equal pictures."""
 
     name: str = Field("default", description="name in reports")
-    seed: int = Field(0, ge=0, description="seed of all random choices but the pool's")
+    seed: int | None = Field(None, ge=0, description="number that all random choices but the pool's come from, to be "
+                                                     "kept secret; without one each run has a secret of its own")
     models: Literal["mobile", "falco"] = Field("mobile", description="set of networks; falco is the paper's")
     features: Literal["auto", "farl", "clip_vitb16", "clip_vitb32", "dino_vitb16", "arcface"] = Field(
         "auto", description="network that compares attributes; auto: the set's own")

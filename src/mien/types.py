@@ -121,7 +121,9 @@ class Match:
 
 @dataclass
 class FaceOutcome:
-    """Says what became of one face: one row of the manifest.
+    """Says what became of one face. It is private: distances and points let anyone check who the original is.
+
+    `mien.parquet` has what may be published of it, WORK/faces.parquet all of it.
 
     `seconds` is the face's share of the time that its photos took, from reading to writing.
     """

@@ -97,6 +97,15 @@ def test_the_least_alike_of_the_k_nearest_is_taken(pool: Pool, faces: Faces) -> 
             assert match.distance == pytest.approx(float(table[i, match.index]), rel=1e-4)
 
 
+def test_a_draw_may_be_among_the_least_alike_of_the_near_ones(pool: Pool, faces: Faces) -> None:
+    one, settings = faces.rows(slice(0, 1)), PairSettings(choice="drawn", k=40, unique=False)
+    near = table_of(pool, one, settings)[0].argsort()[:40]
+    least = near[(pool.identities[near] @ one.identity[0]).argsort()[:5]].tolist()
+    drawn = {pair(pool, pool.traits(one), settings, AvailableFaces(SIZE), [seed], unlike=5)[0].index
+             for seed in range(60)}
+    assert drawn == set(least)
+
+
 def test_infinitely_far_pool_faces_are_not_chosen(pool: Pool, faces: Faces) -> None:
     table = torch.full((1, SIZE), torch.inf)
     table[0, [4, 9]] = torch.tensor([2.0, 1.0])

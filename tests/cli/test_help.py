@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from mien.cli.app import app
 
-VERBS = ["anonymize", "report", "status", "sheets", "samples", "evaluate", "attack", "compare-training", "models",
-         "datasets", "pool"]
+VERBS = ["anonymize", "report", "status", "sheets", "samples", "evaluate", "attack", "compare-training", "bench",
+         "models", "datasets", "pool"]
 STEPS = ["read", "detect", "align", "features", "invert", "pair", "optimize", "render", "verify", "blend", "collect",
          "compare", "export"]
 MAKE_COMMANDS = Path(__file__).parents[2] / "docs" / "make_commands.py"
@@ -46,7 +46,7 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_eleven_verbs_and_thirteen_steps() -> None:
+def test_twelve_verbs_and_thirteen_steps() -> None:
     assert sorted(ALL[()].commands) == sorted([*VERBS, "steps"])
     assert list(ALL["steps",].commands) == STEPS
 

@@ -64,7 +64,10 @@ def test_the_score_of_everything_and_of_nothing() -> None:
     assert found.keys() <= ATTACK_METRICS.keys()
     assert found["rank1_own_original_victims"].value == 1 and found["auc_own_original_cross"].value == 1
     assert found["rank1_other_photo_victims"].value == 1 and found["auc_other_photo_cross"].value > 0.999
+    lifts = [name for name in found if name.startswith("lift_")]
+    assert len(lifts) == 4 and all(found[name].value > 10 for name in lifts)
     nothing = score(torch.randn(120, 16, generator=rng), originals, people)
+    assert all(nothing[name].low <= 1 <= nothing[name].high for name in lifts if name in nothing)
     assert abs(nothing["auc_own_original_cross"].value - 0.5) < 0.1
     assert abs(nothing["auc_other_photo_cross"].value - 0.5) < 0.1
     assert nothing["rank1_other_photo_victims"].value < 0.2

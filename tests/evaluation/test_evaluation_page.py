@@ -14,6 +14,7 @@ from mien.errors import UsageError
 from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Group, Groups, JudgeRecord, SetResult, Slice
 from mien.evaluation.evaluation_page import write_page
 from mien.evaluation.findings import evaluation_findings, share_kept
+from mien.evaluation.terminal_table import tables
 from mien.evaluation.worst_cases import WorstCase
 from mien.report.charts import SPAN_LEFT, SPAN_RIGHT, comparison
 
@@ -29,8 +30,8 @@ def groups(verified: float, auc: float = 0.52, attributes: float = 0.85) -> Grou
     privacy: Group = {"verified_own_original_far1e-3": figure(verified),
                       "rank1_own_original_all_originals": figure(verified), "auc_new_to_new": figure(auc)}
     return {"privacy/dlib": privacy,
-            "utility": {"attributes_accuracy": figure(attributes, worst=0.6), "found_centerface": figure(0.99),
-                        "age_difference": figure(3.2)},
+            "utility": {"attributes_accuracy": figure(attributes, worst=0.6), "found_centerface": figure(0.99)},
+            "look": {"sex_kept": figure(0.8), "age_change": figure(6.1), "skin_color": figure(4.2)},
             "quality": {"fd_effnet_lite0": figure(11.0, None)}}
 
 
@@ -46,7 +47,7 @@ def evaluation_of(verified: float = 0.0, auc: float = 0.52, name: str = "dst", *
         "mien": "0.1", "date": "2026-01-01", "source": "src", "set": name, "faces": 200, "people": 60,
         "truth": "labels", "sample": 2000, "seed": 0, "sets": sets, "missing": 3, "notes": [],
         "skipped": {"too small": 2},
-        "judges": {"dlib": JudgeRecord(in_loss=False, thresholds={"1e-2": 0.68, "1e-3": 0.62})}}
+        "judges": {"dlib": JudgeRecord(role="independent", thresholds={"1e-2": 0.68, "1e-3": 0.62})}}
     return Evaluation.model_validate(values | more)
 
 
@@ -99,7 +100,7 @@ def test_without_people_the_findings_do_not_calm() -> None:
 
 
 def test_a_judge_from_the_loss_is_called_one() -> None:
-    evaluation = evaluation_of(judges={"dlib": JudgeRecord(in_loss=True, thresholds={})})
+    evaluation = evaluation_of(judges={"dlib": JudgeRecord(role="loss", thresholds={})})
     assert any("no fair judgment" in note for note in evaluation_findings(evaluation).notes)
 
 
@@ -163,4 +164,15 @@ def test_parts_of_the_data_are_beside_their_baselines(tmp_path: Path) -> None:
                        slices={"men": Slice(small=False, faces=90, figures=groups(0.002, 0.5, 0.71))})
     evaluation = evaluation_of()
     page = rendered(evaluation.model_copy(update={"sets": evaluation.sets | {"random": random}}), tmp_path)
-    assert "85.0 % (71.0 %)" in page.text and "In brackets: random generated face, originals" in page.text
+    assert "85.0 % (71.0 %)" in page.text and "In brackets: random generated face." in page.text
+
+
+@pytest.mark.parametrize(("width", "most"), [(40, 2), (80, 3), (120, 6), (400, 99)])
+def test_a_narrow_terminal_gets_the_sets_that_fit(width: int, most: int) -> None:
+    evaluation = evaluation_of()
+    for name in ("floor", "other", "inversion", "nearest", "blur", "pixelation"):
+        evaluation.sets[name] = SetResult(title=name, figures=groups(0.1))
+    for table in tables(evaluation, width):
+        heads = [str(column.header) for column in table.columns if column.header not in ("", "worst tenth")]
+        assert heads[0] == "dst" and len(heads) == min(most, len(evaluation.sets))
+        assert most < 3 or {"floor", "random generated face"} <= set(heads)

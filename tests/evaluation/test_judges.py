@@ -12,11 +12,13 @@ import pytest
 
 from helpers.drawn_faces import drawn_photo
 from helpers.fake_run import save
+from helpers.generated_people import Generated
 from mien.errors import UsageError
 from mien.evaluation.evaluators import fingerprints
-from mien.evaluation.judges import fingerprint
+from mien.evaluation.judges import DEFAULT_JUDGES, fingerprint, load_face_judges
 from mien.evaluation.measurements import measure_sets
 from mien.models.hub.cache import sha256_of
+from mien.models.hub.shipped import shipped_file
 
 NAME = "judge_of_a_user"
 PLUG_IN = "def embed(photo, points):\n    return {}\n"
@@ -74,5 +76,16 @@ def test_a_function_without_a_file_is_never_taken_for_another(plug_in: Path) -> 
 
 def test_weights_tell_the_own_judges(weights: Callable[[str], Path]) -> None:
     assert fingerprint("dlib") == " ".join(sha256_of(weights(name)) for name in ("dlib_resnet", "shape_predictor"))
-    found = fingerprints(("dlib", "sface"))
+    found = fingerprints(("faceplugin", "dlib", "sface"))
+    assert found["judge faceplugin"] == sha256_of(shipped_file("independent_judge"))
     assert found["judge sface"] == sha256_of(weights("sface")) and found["age"] == sha256_of(weights("age"))
+
+
+def test_the_judges_by_default_are_loss_gate_and_one_that_is_neither(generated: Generated) -> None:
+    """Each tells two people apart, and knows a person again whose photograph was taken a little darker."""
+    judges = load_face_judges(list(DEFAULT_JUDGES))
+    assert [judge.name for judge in judges] == ["faceplugin", "dlib", "sface"]
+    (one, other), (face, second) = generated.photos, generated.found
+    for judge in judges:
+        vectors = [judge.embed(*seen) for seen in ((one, face), (one // 4 * 3, face), (other, second))]
+        assert np.linalg.norm(vectors[0] - vectors[1]) < 0.7 * np.linalg.norm(vectors[0] - vectors[2])

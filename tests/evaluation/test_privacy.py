@@ -127,11 +127,33 @@ def test_linking_tells_per_person_faces_from_independent_ones() -> None:
 def test_likeness_of_a_kind_is_not_held_against_a_person_s_faces() -> None:
     """Faces that say no more than whether somebody is a man: linked, but not among men and not among women."""
     people = np.repeat(np.arange(100), 4)
-    kinds = people % 2
-    faces = vectors(400, 1) + 6 * vectors(2, 2)[kinds]
+    kinds = (people % 2)[:, None]
+    faces = vectors(400, 1) + 6 * vectors(2, 2)[kinds[:, 0]]
     found = linkability(faces, people, 1.0, kinds)
     assert found.auc.value > 0.7 and found.auc_alike.low < 0.5 < found.auc_alike.high
+    assert found.alike_entirely.value == 1 and found.alike_entirely.count == found.auc_alike.count == 600
     assert linkability(faces, people, 1.0).auc_alike.count == 0
+
+
+def test_faces_of_rare_kinds_are_compared_at_a_coarser_level_or_not_at_all() -> None:
+    people = np.repeat(np.arange(102), 4)
+    sex = np.where(people < 100, people % 2, 2)  # two people alone are of a third kind
+    hair = np.where(people < 60, 0, np.arange(408) % 2)  # that of some people differs between photographs
+    faces = vectors(408, 1)
+    found = linkability(faces, people, 1.0, np.stack([2 * sex + hair, sex], axis=1))
+    assert found.auc_alike.count == 600 and found.auc_alike.people == 100
+    # Of four photographs of which two are unlike the others, two of six pairs are alike.
+    assert found.alike_entirely.value == pytest.approx((60 * 6 + 40 * 2) / 600)
+    assert found.auc_alike.low < 0.5 < found.auc_alike.high
+
+
+def test_each_kind_is_compared_with_its_own_strangers() -> None:
+    """Children are nearer to each other than adults are: this alone links nobody."""
+    people = np.repeat(np.arange(100), 4)
+    child = people % 2
+    faces = vectors(400, 1) * torch.from_numpy(np.where(child, 0.2, 1.0)).float()[:, None]
+    found = linkability(faces, people, 1.0, child[:, None])
+    assert found.auc_alike.low < 0.5 < found.auc_alike.high
 
 
 def test_questions_without_pairs_have_no_answer() -> None:

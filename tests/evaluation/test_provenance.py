@@ -15,7 +15,7 @@ from mien.errors import UsageError
 from mien.evaluation.attacks.layers import layers_changed
 from mien.evaluation.evaluate import EvaluationConfig, evaluate
 from mien.evaluation.pairs import find_pairs
-from mien.evaluation.provenance import judges_in_loss, links_people, recipe_of
+from mien.evaluation.provenance import LOSSES, gate_warning, judge_roles, links_people, recipe_of
 from mien.jobs.state import JobState
 from mien.recipe import Recipe
 
@@ -25,21 +25,49 @@ def told(folder: Path, what: Any) -> Path:
     return folder
 
 
-def test_a_run_says_which_networks_it_knew(tmp_path: Path) -> None:
-    for models, judge in (("mobile", "sface"), ("falco", "arcface")):
-        recipe = Recipe().with_changes({"models": models})
-        assert judges_in_loss(told(tmp_path, {"recipe": recipe.model_dump(mode="json")})) == {judge}
-    assert not links_people(tmp_path)
-    linked = Recipe().with_changes({"identity": "per-person"})
-    assert links_people(told(tmp_path, {"recipe": linked.model_dump(mode="json")}))
+def test_a_run_says_whether_it_links_photographs(tmp_path: Path) -> None:
+    for identity in ("per-photo", "per-person"):
+        recipe = Recipe().with_changes({"identity": identity})
+        found = links_people(told(tmp_path, {"recipe": recipe.model_dump(mode="json")}))
+        assert found == (identity == "per-person")
 
 
-@pytest.mark.parametrize("what", [None, [], {}, {"recipe": None}, {"recipe": []}, {"recipe": {"models": ["mobile"]}},
-                                  {"recipe": {"models": "other", "identity": 1}}])
-def test_who_says_nothing_may_have_known_all(tmp_path: Path, what: Any) -> None:
+@pytest.mark.parametrize(("models", "roles"), [
+    ("mobile", ["independent", "gate", "loss", "independent", "independent"]),
+    ("falco", ["independent", "gate", "independent", "loss", "independent"])])
+def test_a_run_gives_the_judges_their_roles(tmp_path: Path, models: str, roles: list[str]) -> None:
+    recipe = Recipe().with_changes({"models": models})
+    judges = ["faceplugin", "dlib", "sface", "arcface", "some/sface.onnx"]
+    found = judge_roles(told(tmp_path, {"recipe": recipe.model_dump(mode="json")}), judges)
+    assert list(found.items()) == list(zip(judges, roles, strict=True))
+
+
+def test_a_judge_that_trains_and_gates_is_in_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOSSES, "mobile", {"sface", "dlib"})
+    told(tmp_path, {"recipe": Recipe().model_dump(mode="json")})
+    assert judge_roles(tmp_path, ["dlib"]) == {"dlib": "loss"}
+
+
+@pytest.mark.parametrize("what", [None, [], {}, {"recipe": None}, {"recipe": []}])
+def test_judges_are_independent_of_a_set_that_mien_did_not_make(tmp_path: Path, what: Any) -> None:
     for folder in (told(tmp_path, what), tmp_path / "nowhere"):
-        assert judges_in_loss(folder) == {"sface", "arcface"} and not links_people(folder)
-        assert isinstance(recipe_of(folder), dict)
+        assert not links_people(folder) and gate_warning(folder) == ""
+        assert set(judge_roles(folder, ["faceplugin", "dlib", "sface"]).values()) == {"independent"}
+        assert recipe_of(folder) == {}
+
+
+@pytest.mark.parametrize("recipe", [{"models": ["mobile"]}, {"models": "other", "identity": 1, "verify": 3}])
+def test_a_run_that_does_not_tell_its_networks_may_have_used_all(tmp_path: Path, recipe: Any) -> None:
+    assert judge_roles(told(tmp_path, {"recipe": recipe}), ["faceplugin", "dlib", "sface", "arcface"]) == {
+        "faceplugin": "independent", "dlib": "gate", "sface": "loss", "arcface": "loss"}
+
+
+def test_a_gate_that_was_loosened_is_told(tmp_path: Path) -> None:
+    for threshold, words in ((0.6, ""), (0.7, ""), (0.45, "verify.threshold is 0.45")):
+        recipe = Recipe().with_changes({"verify.threshold": threshold})
+        found = gate_warning(told(tmp_path, {"recipe": recipe.model_dump(mode="json")}))
+        assert words in found and bool(found) == bool(words)
+    assert "0.6" in found
 
 
 @pytest.fixture
@@ -49,7 +77,7 @@ def former(tmp_path: Path) -> Path:
     summary, recipe = run_of([face("a.png")]), Recipe()
     record = {"recipe": recipe.model_dump(mode="json"), "recipe_hash": recipe.hash}
     JobState(dst, src).write_manifest(summary.outcomes, record, recipe.hash)
-    assert recipe_of(dst) == record["recipe"]
+    assert recipe_of(dst).items() <= record["recipe"].items() and recipe_of(dst)["verify"] == record["recipe"]["verify"]
     as_former_version(dst)
     return dst
 
@@ -58,7 +86,8 @@ def test_a_set_of_another_version_is_refused_before_anything_is_made(former: Pat
     """Its recipe would be misread: which layers were left alone, which judge was in the loss."""
     pairs = find_pairs(tmp_path / "src", former)
     config = EvaluationConfig(tmp_path / "src", former, tmp_path / "work")
-    for call in (lambda: recipe_of(former), lambda: judges_in_loss(former), lambda: links_people(former),
+    for call in (lambda: recipe_of(former), lambda: judge_roles(former, ()),
+                 lambda: gate_warning(former), lambda: links_people(former),
                  lambda: layers_changed(pairs.published), lambda: evaluate(config)):
         with pytest.raises(UsageError) as caught:
             call()

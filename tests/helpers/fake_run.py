@@ -46,10 +46,11 @@ from mien.types import Crop, Face, Match, Pixels
 from mien.util.image_tensors import to_pixels
 
 TINY = Recipe().with_changes({
-    "name": "tiny", "precision": "float32", "pool.size": 64, "invert.steps": 2, "invert.shared_steps": 1,
+    "name": "tiny", "seed": 0, "precision": "float32", "pool.size": 64, "invert.steps": 2, "invert.shared_steps": 1,
     "optimize.steps": 2, "verify.attempts": 1, "batch": 4})
 TINY_TOML = """
 name = "tiny"
+seed = 0
 precision = "float32"
 batch = 4
 pool = { size = 64 }

@@ -20,6 +20,7 @@ from mien.recipe import Recipe
 from mien.types import Face, Match
 
 SIZE = 40
+SECRET = b"s" * 32
 
 
 def face(x: float, side: float = 30.0) -> Face:
@@ -98,28 +99,32 @@ def test_a_matching_comes_back_and_knows_its_shards(tmp_path: Path) -> None:
 def test_no_two_faces_get_one_pool_face_however_the_run_is_cut(shards: list[list[int]], before: int) -> None:
     face_indexes = [face_index(i, faces) for i, faces in enumerate(shards)]
     free = AvailableFaces(SIZE)
-    first = list(assign_shards(pool(), Recipe(), face_indexes[:before], free))
-    rest = list(assign_shards(pool(), Recipe(), face_indexes[before:], free))
+    first = list(assign_shards(pool(), Recipe(), face_indexes[:before], free, SECRET))
+    rest = list(assign_shards(pool(), Recipe(), face_indexes[before:], free, SECRET))
     used = [match.index for matches, _ in first + rest for match in matches]
     assert [len(matches) for matches, _ in first + rest] == [len(one.traits) for one in face_indexes]
     if len(used) <= SIZE:
         assert len(set(used)) == len(used)
-    again = list(assign_shards(pool(), Recipe(), face_indexes, AvailableFaces(SIZE)))
+    again = list(assign_shards(pool(), Recipe(), face_indexes, AvailableFaces(SIZE), SECRET))
     assert [match.index for matches, _ in again for match in matches] == used
 
 
 def test_more_faces_than_the_pool_has_share_evenly() -> None:
-    matched = assign_shards(pool(10), Recipe(), [face_index(i, [3, 4]) for i in range(5)], AvailableFaces(10))
+    matched = assign_shards(pool(10), Recipe(), [face_index(i, [3, 4]) for i in range(5)], AvailableFaces(10),
+                            SECRET)
     counts = np.bincount([match.index for matches, _ in matched for match in matches], minlength=10)
     assert counts.min() >= 3 and counts.max() <= 4
 
 
-def test_what_is_drawn_hangs_on_name_and_seed_alone() -> None:
+def test_what_is_drawn_depends_on_name_and_secret_alone() -> None:
     near = Recipe().with_changes({"pair.unique": False})
     one, other = face_index(1, [1]), replace(face_index(1, [1]), traits=traits(1, 1))
-    alone = list(assign_shards(pool(), near, [one], AvailableFaces(SIZE)))
-    behind = list(assign_shards(pool(), near, [face_index(0, [3, 3]), other], AvailableFaces(SIZE)))
+    alone = list(assign_shards(pool(), near, [one], AvailableFaces(SIZE), SECRET))
+    behind = list(assign_shards(pool(), near, [face_index(0, [3, 3]), other], AvailableFaces(SIZE), SECRET))
     assert behind[1][0][0].index == alone[0][0][0].index
+    drawn = {next(assign_shards(pool(), near, [one], AvailableFaces(SIZE), bytes([i]) * 32))[0][0].index
+             for i in range(20)}
+    assert len(drawn) > 3
 
 
 def test_people_keep_their_faces_and_new_ones_get_others() -> None:

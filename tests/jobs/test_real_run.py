@@ -29,6 +29,7 @@ from helpers.fake_run import (
 from mien.anonymizer.blend import Patch, blend
 from mien.anonymizer.detect import detect
 from mien.anonymizer.load import Loaded
+from mien.jobs.published import published_recipe
 from mien.jobs.summary import Summary
 from mien.report.run_sheets import write_sheets
 from mien.types import Face, Photo, Pixels
@@ -97,8 +98,8 @@ def test_the_real_judge_takes_no_new_face_for_its_original(real: RealRun, ready:
         old = ready.networks.detector.detect(before)
         vectors = ready.networks.judge.embed(before, np.stack([face.points for face in old]))
         places = [face.points for face in ready.networks.detector.detect(after)]
-        mine = [row for row in rows_in(real.dst) if row["file"] == name and row["status"] == "anonymized"]
-        places += [np.array(row["points"], np.float32) for row in mine]
+        mine = [row for row in real.summary.outcomes if row.file == name and row.status == "anonymized"]
+        places += [np.array(row.points, np.float32) for row in mine]
         if not places:
             continue
         new = ready.networks.judge.embed(after, np.stack(places))
@@ -133,8 +134,7 @@ def test_the_result_can_be_published(real: RealRun) -> None:
     assert files == photos | {"mien.parquet", "mien.json"}
     columns = set(pq.read_table(real.dst / "mien.parquet").schema.names)
     assert columns == {
-        "file", "face", "x", "y", "width", "height", "points", "score", "status", "reason", "attempts", "steps",
-        "seconds", "similarity", "judge_distance", "attribute_distance", "recipe"}
+        "file", "face", "x", "y", "width", "height", "status", "reason", "attempts", "privacy_band", "recipe"}
     for name in files:
         data = (real.dst / name).read_bytes()
         assert PLANTED.encode() not in data and str(real.src).encode() not in data
@@ -162,7 +162,7 @@ def test_sheets_show_every_face_from_its_original_to_its_photo(real: RealRun, re
 
 def test_the_record_says_what_decided_the_result(real: RealRun) -> None:
     record = json.loads((real.dst / "mien.json").read_text())
-    assert record["recipe_hash"] == TINY.hash and record["recipe"]["name"] == "tiny"
+    assert record["recipe_hash"] == published_recipe(TINY).hash and record["recipe"]["name"] == "tiny"
     assert (record["photos"], record["faces"], record["skipped"]) == (4, 5, [])
     assert sum(record["statuses"].values()) == 5
     assert set(record["versions"]) >= {"torch", "numpy", "pillow"}

@@ -14,6 +14,7 @@ from mien.datasets.storage.content_check import ContentCheck
 from mien.errors import OutputError, UsageError
 from mien.jobs.shard import ShardResult
 from mien.jobs.state import FileStates, JobState
+from mien.recipe import Recipe
 from mien.types import FaceOutcome, Skipped
 from mien.util.files import part_name
 
@@ -338,10 +339,16 @@ def test_what_a_killed_run_was_just_writing_is_cleared_away(store: JobState) -> 
 
 
 def test_manifest_and_record_go_into_dst_and_name_nobody(opened: JobState) -> None:
-    opened.write_manifest([outcome(person="Anna")], {"mien": "1"}, "hash")
+    recipe = Recipe().with_changes({"seed": 12345})
+    opened.write_manifest([outcome(person="Anna")], {"mien": "1", "recipe": recipe.model_dump(mode="json"),
+                                                     "recipe_hash": recipe.hash}, recipe.hash)
     assert {path.name for path in opened.dst.iterdir()} == {"mien.parquet", "mien.json"}
-    assert b"Anna" not in b"".join(path.read_bytes() for path in opened.dst.iterdir())
-    assert json.loads((opened.dst / "mien.json").read_text()) == {"mien": "1"}
+    data = b"".join(path.read_bytes() for path in opened.dst.iterdir())
+    assert b"Anna" not in data and b"12345" not in data and recipe.hash.encode() not in data
+    record = json.loads((opened.dst / "mien.json").read_text())
+    assert record["mien"] == "1" and "seed" not in record["recipe"] and record["seed"] == "kept private"
+    assert Recipe.model_validate(record["recipe"]).hash == record["recipe_hash"] == Recipe().hash
+    assert (opened.work / "faces.parquet").stat().st_mode & 0o077 == 0
 
 
 def test_forgetting_deletes_work_alone(store: JobState) -> None:

@@ -61,7 +61,7 @@ def test_the_page_is_built_again_from_the_result(finished: Path) -> None:
     assert out == finished / "report.html"
     page = Page(out.read_text())
     assert_self_contained(out.read_text(), page)
-    assert "(2 of 2, closest distance 0.71, limit 0.70)" in page.text and "HEIC is not supported" in page.text
+    assert "(2 of 2, limit 0.70)" in page.text and "HEIC is not supported" in page.text
     assert "layout celebahq" in page.text and "a mapping leads to people" in page.text
     assert "smaller than 16 pixels" in page.text and "img" not in page.tags and "person-1" not in page.text
 
@@ -72,10 +72,32 @@ def test_with_originals_it_is_beside_the_result(finished: Path, monkeypatch: pyt
     assert out == finished.parent / "dst.owner-report.html"
     assert len(pictures(out.read_text())) == 6, "three faces, one in a file whose name is not UTF-8"
     assert not (finished / "report.html").exists()
+    text = Page(out.read_text()).text
+    assert "by the judge" in text and "distance 0.71" not in text, "WORK has another name, and is not given"
     with pytest.raises(UsageError, match="is inside"):
         report_from_folder(finished, finished.parent / "src", finished / "report.html")
     with pytest.raises(UsageError, match="do not exist"):
         report_from_folder(finished, finished.parent / "none", None)
+
+
+def test_the_distances_of_the_owners_page_come_from_work(finished: Path) -> None:
+    out = report_from_folder(finished, finished.parent / "src", None, finished.parent / "work")
+    text = Page(out.read_text()).text
+    assert "closest distance 0.71, limit 0.70" in text and "a.png 0 0.710" in text and "distance 0.710" in text
+    (finished.parent / "work").rename(finished.parent / "dst.work")
+    assert Page(report_from_folder(finished, finished.parent / "src", None).read_text()).text == text
+    assert "0.71" not in Page(report_from_folder(finished, None, None).read_text()).text
+
+
+def test_the_work_of_another_run_is_refused(finished: Path) -> None:
+    work = finished.parent / "work"
+    table = pq.read_table(work / "faces.parquet")
+    pq.write_table(table.slice(1), work / "faces.parquet")
+    with pytest.raises(UsageError, match="not of the run that wrote"):
+        report_from_folder(finished, finished.parent / "src", None, work)
+    (work / "faces.parquet").write_bytes(b"rubbish")
+    with pytest.raises(UsageError, match=r"faces\.parquet is not the private table"):
+        report_from_folder(finished, finished.parent / "src", None, work)
 
 
 def test_another_page_can_be_named(finished: Path, tmp_path: Path) -> None:
@@ -144,7 +166,7 @@ def test_a_run_of_another_version_is_refused_by_name(finished: Path) -> None:
 
 def test_a_manifest_of_another_version_is_refused_by_its_status(finished: Path) -> None:
     as_former_version(finished)
-    message, hint = refused(lambda: read_manifest(finished / "mien.parquet"))
+    message, _ = refused(lambda: read_manifest(finished / "mien.parquet"))
     assert message == (
         f"{finished / 'mien.parquet'} was written by another version of mien: row 0 has the status "
         "anonymised, which this version does not know"
@@ -153,7 +175,7 @@ def test_a_manifest_of_another_version_is_refused_by_its_status(finished: Path) 
     sheets = refused(
         lambda: write_sheets(finished, finished, finished, finished / "sheets", None, Recipe())  # type: ignore[arg-type]
     )
-    assert sheets == (message, hint) and not (finished / "sheets").exists()
+    assert "faces.parquet is missing" in sheets[0] and "WORK" in sheets[1] and not (finished / "sheets").exists()
 
 
 @pytest.mark.parametrize("command", [["report"], ["sheets", "SRC"]])

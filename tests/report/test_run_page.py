@@ -13,6 +13,7 @@ from helpers.fake_run import ANNA, BERT, CLEO, STUBBORN, TINY, save, squares
 from helpers.made_up_runs import Page, assert_self_contained, face, folders, photo, pictures, run_of
 from mien.errors import OutputError, UsageError
 from mien.jobs.consent import Consent
+from mien.jobs.gate import Gate
 from mien.jobs.summary import Summary
 from mien.recipe import Recipe
 from mien.report.before_after import choose_faces
@@ -39,9 +40,10 @@ def test_a_good_run_says_so(tmp_path: Path) -> None:
     text = rendered(run_of([face(number=i, distance=0.615 + i / 10) for i in range(4)]), tmp_path).text
     assert (
         "Every face that was found was changed; none is taken for its original by the judge "
-        "(4 of 4, closest distance 0.61, limit 0.60)."
+        "(4 of 4, limit 0.60)."
     ) in text
     assert "All well" in text
+    assert "just past 1 clear 2 far 1" in text and "0.61" not in text
 
 
 def test_what_is_to_be_known_of_the_dataset_is_told(tmp_path: Path) -> None:
@@ -65,9 +67,10 @@ def test_blurred_faces_are_changed_but_not_judged(tmp_path: Path) -> None:
 def test_a_face_below_the_limit_is_bad_news(tmp_path: Path) -> None:
     text = rendered(run_of([face(number=0, distance=0.5996), face(number=1)]), tmp_path).text
     assert (
-        "1 of 2 new faces is still taken for its original by the judge (closest distance 0.59, limit 0.60)"
+        "1 of 2 new faces is still taken for its original by the judge (limit 0.60)"
         in text
     )
+    assert "not past 1" in text
     assert "Do not publish these photos" in text and "All well" not in text and "none is taken" not in text
 
 
@@ -120,15 +123,28 @@ def test_the_limit_is_the_recipes(tmp_path: Path) -> None:
     ],
 )
 def test_findings_between_good_and_bad(rows: list[FaceOutcome], level: str, words: str) -> None:
-    result = run_findings(rows, [], 3, 0.6)
+    result = run_findings(rows, [], 3, Gate.of(Recipe()))
     assert (result.level, words in result.headline) == (level, True), result.headline
+
+
+def test_a_loosened_gate_is_never_good() -> None:
+    low = Gate.of(Recipe().with_changes({"verify.threshold": 0.05}))
+    fine, taken = (run_findings([face(distance=distance)], [], 1, low) for distance in (0.8, 0.4))
+    assert (fine.level, taken.level) == ("mixed", "bad") and fine.notes[0].startswith("The gate was loosened")
+    assert "limit 0.60" in fine.headline and "1 of 1 new face is still taken" in taken.headline
+
+
+def test_the_closest_distance_is_for_the_owner() -> None:
+    rows = [face(distance=0.615), face(number=1, distance=0.9)]
+    public, private = (run_findings(rows, [], 1, Gate.of(Recipe()), private) for private in (False, True))
+    assert "closest distance 0.61, limit 0.60" in private.headline and "0.61" not in public.headline
 
 
 def test_no_photo_at_all(tmp_path: Path) -> None:
     page = rendered(run_of([], [Skipped("a.jpg", "a.jpg: the file is empty (0 bytes)")]), tmp_path)
     assert "No photo was written." in page.text and "1 file not in the result" in page.text
     assert "the file is empty (0 bytes)" in page.text and "a.jpg: the file" not in page.text
-    assert "No face was replaced, so there is nothing to show." in page.text
+    assert "not past 0 just past 0 clear 0 far 0" in page.text
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
@@ -195,12 +211,15 @@ def test_a_run_that_drops_photos_says_for_which_face(brush: None, tmp_path: Path
 
 def test_many_faces_are_listed_worst_first(tmp_path: Path) -> None:
     values = np.random.RandomState(0).uniform(0.61, 1.1, 300)
-    page = rendered(
-        run_of([face(f"{i:03}.jpg", i % 3, distance=float(v)) for i, v in enumerate(values)]), tmp_path
-    )
-    shown = re.findall(r"(\d{3}\.jpg) \d (0\.\d{3})", page.text)
-    assert len(shown) == 50 and "50 of 300 replaced faces" in page.text
+    summary = run_of([face(f"{i:03}.jpg", i % 3, distance=float(v)) for i, v in enumerate(values)])
+    (tmp_path / "src").mkdir()
+    write_report(tmp_path / "owner.html", summary, Recipe(), tmp_path / "src", tmp_path / "dst")
+    text = Page((tmp_path / "owner.html").read_text()).text
+    shown = re.findall(r"(\d{3}\.jpg) \d (0\.\d{3})", text)
+    assert len(shown) == 50 and "50 of 300 replaced faces" in text
     assert [name for name, _ in shown] == [f"{i:03}.jpg" for i in np.argsort(values)[:50]]
+    public = re.findall(r"(\d{3}\.jpg) \d (not past|just past|clear|far)", rendered(summary, tmp_path).text)
+    assert public == [(f"{i:03}.jpg", "just past") for i in np.flatnonzero(values < 0.69)[:50]]
 
 
 def test_the_recipe_is_there_whole(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_new_faces_become_a_dataset(src: Path, tmp_path: Path) -> None:
     record = json.loads((dst / "mien.json").read_text())
     files = sorted(path.relative_to(dst).as_posix() for path in dst.rglob("*") if path.is_file())
     assert files == ["a/one.jpg", "a/two.png", "mien.json", "mien.parquet"]
-    rows = {row["file"]: row for row in pq.read_table(dst / "mien.parquet").to_pylist()}
+    rows = {row["file"]: row for row in pq.read_table(face_folder.folder / "faces.parquet").to_pylist()}
     assert rows["a/one.jpg"]["status"] == "anonymized" and rows["a/one.jpg"]["judge_distance"] > 0.6
     assert (rows["a/two.png"]["status"], rows["a/two.png"]["judge_distance"]) == ("blurred", None)
     assert shown(dst / "a/one.jpg").min() > 250  # the whole new picture

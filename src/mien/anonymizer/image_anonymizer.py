@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -13,12 +12,13 @@ import numpy as np
 from mien.anonymizer.detect import detect
 from mien.anonymizer.load import Loaded, prepare
 from mien.anonymizer.pipeline import Pipeline
+from mien.anonymizer.seeds import secret_of
 from mien.anonymizer.work_item import WorkItem
 from mien.errors import FaceError, UsageError
 from mien.recipe import Recipe
 from mien.types import Encoding, FaceOutcome, Photo, Pixels
 
-_SECRET = secrets.token_bytes(32)  # of this process: who can compute a name can tell which pool faces were chosen
+_SECRET = secret_of(None)  # of this process, where no seed is given: who has it can tell which pool faces were chosen
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no truth of their own
@@ -26,8 +26,8 @@ class Result:
     """Holds an anonymized image.
 
     Attributes:
-        image: [H, W, 3] uint8 RGB, a new array.
-        faces: what became of each face that was found.
+        image: [H, W, 3] uint8 RGB, a new array; it may be published.
+        faces: what became of each face that was found. They are private: distances and points lead to the original.
     """
 
     image: Pixels
@@ -66,13 +66,14 @@ class Anonymizer:
 
         Args:
             image: [H, W, 3] uint8 RGB, upright; it is not changed.
-            name: decides, with the seed, which generated faces the new ones start from: equal images of one name get
-                equal results. By default a hash of the pixels that only this process can compute.
-            seed: replaces the recipe's seed.
+            name: decides, with the secret, which generated faces the new ones start from: equal images of one name get
+                equal results. By default a hash of the pixels that only the holder of the secret can compute.
+            seed: stands for the secret, and is to be kept like one: the same seed gives the same results in another
+                process too. By default the recipe's seed, or where it has none, a secret of this process.
 
         Returns:
-            The new image, and what became of each face. Faces that could not be anonymized are blurred, with that
-            status.
+            The new image, and what became of each face, which is private. Faces that could not be anonymized are
+            blurred, with that status.
 
         Raises:
             UsageError: the image is not such an array, or the Anonymizer is closed.
@@ -84,8 +85,10 @@ class Anonymizer:
             raise UsageError("this Anonymizer is closed", "make a new one")
         pixels = check_image(image)
         recipe = self.recipe if seed is None else self.recipe.with_changes({"seed": seed})
-        photo = Photo(name or _default_name(pixels), pixels, Encoding("PNG", "RGB"))
+        secret = _SECRET if recipe.seed is None else secret_of(recipe.seed)
+        photo = Photo(name or _default_name(pixels, secret), pixels, Encoding("PNG", "RGB"))
         pipeline = Pipeline(loaded.networks, loaded.pool, recipe)
+        pipeline.secret = secret
         item = pipeline.prepare(photo, detect(loaded.networks, photo))
         pipeline.run([item])
         decision = pipeline.finish(item, _pixels)
@@ -134,8 +137,8 @@ def check_image(image: Pixels) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _default_name(pixels: Pixels) -> str:
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), key=_SECRET, digest_size=16)
+def _default_name(pixels: Pixels, secret: bytes = _SECRET) -> str:
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), key=secret, digest_size=16)
     digest.update(pixels.data)
     return digest.hexdigest()
 

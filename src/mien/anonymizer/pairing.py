@@ -103,17 +103,18 @@ def _squared(a: Tensor, b: Tensor, squares: Tensor) -> Tensor:
 
 
 def pair(pool: Pool, traits: Traits, settings: PairSettings, free: AvailableFaces, seeds: Sequence[int],
-         table: Tensor | None = None, excluded: Collection[int] = ()) -> list[Match]:
+         table: Tensor | None = None, excluded: Collection[int] = (), unlike: int | None = None) -> list[Match]:
     """Chooses for each face one of the k nearest available pool faces.
 
-    The choice is the least similar in identity (`unlike`; of equally similar ones the nearest), or a seeded random one
-    (`drawn`).
+    The choice is the least similar in identity (`unlike`; of equally similar ones the nearest), which anyone who has
+    the original can repeat, or a seeded random one (`drawn`), which takes the seed.
 
     Args:
         free: the pool faces to choose from; with `unique`, chosen ones are marked as taken in it.
-        seeds: one seed a face, for the random choice.
+        seeds: one seed a face, for the random choice; it is secret, see `mien.anonymizer.seeds`.
         table: distances [B, N] to use in place of those that the settings ask for.
         excluded: pool faces that must not be chosen while there are others.
+        unlike: draw only among so many of the k that are least similar in identity; None: among all of them.
     """
     table = distances(pool, traits, settings) if table is None else table
     shortlist = table.topk(min(max(SHORTLIST, settings.k), len(pool)), largest=False)
@@ -121,10 +122,12 @@ def pair(pool: Pool, traits: Traits, settings: PairSettings, free: AvailableFace
     for i, (row, identity) in enumerate(zip(table, traits.identities, strict=True)):
         near = free.nearest_of(shortlist.indices[i], shortlist.values[i], settings.k, excluded)
         near = free.nearest(row, settings.k, excluded) if near is None else near
+        likeness = pool.identities[near] @ identity
         if settings.choice == "drawn":
-            index = int(near[random.Random(seeds[i]).randrange(len(near))])
+            among = near if unlike is None else near[likeness.argsort(stable=True)][:unlike]
+            index = int(among[random.Random(seeds[i]).randrange(len(among))])
         else:
-            index = int(near[int((pool.identities[near] @ identity).argmin())])
+            index = int(near[int(likeness.argmin())])
         if settings.unique:
             free.take(index)
         matches.append(Match(index=index, distance=float(row[index])))

@@ -18,7 +18,7 @@ from mien.anonymizer.optimize_falco import optimize_as_published
 from mien.anonymizer.pairing import AvailableFaces, pair
 from mien.anonymizer.pool import Pool
 from mien.anonymizer.render import render, render_styles
-from mien.anonymizer.seeds import seed_of
+from mien.anonymizer.seeds import secret_of, seed_of
 from mien.anonymizer.stage_timer import StageTimer
 from mien.anonymizer.verify import distances, embed, embed_black, find_again, same_person
 from mien.anonymizer.work_item import Subject, WorkItem
@@ -34,10 +34,11 @@ LEAST_INSIDE = 0.75  # share of the crop within the photo, for a face that is li
 class Pipeline:
     """Anonymizes faces with one set of networks, one pool and one recipe.
 
-    The result depends on these, on the photos and on which faces share a batch, and on nothing else. A pipeline serves
-    one thread at a time; several may share their networks and pool.
+    The result depends on these, on the secret, on the photos and on which faces share a batch, and on nothing else. A
+    pipeline serves one thread at a time; several may share their networks and pool.
 
     Attributes:
+        secret: all random draws derive from it; by default from the recipe's seed, or a new one where that has none.
         free: the pool faces that may be chosen for a subject that has no match yet or needs another one.
         timer: seconds by stage.
 
@@ -52,6 +53,7 @@ class Pipeline:
         self.recipe = recipe
         self.align = ALIGNERS[recipe.detect.alignment]
         self.black = embed_black(networks)
+        self.secret = secret_of(recipe.seed)
         self.free = AvailableFaces(len(pool))
         self.timer = StageTimer()
 
@@ -106,7 +108,7 @@ class Pipeline:
     def _attempt(self, subjects: list[Subject], attempt: int) -> None:
         """Pairs, inverts, optimizes and renders one batch, with harder settings at each retry."""
         started = time.perf_counter()
-        self._pair(subjects, another=attempt >= 2)
+        self._pair(subjects, another=attempt if attempt >= 2 else 0)
         inversion = self.recipe.inversion(self.networks.generator.n_layers)
         to_invert = inversion if attempt == 0 else None
         # The largest preview that is compared: the targets of smaller ones are shrunk from it.
@@ -124,7 +126,7 @@ class Pipeline:
         if inversion is not None:
             inverted = torch.stack([s.inverted for s in subjects if s.inverted is not None])
         with self.timer.timed("optimize"):
-            seed = seed_of(self.recipe.seed, attempt, [(s.outcome.file, s.outcome.face) for s in subjects])
+            seed = seed_of(self.secret, attempt, [(s.outcome.file, s.outcome.face) for s in subjects])
             done = optimize_faces(self.networks, faces, inverted, start, settings, seed, target)
         with self.timer.timed("render"):
             pictures = render_faces(self.networks, done, settings)
@@ -140,19 +142,25 @@ class Pipeline:
             subject.inverted = result.codes[i]
             subject.outcome.steps += result.steps
 
-    def _pair(self, subjects: list[Subject], another: bool) -> None:
-        """Pairs subjects that have no match or need another one; a `fixed` match of a person is never replaced."""
+    def _pair(self, subjects: list[Subject], another: int = 0) -> None:
+        """Pairs subjects that have no match or need another one; a `fixed` match of a person is never replaced.
+
+        Args:
+            another: number of the attempt for which all need another match, or 0.
+        """
         waiting = [s for s in subjects if s.match is None or (another and s.fixed is None)]
         if not waiting:
             return
         with self.timer.timed("pair"):
             traits = self.pool.traits(faces_of(self.networks, [s.face for s in waiting], [s.crop for s in waiting]))
-            settings = _farther(self.recipe.pair) if another else self.recipe.pair
+            settings, among = self.recipe.pair, None
+            if another:
+                settings, among = _farther(settings), settings.k
             for i, subject in enumerate(waiting):
                 subject.identity = traits.identities[i]
-                seed = seed_of(self.recipe.seed, 0, [(subject.outcome.file, subject.outcome.face)])
+                seed = seed_of(self.secret, another, [(subject.outcome.file, subject.outcome.face)])
                 (subject.match,) = pair(self.pool, traits.rows(slice(i, i + 1)), settings, self.free, [seed],
-                                        excluded=subject.tried)
+                                        excluded=subject.tried, unlike=among)
                 subject.tried.add(subject.match.index)
 
     def _judge(self, item: WorkItem, last: bool) -> None:
@@ -217,8 +225,8 @@ def _harder(settings: OptimizeSettings, attempt: int, n_layers: int) -> Optimize
 
 
 def _farther(settings: PairSettings) -> PairSettings:
-    """Returns settings that choose the least similar of ten times as many: the nearest may all be like the person."""
-    return settings.model_copy(update={"k": 10 * settings.k, "choice": "unlike"})
+    """Returns settings that choose among ten times as many: the nearest may all be like the person."""
+    return settings.model_copy(update={"k": 10 * settings.k})
 
 
 def _note(outcome: FaceOutcome, done: Optimized, i: int, seconds: float) -> None:

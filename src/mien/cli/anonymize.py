@@ -45,8 +45,9 @@ def anonymize_command(
         help="Optimize this many faces together, 1 to 256. Larger batches suit a GPU.")] = None,
     pool_size: options.PoolSize = None,
     seed: Annotated[int | None, typer.Option(
-        "--seed", metavar="N", show_default=options.BY_RECIPE,
-        help="Make all random choices with this seed, 0 or more.")] = None,
+        "--seed", metavar="N", show_default="a secret of the run's own",
+        help="Make all random choices by this number, 0 or more, so that another run repeats them; keep it secret.")
+    ] = None,
     identity: Annotated[str | None, typer.Option(
         "--identity", metavar="MODE", show_default=options.BY_RECIPE,
         help="Give a person a new face in each photo (per-photo), or the same one in all (per-person, needs "
@@ -132,7 +133,7 @@ def anonymize_command(
     with reporter.run() as progress:
         summary = job.run(loaded, progress, write_pages)
     if summary.complete:
-        reporter.close(summary, dst, job.request.work if with_originals and not forget else None)
+        reporter.close(summary, dst, job.request.work if with_originals and not forget else None, job.recipe)
 
 
 def _read_key(path: Path | None) -> bytes | None:

@@ -12,16 +12,18 @@ import typer
 
 from mien.cli import options
 from mien.cli.anonymize import anonymize_command
+from mien.cli.bench import bench_app
 from mien.cli.datasets import datasets_app
 from mien.cli.evaluate import attack_command, compare_training_command, evaluate_command
 from mien.cli.models import models_app
 from mien.cli.pool import pool_app
+from mien.cli.sheets import sheets_command
 from mien.cli.steps import steps_app
 from mien.errors import MienError
 from mien.util.memory import keep_freed_memory
 from mien.util.wait_policy import wait_asleep
 
-PROOF, PARTS = "Evaluation", "Single steps, networks and data"  # headings in the help
+EVALUATION, PARTS = "Evaluation", "Single steps, networks and data"  # headings in the help
 
 app = typer.Typer(name="mien", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(steps_app, name="steps", rich_help_panel=PARTS)
@@ -79,29 +81,7 @@ def status(work: Annotated[Path, typer.Argument(
     show_status(found)
 
 
-@app.command()
-def sheets(src: Annotated[Path, typer.Argument(metavar="SRC", help="The SRC folder of a finished run.")],
-           dst: Annotated[Path, typer.Argument(metavar="DST", help="The DST folder of the run.")],
-           out: Annotated[Path, typer.Argument(metavar="OUT", help="The private folder to write the sheets to.")],
-           work: Annotated[Path | None, typer.Option(
-               "--work", metavar="FOLDER", show_default="DST.work", help="Read this WORK folder of the run.")] = None,
-           every: Annotated[int, typer.Option(
-               "--every", metavar="N", min=1, help="Show only every N-th face.")] = 1) -> None:
-    """Write contact sheets of a run's faces, one a row: original, inversion, pool face, new face, new photograph."""
-    from mien.anonymizer.load import prepare
-    from mien.report.read_run import read_run
-    from mien.report.run_sheets import write_sheets
-
-    summary, recipe = read_run(dst)
-    from mien.datasets.dataset import refuse_container
-    from mien.report.terminal import Reporter
-
-    refuse_container(summary.layout, src)
-    reporter = Reporter(quiet=False)
-    with reporter.fetching() as fetching, reporter.building() as building:
-        loaded = prepare(recipe, fetching, building)
-    for path in write_sheets(src, dst, work or dst.with_name(f"{dst.name}.work"), out, loaded, recipe, every):
-        typer.echo(str(path))
+app.command("sheets")(sheets_command)
 
 
 @app.command()
@@ -117,9 +97,10 @@ def samples(folder: Annotated[Path, typer.Argument(
             typer.echo(str(path))
 
 
-app.command("evaluate", rich_help_panel=PROOF)(evaluate_command)
-app.command("attack", rich_help_panel=PROOF)(attack_command)
-app.command("compare-training", rich_help_panel=PROOF)(compare_training_command)
+app.command("evaluate", rich_help_panel=EVALUATION)(evaluate_command)
+app.command("attack", rich_help_panel=EVALUATION)(attack_command)
+app.command("compare-training", rich_help_panel=EVALUATION)(compare_training_command)
+app.add_typer(bench_app, name="bench", rich_help_panel=EVALUATION)
 
 
 class _Stopped(BaseException):

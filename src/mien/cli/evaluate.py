@@ -32,13 +32,20 @@ def evaluate_command(
     layout: options.Layout = "auto",
     subset: options.Subset = None,
     judge: Annotated[list[str] | None, typer.Option(
-        "--judge", metavar="NAME", show_default="dlib and sface",
-        help="Measure identity with this recognizer: dlib, sface, arcface (imported), or your own as module:function. "
-        "May be given several times.")] = None,
+        "--judge", metavar="NAME", show_default="faceplugin, dlib and sface",
+        help="Measure identity with this recognizer: faceplugin, dlib, sface, arcface (imported), or your own as "
+        "FILE.onnx or module:function. May be given several times; the report goes by the first that took no part in "
+        "making the faces.")] = None,
+    judge_channels: Annotated[str, typer.Option(
+        "--judge-channels", metavar="ORDER", help="The channel order of ONNX judges: rgb or bgr.")] = "rgb",
+    judge_mean: Annotated[float, typer.Option(
+        "--judge-mean", metavar="X", help="ONNX judges get (color - mean) / scale of colors in 0 to 255.")] = 127.5,
+    judge_scale: Annotated[float, typer.Option(
+        "--judge-scale", metavar="X", help="The scale in that.")] = 127.5,
     bounds: Annotated[str, typer.Option(
         "--bounds", metavar="NAMES",
-        help="Compare with these baselines: all, none, or some of inversion, nearest, random, blur, pixelation and "
-        "blackout, joined by commas.")] = "all",
+        help="Compare with these baselines: all, none, or some of floor, inversion, nearest, random, blur, pixelation "
+        "and blackout, joined by commas.")] = "all",
     compare: Annotated[list[str] | None, typer.Option(
         "--compare", metavar="RECIPE",
         help="Anonymize the originals with this recipe as well and compare, as in --compare default. May be given "
@@ -64,11 +71,13 @@ def evaluate_command(
         "--with-originals", help="Show the worst cases before and after on the page, which is then private.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure privacy, utility and quality of anonymized photographs: a table, DST.json and DST.html."""
+    """Measure privacy, look, utility and quality of anonymized photographs: a table, DST.json and DST.html."""
     from rich.console import Console
 
     from mien.evaluation.evaluate import BASELINES, EvaluationConfig, evaluate
     from mien.evaluation.evaluation_page import write_page
+    from mien.evaluation.judges import DEFAULT_JUDGES
+    from mien.evaluation.onnx_judge import OnnxInput
     from mien.evaluation.terminal_table import tables
     from mien.evaluation.worst_cases import worst_cases
     from mien.recipe import Recipe
@@ -82,11 +91,12 @@ def evaluate_command(
     if out.suffix.lower() != ".json" or page.suffix.lower() != ".html":
         raise UsageError(f"{out} will be JSON and {page} an HTML page", "end their names in .json and .html")
     config = EvaluationConfig(
-        src, dst, work or _beside(dst, ".evaluation.work"), layout, subset, tuple(judge or ("dlib", "sface")),
+        src, dst, work or _beside(dst, ".evaluation.work"), layout, subset, tuple(judge or DEFAULT_JUDGES),
         BASELINES if bounds == "all" else () if bounds == "none" else tuple(part.strip() for part in bounds.split(",")),
         recipe=Recipe.load(recipe).with_settings(settings or ()),
         recipes=tuple(Recipe.load(one) for one in dict.fromkeys(compare or ())),
-        attacks=tuple(dict.fromkeys(attack or ())), sample=sample or None, least=least, seed=seed, processes=workers)
+        attacks=tuple(dict.fromkeys(attack or ())), sample=sample or None, least=least, seed=seed, processes=workers,
+        onnx_input=OnnxInput(judge_channels, judge_mean, judge_scale))
     with Reporter(quiet).counting() as progress, write_errors(config.work):
         result = evaluate(config, progress)
         cases = worst_cases(config) if with_originals else None
@@ -94,7 +104,7 @@ def evaluate_command(
         result.write(out)
     write_page(page, result, dst, cases)
     console = Console()
-    for table in tables(result):
+    for table in tables(result, console.width):
         console.print(table)
     _print_notes(console, result.notes)
     typer.echo(f"{out}\n{page}")

@@ -48,7 +48,7 @@ def list_models() -> None:
 
 
 def _list_shipped(console: Console) -> None:
-    table = Table(title="the project's own, which come with it", title_justify="left")
+    table = Table(title="the project's own, and converted ones, that come with it", title_justify="left")
     for heading in ("name", "role", "MB", "license", "made by"):
         table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=heading == "name")
     for one in SHIPPED.values():
@@ -57,7 +57,7 @@ def _list_shipped(console: Console) -> None:
     console.print()
     console.print(table)
     for one in SHIPPED.values():
-        console.print(f"[bold]{one.name}[/bold]: {one.terms} It began as {one.start}.", highlight=False)
+        console.print(f"[bold]{one.name}[/bold]: {one.terms} {one.origin}".rstrip(), highlight=False)
 
 
 def _list_published(console: Console) -> None:

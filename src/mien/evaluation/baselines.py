@@ -5,6 +5,7 @@ A baseline is a whole set of photographs, changed at the same faces, made once a
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
@@ -16,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from torch import Tensor
 
 from mien.anonymizer.align import align
@@ -41,6 +43,7 @@ BATCH = 8  # faces
 GROW = 0.15  # of the box on each side: what the simple ways hide
 BLUR = 0.15  # standard deviation, of the hidden part's width
 CELLS = 8  # of pixelation, across the hidden part
+SHIFT, QUALITY = (3, 2), 90  # of the noise floor: pixels to the right and down, and of the JPEG
 HidePixels = Callable[[Pixels], Pixels]
 Changed = tuple[Pixels, npt.NDArray[np.bool_]]  # a photo [H, W, 3], and [H, W] where it was changed
 
@@ -62,7 +65,18 @@ def blackout(picture: Pixels) -> Pixels:
     return np.zeros_like(picture)
 
 
-SIMPLE: dict[str, HidePixels] = {"blur": blur, "pixelation": pixelate, "blackout": blackout}
+def encode_again(picture: Pixels) -> Pixels:
+    """Shifts a photo [H, W, 3] uint8 by a few pixels and compresses it as a JPEG: what changes the face least."""
+    shift = np.array([[1, 0, SHIFT[0]], [0, 1, SHIFT[1]]], np.float64)
+    moved = cv2.warpAffine(picture, shift, picture.shape[1::-1], flags=cv2.INTER_NEAREST,
+                           borderMode=cv2.BORDER_REPLICATE)
+    with io.BytesIO() as file:
+        Image.fromarray(np.asarray(moved, np.uint8)).save(file, "JPEG", quality=QUALITY, subsampling=0)
+        return np.asarray(Image.open(file), np.uint8)
+
+
+FLOOR = "floor"
+SIMPLE: dict[str, HidePixels] = {FLOOR: encode_again, "blur": blur, "pixelation": pixelate, "blackout": blackout}
 GENERATED = ("inversion", "nearest", "random")
 
 
@@ -90,9 +104,12 @@ def make_simple_baseline(kind: str, root: Path, names: Sequence[str], folder: Pa
         OutputError: the folder cannot be written.
     """
     def change(jobs: list[BaselineJob]) -> list[Changed]:
+        if kind == FLOOR:
+            return [(encode_again(job.photo.pixels), np.ones(job.photo.pixels.shape[:2], bool)) for job in jobs]
         return [hide(job.photo.pixels, job.face, SIMPLE[kind]) for job in jobs]
 
-    key = key_of([kind, GROW, BLUR, CELLS, weights_sha256("yunet")])  # the detector's weights
+    constants = [SHIFT, QUALITY] if kind == FLOOR else [GROW, BLUR, CELLS]
+    key = key_of([kind, *constants, weights_sha256("yunet")])  # the detector's weights
     return _make(root, names, folder / f"{kind}-{key}", detector, change, progress)
 
 

@@ -66,6 +66,24 @@ def estimate(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False, 
     return Estimate(value, low, high, len(x), n, *tails)
 
 
+def estimate_median(values: npt.ArrayLike, people: npt.ArrayLike, seed: int = 0) -> Estimate:
+    """The median of those values [N] that are finite, with the same bootstrap over people [N]."""
+    x, whose = np.asarray(values, np.float64), np.asarray(people)
+    finite = np.isfinite(x)
+    if not finite.any():
+        return Estimate.missing()
+    x, (_, person) = x[finite], np.unique(whose[finite], return_inverse=True)
+    n, order = int(person.max()) + 1, np.argsort(x)
+    low = high = float("nan")
+    if n > 1:
+        rng, medians = np.random.default_rng(seed), []
+        for _ in range(DRAWS // DRAWS_AT_ONCE):
+            drawn = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS_AT_ONCE)[:, person[order]]  # of each value, rising
+            medians.append((drawn.cumsum(axis=1) >= drawn.sum(axis=1, keepdims=True) / 2).argmax(axis=1))
+        low, high = map(float, np.quantile(x[order][np.concatenate(medians)], (0.025, 0.975)))
+    return Estimate(float(np.median(x)), low, high, len(x), n, *_tenths(x))
+
+
 def estimate_finite(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False) -> Estimate:
     """The same as `estimate`, of those values [N] that are finite."""
     x = np.asarray(values, np.float64)

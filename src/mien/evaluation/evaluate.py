@@ -18,16 +18,18 @@ from mien.datasets.dataset import plural
 from mien.errors import UsageError
 from mien.evaluation.attacks.run_attack import check_attacks, run_attacks
 from mien.evaluation.attacks.split import check_enough_people, named_photos
-from mien.evaluation.baselines import GENERATED, SIMPLE, make_generated_baseline, make_simple_baseline
+from mien.evaluation.baselines import FLOOR, GENERATED, SIMPLE, make_generated_baseline, make_simple_baseline
 from mien.evaluation.evaluation import Evaluation, Figure, Groups, JudgeRecord, SetResult, Slice
 from mien.evaluation.evaluators import load_detector
-from mien.evaluation.judges import load_face_judges
+from mien.evaluation.judges import DEFAULT_JUDGES, judge_name, load_face_judges
+from mien.evaluation.look import compare_looks, other_photo_of
 from mien.evaluation.measurements import Measurements, measure_sets
 from mien.evaluation.metrics import METRICS, STRICT, Reference, calibrate, estimate_metrics, rate_name
+from mien.evaluation.onnx_judge import OnnxInput
 from mien.evaluation.pairs import PhotoPairs, find_pairs, sample
 from mien.evaluation.privacy import People, is_named
 from mien.evaluation.progress_callbacks import PartProgress
-from mien.evaluation.provenance import judges_in_loss, links_people, recipe_of
+from mien.evaluation.provenance import gate_warning, judge_roles, links_people, recipe_of
 from mien.evaluation.recipe_baselines import make_recipe_baseline
 from mien.evaluation.slices import SMALL, slice_rows
 from mien.evaluation.work_folder import SETS, opened
@@ -35,10 +37,11 @@ from mien.images.formats import printable
 from mien.jobs.request import check_folders
 from mien.recipe import Recipe
 
-SET_TITLES = {"originals": "originals", "inversion": "inversion alone", "nearest": "nearest generated face",
-              "random": "random generated face", "blur": "Gaussian blur", "pixelation": "pixelation",
-              "blackout": "blackout"}
-BASELINES = (*GENERATED, *SIMPLE)
+SET_TITLES = {"originals": "originals", "floor": "noise floor", "other": "another photo",
+              "inversion": "inversion alone", "nearest": "nearest pool face", "random": "random pool face",
+              "blur": "Gaussian blur", "pixelation": "pixelation", "blackout": "blackout"}
+OTHER = "other"  # no set of photographs: what another photograph of the same person shows, where there is one
+BASELINES = (FLOOR, *GENERATED, *(kind for kind in SIMPLE if kind != FLOOR))
 MEASURED, ATTACKED = "seen", "attacks"  # folders of the private one
 
 
@@ -48,7 +51,8 @@ class EvaluationConfig:
 
     Attributes:
         src: the originals. dst: the same photographs, anonymized. work: private folder. layout, subset: of `src`.
-        judges: the findings go by the first one that was not in the loss. baselines: some of `BASELINES`.
+        judges: names as in `judges.load_face_judges`; the findings go by the first independent one. onnx_input: of the
+            judges that are ONNX files. baselines: some of `BASELINES`.
         recipe: inverts and pairs for the generated baselines. recipes: further baselines, the originals anonymized by
             each; their names differ.
         attacks: some of `attacks.run_attack.ATTACKS`.
@@ -61,7 +65,7 @@ class EvaluationConfig:
     work: Path
     layout: str = "auto"
     subset: str | None = None
-    judges: tuple[str, ...] = ("dlib", "sface")
+    judges: tuple[str, ...] = DEFAULT_JUDGES
     baselines: tuple[str, ...] = BASELINES
     recipe: Recipe = field(default_factory=Recipe)
     recipes: tuple[Recipe, ...] = ()
@@ -71,6 +75,12 @@ class EvaluationConfig:
     seed: int = 0
     processes: int = 1
     reuse: Path | None = None
+    onnx_input: OnnxInput = field(default_factory=OnnxInput)
+
+    @property
+    def told_judges(self) -> list[str]:
+        """The judges' names, those of ONNX files with their input."""
+        return list(map(self.onnx_input.of, self.judges))
 
 
 def evaluate(config: EvaluationConfig, progress: PartProgress = lambda what, done, total: None,
@@ -90,7 +100,7 @@ def evaluate(config: EvaluationConfig, progress: PartProgress = lambda what, don
     # A set's name tells the precision that it was computed in.
     config = replace(config, recipe=config.recipe.settled(),
                      recipes=tuple(recipe.settled() for recipe in config.recipes))
-    load_face_judges(list(config.judges))  # unknown ones are refused before anything is made
+    load_face_judges(config.told_judges)  # unknown ones are refused before anything is made
     if config.src.resolve() != config.dst.resolve():
         check_folders(config.src, config.dst, config.work)
     pairs = _sampled(config)
@@ -122,24 +132,27 @@ def _sampled(config: EvaluationConfig) -> PhotoPairs:
 def _evaluate(config: EvaluationConfig, pairs: PhotoPairs, progress: PartProgress,
               load: Callable[[Recipe], Loaded]) -> Evaluation:
     """Measures all sets and estimates their metrics."""
-    measured, loss = _measure(config, pairs, progress, load), judges_in_loss(config.dst)
+    measured, roles = _measure(config, pairs, progress, load), judge_roles(config.dst, config.judges)
     common = _common(config, measured)
     measured = {name: one.only(common) for name, one in measured.items()}
     labels = None if pairs.labels is None else pairs.labels[common]
-    judges, people = list(config.judges), pairs.people[common]
+    judges, people = list(map(judge_name, config.judges)), pairs.people[common]
     named = is_named(people)
     known = len(np.unique(people[named])) > 1
     original = calibrate(measured["originals"], people, labels, known, judges)
     sets = {name: SetResult(title=SET_TITLES.get(name, name), figures=_figures(original, one, judges),
                             slices=_slices(original, one, judges)) for name, one in measured.items()}
+    if named.any():
+        sets |= _other_photos(original)
     return Evaluation(
         mien=version("mien"), date=datetime.now(UTC).date().isoformat(), source=printable(config.src.resolve().name),
         set=set_name(config.dst), faces=len(common), people=len(np.unique(people[named])),
         unnamed=int((~named).sum()),
         truth="labels" if labels is not None else "the attribute judge on the originals", sample=config.sample,
         seed=config.seed,
-        judges={name: JudgeRecord(in_loss=name in loss, thresholds={
-            rate_name(rate): limit for rate, limit in original.limits.get(name, {}).items()}) for name in judges},
+        judges={name: JudgeRecord(role=roles[given], thresholds={
+            rate_name(rate): limit for rate, limit in original.limits.get(name, {}).items()})
+            for name, given in zip(judges, config.judges, strict=True)},
         sets=sets, attacks=run_attacks(config.attacks, pairs, config.work / ATTACKED, config.seed, progress),
         missing=len(pairs.missing),
         skipped=dict(Counter(one.reason for one in measured[set_name(config.dst)].skipped)),
@@ -191,7 +204,7 @@ def _measure(config: EvaluationConfig, pairs: PhotoPairs, progress: PartProgress
     reuse = config.reuse and config.reuse / MEASURED
 
     def measure(what: str, sets: Mapping[str, Sequence[Path]]) -> dict[str, Measurements]:
-        return measure_sets(originals, sets, config.judges, config.work / MEASURED, config.processes,
+        return measure_sets(originals, sets, config.told_judges, config.work / MEASURED, config.processes,
                             partial(progress, f"measuring {what}"), reuse)
 
     both = {"originals": originals, set_name(config.dst): pairs.new}
@@ -222,6 +235,22 @@ def _make_baselines(config: EvaluationConfig, pairs: PhotoPairs, progress: PartP
     return sets
 
 
+def _other_photos(original: Reference) -> dict[str, SetResult]:
+    """How far the look of one person's photographs differs: each against the next one of the same person."""
+    others, slices = other_photo_of(original.people), {}
+    for name, rows in {"": np.arange(len(others)), **slice_rows(original)}.items():
+        rows = rows[others[rows] >= 0]
+        if len(rows):
+            found = compare_looks(original.measurements.at(rows), original.measurements.at(others[rows]),
+                                  original.people[rows])
+            figures = {"look": {metric: Figure.of(one, METRICS[metric].better) for metric, one in found.items()
+                                if one.count and np.isfinite(one.value)}}
+            slices[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures=figures)
+    if "" not in slices:
+        return {}
+    return {OTHER: SetResult(title=SET_TITLES[OTHER], figures=slices.pop("").figures, slices=slices)}
+
+
 def _figures(original: Reference, measured: Measurements, judges: list[str]) -> Groups:
     return {group: {name: Figure.of(one, METRICS[name].better) for name, one in estimates.items()}
             for group, estimates in estimate_metrics(original, measured, judges).items()}
@@ -229,7 +258,7 @@ def _figures(original: Reference, measured: Measurements, judges: list[str]) -> 
 
 def _slices(original: Reference, measured: Measurements, judges: list[str]) -> dict[str, Slice]:
     # Distances between so small sets say little and take long.
-    whole_sets = ("features", "inception")
+    whole_sets = ("features", "inception", "texture")
     original = replace(original, measurements=original.measurements.without(*whole_sets))
     measured, slices = measured.without(*whole_sets), {}
     for name, rows in slice_rows(original).items():
@@ -240,7 +269,7 @@ def _slices(original: Reference, measured: Measurements, judges: list[str]) -> d
 
 def _notes(config: EvaluationConfig, pairs: PhotoPairs, people: People) -> list[str]:
     """Sentences about what could not be measured, or says little; `people`: [N] of the faces compared."""
-    notes = _notes_on_people(people)
+    notes = [*filter(None, [gate_warning(config.dst)]), *_notes_on_people(people)]
     if pairs.labels is None:
         few = f"{plural(pairs.unlabeled, 'photograph')} without" if pairs.unlabeled else "There are no"
         notes.append(f"{few} labels of CelebA's 40 attributes: what the attribute judge tells of the originals "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,17 +39,21 @@ class Figure(BaseModel):
 
 
 Group = dict[str, Figure]  # name in METRICS -> figure
-Groups = dict[str, Group]  # "privacy/JUDGE", "utility", "quality" -> its figures
+Groups = dict[str, Group]  # "privacy/JUDGE", "look", "utility", "quality" -> its figures
+
+
+Role = Literal["loss", "gate", "independent"]  # trained the new faces, decided which of them pass, or neither
 
 
 class JudgeRecord(BaseModel):
     """A recognizer that judged.
 
     Attributes:
+        role: its part in making the evaluated set.
         thresholds: false match rate -> distance, calibrated on the originals' own pairs of different people.
     """
 
-    in_loss: bool
+    role: Role
     thresholds: dict[str, float]
 
 

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mien.evaluation.accuracy import read_accuracies
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
 from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Groups
 from mien.evaluation.findings import evaluation_findings, main_judge
-from mien.evaluation.metrics import METRICS, STRICT, Metric, rate_name
+from mien.evaluation.metric import Metric
+from mien.evaluation.metrics import METRICS, STRICT, rate_name
 from mien.evaluation.terminal_table import (
     SCALE_ENDS,
     format_beside_baselines,
@@ -30,14 +32,23 @@ from mien.util.files import replace_file, write_errors
 # The metrics of each part of the data, by topic.
 SLICE_METRICS = {"privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own_original_all_originals",
                          "auc_new_to_new"),
-                 "utility": ("attributes_accuracy", "age_difference", "found_centerface")}
-CHART_METRICS = {"privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own_original_all_originals",
-                     "rank1_other_photo_all_originals", "auc_new_to_new", "auc_new_to_new_alike"),
-         "utility": ("attributes_accuracy", "attributes_inner_accuracy", "age_difference", "points5_difference",
-                     "turn_difference", "found_centerface"),
-         "quality": ("fd_effnet_lite0", "kd_effnet_lite0", "fid_inception", "outside_changed", "seam")}
-QUESTIONS = {"privacy": "Can anyone be found again?", "utility": "Are the data still good?",
-             "quality": "Do the pictures look right?"}
+                 "look": ("sex_kept", "age_change", "group_kept", "expression_kept"),
+                 "utility": ("attributes_accuracy", "found_centerface")}
+CHART_METRICS = {
+    "privacy": (f"verified_own_original_far{rate_name(STRICT)}", "rank1_own_original_all_originals",
+                "rank1_other_photo_all_originals", "auc_new_to_new", "auc_new_to_new_alike", "identities_new"),
+    "look": ("sex_kept", "age_change", "child_kept", "group_kept", "expression_kept", "eyes_kept", "pose_difference",
+             "skin_color", "iris_color", "light_difference", "sharpness_ratio"),
+    "utility": ("attributes_accuracy", "attributes_inner_accuracy", "found_centerface"),
+    "quality": ("spot_the_fake", "fd_effnet_lite0", "fid_inception", "outside_changed", "seam"),
+}
+QUESTIONS = {"privacy": "Can anyone be found again?", "look": "Does the look stay?",
+             "utility": "Are the data still good?", "quality": "Do the pictures look right?"}
+
+
+ROLES = {"loss": "which took part in making the faces and is no fair judge of them",
+         "gate": "which let these faces through and is no fair judge of them",
+         "independent": "independent: it neither trains nor gates"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,10 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "slice_heads": [METRICS[name].title for names in SLICE_METRICS.values() for name in names],
         "attacks": [_attack(one) for one in evaluation.attacks.values()],
         "meanings": [(metric.title, name, metric.meaning) for name, metric in _used_metrics(evaluation)],
-        "thresholds": [(name, one.in_loss, sorted(one.thresholds.items())) for name, one in evaluation.judges.items()],
+        "thresholds": [(name, ROLES[one.role], sorted(one.thresholds.items()))
+                       for name, one in evaluation.judges.items()],
+        "accuracies": [(one.what, f"{one.faces:,}", f"{100 * one.value:.1f} %" if one.unit == "%"
+                        else f"{one.value:.1f} {one.unit}") for one in read_accuracies()],
         "skipped": [(printable(reason), number) for reason, number in evaluation.skipped.items()],
     }
 
@@ -153,7 +167,7 @@ def _slice_numbers(sets: list[Groups], judge: str) -> list[str]:
 
 def _attack(attack: AttackResult) -> dict[str, Any]:
     names = [name for name in ATTACK_METRICS if any(name in group for group in attack.attackers.values())]
-    rows = [(ATTACK_METRICS[name].title, [format_figure(group.get(name), "%", interval=i == 0)
+    rows = [(ATTACK_METRICS[name].title, [format_figure(group.get(name), ATTACK_METRICS[name].unit, i == 0)
                                           for i, group in enumerate(attack.attackers.values())]) for name in names]
     return {"result": attack, "heads": list(attack.attackers), "rows": rows}
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mien.evaluation.judges import fingerprint, load_face_judges
+from mien.evaluation.judges import fingerprint, judge_name, load_face_judges
 from mien.evaluation.measure import Evaluators
+from mien.evaluation.measure_look import LookEvaluators
 from mien.models.detection.centerface import CenterFace
 from mien.models.detection.yunet import YuNet
 from mien.models.features.age_gender import AgeGender
 from mien.models.features.attribute_network import AttributeJudge
 from mien.models.features.efficientnet_lite import EfficientNetLite0
+from mien.models.features.expression import Expression
+from mien.models.features.face_mesh import FaceMesh
 from mien.models.features.inception import Inception
+from mien.models.features.iris import Iris
+from mien.models.features.look_judge import LookJudge
 from mien.models.hub.cache import sha256_of, weights_sha256
 from mien.models.hub.fetch import ensure
 from mien.models.hub.imported import published_path, published_sha256, read_record
@@ -20,7 +25,8 @@ from mien.models.model_sets import load_judge
 from mien.models.recognition.shape_predictor import ShapePredictor
 
 WEIGHTS = ("yunet", "centerface", "efficientnet_lite0", "age", "gender", "dlib_resnet", "shape_predictor",
-           "shape_predictor_68")
+           "shape_predictor_68", "face_mesh", "iris")
+SHIPPED_JUDGES = ("attribute_judge", "look_judge", "expression")
 SCORE = 0.6  # from which YuNet takes something for a face, as in the default recipe
 
 
@@ -41,8 +47,8 @@ def fingerprints(judges: Sequence[str]) -> dict[str, str]:
     """
     imported = {"inception": published_sha256("inception")} if read_record("inception") else {}
     return ({name: weights_sha256(name) for name in ensure(WEIGHTS)} | imported
-            | {"attribute_judge": sha256_of(shipped_file("attribute_judge"))}
-            | {f"judge {name}": fingerprint(name) for name in judges})
+            | {name: sha256_of(shipped_file(name)) for name in SHIPPED_JUDGES}
+            | {f"judge {judge_name(name)}": fingerprint(name) for name in judges})
 
 
 def load_evaluators(judges: Sequence[str]) -> Evaluators:
@@ -61,5 +67,8 @@ def load_evaluators(judges: Sequence[str]) -> Evaluators:
         load_judge(paths),
         ShapePredictor.from_file(paths["shape_predictor_68"]),
         AgeGender(paths["age"], paths["gender"]),
+        LookEvaluators(LookJudge.from_file(shipped_file("look_judge")),
+                       Expression.from_file(shipped_file("expression")), FaceMesh.from_file(paths["face_mesh"]),
+                       Iris.from_file(paths["iris"])),
         Inception.from_file(published_path("inception")) if read_record("inception") else None,
     )

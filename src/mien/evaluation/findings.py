@@ -12,6 +12,9 @@ VERIFIED = f"verified_own_original_far{rate_name(STRICT)}"
 RANKED = "rank1_own_original_all_originals"
 GOOD = 0.01  # the largest share of faces found again that is called good
 BAD = 0.05  # above this share it is called bad
+# What makes a judge's figures better than they are, by its role.
+UNFAIR = {"gate": "let these faces through, and those that it recognized did not pass",
+          "loss": "took part in making the faces"}
 LINKED = 0.6  # area under the curve above which photographs of one person can be linked
 
 
@@ -34,6 +37,7 @@ class EvaluationFindings:
 def evaluation_findings(evaluation: Evaluation) -> EvaluationFindings:
     """Sums up what the evaluation found about its set."""
     judge, figures = main_judge(evaluation), evaluation.sets[evaluation.set].figures
+    role = evaluation.judges[judge].role if judge in evaluation.judges else None
     privacy = figures.get(f"privacy/{judge}", {})
     verified, ranked = privacy.get(VERIFIED), privacy.get(RANKED)
     if verified is None or ranked is None:
@@ -46,8 +50,7 @@ def evaluation_findings(evaluation: Evaluation) -> EvaluationFindings:
         f"{_their(ranked)}{_most(ranked)}, where chance finds {100 * chance:.1f} %; the person's other "
         "photographs do not compete.",
         *([_linking(linked, evaluation.linked)] if linked else []),
-        *([f"The judge {judge} took part in making the faces, so that this is no fair judgment."]
-          if evaluation.judges[judge].in_loss else []),
+        *([f"The judge {judge} {UNFAIR[role]}, so that this is no fair judgment."] if role in UNFAIR else []),
         *_utility_notes(evaluation), *_attack_notes(evaluation), *evaluation.notes]
     return EvaluationFindings(_level(evaluation, verified, linked, chance),
                               f"{_faces(verified)} taken for {_their(verified)}{_most(verified)}, where one "
@@ -75,9 +78,9 @@ def _level(evaluation: Evaluation, verified: Figure, linked: Figure | None, chan
 
 
 def main_judge(evaluation: Evaluation) -> str:
-    """The judge that the findings go by: the first that was not in the loss, or the first of all."""
-    judges = evaluation.judges
-    return next((name for name, one in judges.items() if not one.in_loss), next(iter(judges), ""))
+    """The judge that the findings go by: the first independent one, else the gate, else the first; "" of none."""
+    fairness = ("independent", "gate", "loss")
+    return min(evaluation.judges, key=lambda name: fairness.index(evaluation.judges[name].role), default="")
 
 
 def share_kept(evaluation: Evaluation, group: str, name: str) -> float | None:

@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.anonymizer.align import Matrix, align, from_photo, map_points
-from mien.anonymizer.blend import face_radius, radius_within, window_of
+from mien.anonymizer.blend import radius_within, window_of
 from mien.anonymizer.verify import find_again
 from mien.evaluation.judges import FaceJudge
-from mien.evaluation.quality import outside_difference, seam, sharpness
+from mien.evaluation.measure_look import LookEvaluators, measure_look
+from mien.evaluation.quality import outside_difference, seam
+from mien.evaluation.texture import texture_features
 from mien.models.bundle import Detector
 from mien.models.features.age_gender import AgeGender
 from mien.models.features.attribute_network import AttributeJudge
@@ -35,14 +37,15 @@ REGION = 1.15  # of a face's radius: JPEG's blocks extend beyond what was change
 class Evaluators:
     """Networks that faces are measured with.
 
-    The pipeline uses some of them too: `detector` (YuNet) finds its faces, `landmarks` (dlib) is its judge, and judges
+    The pipeline uses some of them too: `detector` (YuNet) finds its faces, `landmarks` (dlib) is its gate, and judges
     may be in its loss (SFace, ArcFace). The others took no part in anonymizing.
 
     Attributes:
         judges: recognizers. detector: finds the originals' faces. second: another detector, CenterFace.
         attributes: tells CelebA's 40 attributes. features: ImageNet's, for the distances between sets.
         landmarks: dlib's five points, from which age and gender are cut out. contours: dlib's 68 points.
-        inception: the network that FID is defined by, where the user has imported it.
+        look: sees what people see of a face. inception: the network that FID is defined by, where the user has
+            imported it.
     """
 
     judges: list[FaceJudge]
@@ -53,6 +56,7 @@ class Evaluators:
     landmarks: Judge
     contours: ShapePredictor
     age_gender: AgeGender
+    look: LookEvaluators
     inception: Inception | None = None
 
 
@@ -77,8 +81,8 @@ def measure_face(evaluators: Evaluators, photo: Pixels, face: Face, original: Pi
     Returns:
         found, found_second: 0 or 1. points: [5, 2] from the crop's middle in units of the original's eye distance, NaN
         where the face is not found; points68: [68, 2] likewise. attributes: [40] logits. age: years. man: probability.
-        features: [1280]; inception: [2048], where it was imported. sharpness, outside, seam: see `quality`.
-        vector_NAME: [D] of each judge NAME; NaN where it cannot judge.
+        features: [1280]; inception: [2048], where it was imported; texture: [352]. outside, seam: see `quality`.
+        vector_NAME: [D] of each judge NAME; NaN where it cannot judge. Those of `measure_look`.
     """
     (found,), (second,) = (find_again(one, photo, [face]) for one in (evaluators.detector, evaluators.second))
     now = found or face  # a face that is not found is measured where the original's is
@@ -94,33 +98,29 @@ def measure_face(evaluators: Evaluators, photo: Pixels, face: Face, original: Pi
         "points68": _contours(evaluators, photo, found, to_crop) / unit,
         "age": age,
         "man": man,
-        "sharpness": sharpness(crop.pixels, _inner(crop)),
         "outside": outside_difference(
             original, photo, _regions([crop, *(align(original, one) for one in others)], photo.shape)),
         "seam": seam(original, photo),
-        **_network_outputs(evaluators, to_tensor(crop.pixels)),
     }
     for judge in evaluators.judges:
         measured[f"vector_{judge.name}"] = _vector(judge, photo, now)
+    with torch.inference_mode():
+        picture = to_tensor(crop.pixels)
+        pooled = evaluators.attributes.pooled(picture)
+        measured |= _network_outputs(evaluators, picture, pooled)
+        measured |= measure_look(evaluators.look, photo, now, crop, pooled)
     return {name: np.asarray(value, np.float32) for name, value in measured.items()}
 
 
-@torch.inference_mode()
-def _network_outputs(evaluators: Evaluators, picture: Tensor) -> dict[str, npt.ArrayLike]:
-    """Attributes and features of an aligned face [1, 3, 256, 256] in -1..1."""
+def _network_outputs(evaluators: Evaluators, picture: Tensor, pooled: Tensor) -> dict[str, npt.ArrayLike]:
+    """Attributes and features of an aligned face [1, 3, 256, 256] in -1..1; pooled: the attribute judge's of it."""
     small = F.interpolate(picture, size=(FEATURES_SIZE, FEATURES_SIZE), mode="area")
-    outputs = {"attributes": evaluators.attributes(picture)[0],
-               "features": evaluators.features.head(small).mean(dim=(2, 3))[0]}
+    outputs = {"attributes": evaluators.attributes.classify(pooled)[0],
+               "features": evaluators.features.head(small).mean(dim=(2, 3))[0],
+               "texture": texture_features(evaluators.features, picture)}
     if evaluators.inception is not None:
         outputs["inception"] = evaluators.inception(picture)[0]
     return {name: output.numpy() for name, output in outputs.items()}
-
-
-def _inner(crop: Crop) -> npt.NDArray[np.bool_]:
-    """[S, S], true for the crop's pixels that are on the face and within the photo."""
-    side = len(crop.pixels)
-    axis = (np.arange(side) + 0.5) / side * 2 - 1
-    return np.asarray(face_radius(*np.meshgrid(axis, axis), crop.turn) < 1) & crop.inside
 
 
 def _contours(evaluators: Evaluators, photo: Pixels, found: Face | None, to_crop: Matrix) -> Floats:

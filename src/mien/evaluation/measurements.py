@@ -33,7 +33,7 @@ PHOTOS_PER_FILE = 32
 LARGE = 2**24  # bytes of a column that stays in a file
 ROWS_AT_ONCE = 4096  # copied
 DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile)  # what a file raises that is missing or not whole
-FORMAT = 4  # of the files: rises when `measure_face` measures something else
+FORMAT = 5  # of the files: rises when `measure_face` measures something else
 _evaluators: Evaluators | None = None  # of a worker process
 
 

@@ -8,10 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mien.evaluation.confidence import Better, Estimate, estimate_finite
+from mien.evaluation.alike import kinds_of_people
+from mien.evaluation.confidence import Estimate, estimate_finite
+from mien.evaluation.identity_collapse import MOST, share_of_identities
+from mien.evaluation.look import LOOK_METRICS, compare_looks
 from mien.evaluation.measurements import Measurements
+from mien.evaluation.metric import Metric
 from mien.evaluation.privacy import (
     FALSE_MATCHES,
+    LEAST_STRANGERS,
     RANKS,
     OriginalsGallery,
     People,
@@ -21,25 +26,11 @@ from mien.evaluation.privacy import (
     thresholds,
 )
 from mien.evaluation.quality import frechet, kernel_distance
+from mien.evaluation.spot_the_fake import spot_the_fake
 from mien.evaluation.utility import utility
-from mien.models.features.attribute_network import ATTRIBUTES
 
 Estimates = dict[str, Estimate]  # name in METRICS -> value
 STRICT = FALSE_MATCHES[-1]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a metric means.
-
-    Attributes:
-        better: whether less or more of it is wanted. unit: "%" for shares, else what is written behind the number.
-    """
-
-    title: str
-    meaning: str
-    better: Better
-    unit: str = "%"
 
 
 def rate_name(rate: float) -> str:
@@ -53,6 +44,10 @@ def _verified(rate: float) -> Metric:
                   "different people pass for one", "less")
 
 
+def _lift(what: str, meaning: str) -> Metric:
+    return Metric(f"lift over chance: {what}", meaning, "less", "×")
+
+
 def _ranked(k: int, what: str, meaning: str) -> Metric:
     return Metric(f"{what} is the nearest" if k == 1 else f"{what} is among the nearest {k}", meaning, "less")
 
@@ -62,25 +57,54 @@ def _linked(rate: float) -> Metric:
                   "pairs of one person's new faces found, at a threshold made of new faces", "less")
 
 
+PERMUTED = ("measured by giving every new face the identity of every stranger in turn, the photographs of its own "
+            "person left out; 1: no more often than by chance")
+WORST = "the largest share of one person's new faces, among people with at least 3,"
 METRICS: dict[str, Metric] = {
     "distance_own_original": Metric("distance to the original", "by the judge's vectors", "more", ""),
     **{f"verified_own_original_far{rate_name(rate)}": _verified(rate) for rate in FALSE_MATCHES},
+    f"lift_verified_own_original_far{rate_name(STRICT)}": _lift(
+        f"verified as the original, FAR {rate_name(STRICT)}",
+        "how many times as often as strangers' new faces pass for the same originals at the same threshold; 1: no more "
+        "often than a stranger's"),
     **{f"rank{k}_own_original_all_originals": _ranked(
         k, "own original", "searched among all originals; the person's other photographs do not compete")
        for k in RANKS},
+    "lift_rank1_own_original_all_originals": _lift(
+        "own original is the nearest",
+        f"how many times as often as strangers' new faces have that original as their nearest, {PERMUTED}"),
     **{f"rank{k}_other_photo_all_originals": _ranked(
         k, "another photograph of the person", "searched likewise, the own original left out")
        for k in RANKS},
+    "lift_rank1_other_photo_all_originals": _lift(
+        "another photograph is the nearest",
+        f"how many times as often as strangers' new faces find a photograph of the person, {PERMUTED}"),
+    "worst_person_verified": Metric(
+        f"worst person, verified, FAR {rate_name(STRICT)}",
+        f"{WORST} taken for their own originals; worst tenth: the mean over the worst tenth of the people", "less"),
+    "worst_person_rank1": Metric(
+        "worst person, own original is the nearest",
+        f"{WORST} nearest to their own originals; worst tenth: the mean over the worst tenth of the people", "less"),
     "eer_own_original": Metric("equal error rate against the originals",
                                "50 %: a new face is as far from its original as from strangers", "more"),
     "auc_new_to_new": Metric("linkability of two new faces (AUC)",
                              "50 %: two new faces of one person are as far apart as those of two people", "less"),
-    "auc_new_to_new_alike": Metric("the same among people alike (AUC)", "against strangers of the same gender and age "
-                                   "(young or not): what two new faces share beyond what is kept on purpose", "less"),
+    "auc_new_to_new_alike": Metric(
+        "the same among people alike (AUC)",
+        "against strangers of the same sex, age (under 13, to 29, to 59, 60 and over), ethnic group and hair color, as "
+        "far as these were measured: what two new faces share beyond what is kept on purpose; where fewer than "
+        f"{LEAST_STRANGERS} pairs of strangers are alike, hair, then group, then age are let go", "less"),
+    "alike_entirely": Metric("compared with strangers alike in everything", "pairs of the line above for which nothing "
+                             "had to be let go: too few strangers were alike for the others", "more"),
     **{f"tar_new_to_new_far{rate_name(rate)}": _linked(rate) for rate in FALSE_MATCHES},
     "collisions_new_to_new": Metric("different people taken for one another",
                                     "pairs of new faces of different people that pass for one person; of the "
                                     f"originals' {STRICT:.1%} do", "less"),
+    "identities_new": Metric(
+        "different people among the new faces",
+        f"clusters (average linkage at FAR {rate_name(STRICT)}) among one new face of each of at most {MOST} people, "
+        "as a share of these faces; real people come out below 100 % too, see the originals", "more"),
+    **LOOK_METRICS,
     "attributes_accuracy": Metric("attributes", "of 40, told by the attribute judge as labeled", "more"),
     "attributes_inner_accuracy": Metric("attributes of the face", "those that the face itself shows", "more"),
     "attributes_outer_accuracy": Metric("attributes around it", "all others: hair, what is worn, the whole picture",
@@ -88,15 +112,11 @@ METRICS: dict[str, Metric] = {
     "attributes_balanced_accuracy": Metric("attributes, balanced", "faces with and without each count alike", "more"),
     "attributes_inner_balanced_accuracy": Metric("attributes of the face, balanced", "likewise", "more"),
     "attributes_outer_balanced_accuracy": Metric("attributes around it, balanced", "likewise", "more"),
-    "age_difference": Metric("age", "difference to the original's, told by an age network", "less", "years"),
-    "gender_kept": Metric("gender", "told by a gender network as in the original", "more"),
-    "points5_difference": Metric("five points", "mean distance to the original's, of the eye distance", "less"),
-    "points68_difference": Metric("68 points", "likewise, dlib's outlines of face, brows, eyes, nose, mouth", "less"),
-    "turn_difference": Metric("head turned", "difference to the original's", "less", "°"),
-    "nod_difference": Metric("head bowed", "difference to the original's", "less", "°"),
     "found_yunet": Metric("face found", "by YuNet, of those that it finds in the originals", "more"),
     "found_centerface": Metric("face found by a second detector", "by CenterFace, likewise", "more"),
-    "sharpness_ratio": Metric("sharpness", "variance of the Laplacian, relative to the original's", "more", ""),
+    "spot_the_fake": Metric(
+        "changed faces told from untouched ones (AUC)", "50 % is best: a fixed linear classifier on frozen features of "
+        "textures, which learned from half of the people, tries on the others; grows with the number of faces", "less"),
     "fd_effnet_lite0": Metric("Fréchet distance", "to the originals, features of ImageNet's EfficientNet-Lite0 on the "
                               "aligned crop; falls with the number of faces", "less", ""),
     "kd_effnet_lite0": Metric("kernel distance", "the same features, cubic kernel, unbiased", "less", ""),
@@ -133,9 +153,8 @@ class Reference:
         return np.asarray((self.measurements.columns["attributes"] if self.labels is None else self.labels) > 0)
 
     def kinds(self) -> npt.NDArray[np.int64]:
-        """[N], gender and age (young or not) in one number."""
-        truth = self.truth()
-        return np.asarray(2 * truth[:, ATTRIBUTES.index("Male")] + truth[:, ATTRIBUTES.index("Young")], np.int64)
+        """[N, L], numbers of the kinds of people that are hard to tell apart, see `alike.kinds_of_people`."""
+        return kinds_of_people(self.measurements.columns, self.truth())
 
     def at(self, rows: npt.NDArray[np.int64]) -> Reference:
         """Some of the rows; thresholds and galleries stay those of all originals."""
@@ -166,11 +185,12 @@ def estimate_metrics(original: Reference, new: Measurements, judges: list[str]) 
     """Estimates all metrics of a set whose rows are the same photographs as the originals'.
 
     Returns:
-        "privacy/JUDGE", "utility", "quality" -> name in `METRICS` -> value. A metric without a value is left out, and
-        so are the distances of whole sets where the measurements have no `features`.
+        "privacy/JUDGE", "look", "utility", "quality" -> name in `METRICS` -> value. A metric without a value is left
+        out, and so are the distances of whole sets where the measurements have no `features`.
     """
     out = {f"privacy/{name}": _privacy(original, new, name) for name in judges if original.known}
-    return out | {"utility": _utility(original, new), "quality": _quality(original, new)}
+    look = _with_values(compare_looks(original.measurements, new, original.people))
+    return out | {"look": look, "utility": _utility(original, new), "quality": _quality(original, new)}
 
 
 def _privacy(original: Reference, new: Measurements, judge: str) -> Estimates:
@@ -183,11 +203,19 @@ def _privacy(original: Reference, new: Measurements, judge: str) -> Estimates:
     out |= {f"verified_own_original_far{rate_name(rate)}": x for rate, x in found.verified.items()}
     out |= {f"rank{k}_own_original_all_originals": x for k, x in found.ranked.items()}
     out |= {f"rank{k}_other_photo_all_originals": x for k, x in found.ranked_others.items()}
+    out[f"lift_verified_own_original_far{rate_name(STRICT)}"] = found.lift_verified(STRICT)
+    out["lift_rank1_own_original_all_originals"] = found.lift_ranked()
+    out["lift_rank1_other_photo_all_originals"] = found.lift_ranked_others()
+    out["worst_person_verified"] = found.worst_verified.get(STRICT, Estimate.missing())
+    out["worst_person_rank1"] = found.worst_ranked
     out["eer_own_original"] = _of_whole_set(found.eer, people)
     out["auc_new_to_new"] = linked.auc
     out["auc_new_to_new_alike"] = linked.auc_alike
+    out["alike_entirely"] = linked.alike_entirely
     out |= {f"tar_new_to_new_far{rate_name(rate)}": x for rate, x in linked.linked.items()}
     out["collisions_new_to_new"] = _of_whole_set(linked.collisions, people)
+    share, faces = share_of_identities(vectors, people, limits[STRICT])
+    out["identities_new"] = Estimate(share, float("nan"), float("nan"), faces, faces)
     return _with_values(out)
 
 
@@ -200,12 +228,6 @@ def _utility(original: Reference, new: Measurements) -> Estimates:
         "attributes_balanced_accuracy": _of_whole_set(found.balanced, original.people),
         "attributes_inner_balanced_accuracy": _of_whole_set(found.balanced_inner, original.people),
         "attributes_outer_balanced_accuracy": _of_whole_set(found.balanced_outer, original.people),
-        "age_difference": found.age,
-        "gender_kept": found.gender,
-        "points5_difference": found.points,
-        "points68_difference": found.points68,
-        "turn_difference": found.turn,
-        "nod_difference": found.nod,
         "found_yunet": found.found,
         "found_centerface": found.found_second,
     })
@@ -213,15 +235,15 @@ def _utility(original: Reference, new: Measurements) -> Estimates:
 
 def _quality(original: Reference, new: Measurements) -> Estimates:
     before, after = original.measurements.columns, new.columns
-    ratio = after["sharpness"] / np.maximum(before["sharpness"], 1e-6)
     found = {} if "features" not in before else _between_sets(before["features"], after["features"], original.people)
     if "inception" in before and "inception" in after:
         a, b = torch.from_numpy(before["inception"]), torch.from_numpy(after["inception"])
         found["fid_inception"] = _of_whole_set(frechet(a, b), original.people)
+    if "texture" in before:
+        found["spot_the_fake"] = spot_the_fake(before["texture"], after["texture"], original.people)
     return _with_values(found | {
         "outside_changed": estimate_finite(after["outside"], original.people),
         "seam": estimate_finite(after["seam"], original.people),
-        "sharpness_ratio": estimate_finite(ratio, original.people),
     })
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mien.evaluation.evaluation import Role
+from mien.jobs.gate import Gate
 from mien.report.read_run import check_recipe_names
 from mien.util.files import read_object
 
@@ -25,9 +28,27 @@ def recipe_of(published: Path) -> dict[str, Any]:
     return recipe
 
 
-def judges_in_loss(published: Path) -> set[str]:
-    """The judges that were in the anonymization's loss; for sets of other tools, all that are in some loss of mien."""
-    return LOSSES.get(str(recipe_of(published).get("models"))) or set().union(*LOSSES.values())
+def judge_roles(published: Path, judges: Iterable[str]) -> dict[str, Role]:
+    """The role of each judge in the run that made the folder; one that both trained and gated is in the loss.
+
+    Every judge is independent of a set that mien did not make, as far as is known. A run whose record does not tell its
+    networks may have used all that are in some loss of mien.
+
+    Raises:
+        UsageError: as `recipe_of`.
+    """
+    recipe = recipe_of(published)
+    if not recipe:
+        return dict.fromkeys(judges, "independent")
+    loss = LOSSES.get(str(recipe.get("models"))) or set().union(*LOSSES.values())
+    gate = Gate.of_settings(recipe).judge
+    return {name: "loss" if name in loss else "gate" if name == gate else "independent" for name in judges}
+
+
+def gate_warning(published: Path) -> str:
+    """A sentence where the run let faces pass that its gate takes for their originals; "" elsewhere."""
+    recipe = recipe_of(published)
+    return Gate.of_settings(recipe).warning if recipe else ""
 
 
 def links_people(published: Path) -> bool:

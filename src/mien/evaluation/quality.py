@@ -1,4 +1,4 @@
-"""Quality of new pictures: distances between sets, changes outside the face, visible seams, sharpness."""
+"""Quality of new pictures: distances between sets, changes outside the face, visible seams."""
 
 from __future__ import annotations
 
@@ -84,12 +84,6 @@ def seam(original: Pixels, new: Pixels) -> float:
         return float("nan")
     before, after = (_gradient(one)[border].mean() for one in (original, new))
     return float(after / max(float(before), 1.0) - 1)
-
-
-def sharpness(picture: Pixels, face: Mask) -> float:
-    """Variance of the Laplacian of gray levels on the face; picture [H, W, 3] uint8 RGB, face [H, W]."""
-    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(gray, cv2.CV_32F)[face].var())
 
 
 def _gradient(picture: Pixels) -> npt.NDArray[np.float32]:

@@ -19,6 +19,8 @@ def make_recipe_baseline(recipe: Recipe, root: Path, names: Sequence[str], folde
                          progress: CountProgress = lambda done, total: None) -> list[Path]:
     """Anonymizes the photographs that are not anonymized yet.
 
+    Unlike a run for its owner it is repeatable: without a seed in the recipe it takes 0.
+
     Args:
         recipe: with its precision settled. root, names: the originals. folder: where baselines are kept.
         loaded: networks and pool of the recipe.
@@ -29,6 +31,8 @@ def make_recipe_baseline(recipe: Recipe, root: Path, names: Sequence[str], folde
     Raises:
         OutputError: the folder cannot be written.
     """
+    if recipe.seed is None:
+        recipe = recipe.with_changes({"seed": 0})
     target = folder / f"recipe-{recipe.name}-{key_of([recipe.hash, loaded.weights, list(names)])}"
     request = Request(root, target, target.with_name(f"{target.name}.work"), recipe,
                       Dataset("folder", root, list(names)), weights=loaded.weights)

@@ -5,25 +5,29 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mien.evaluation.look import CHILD, MONOCHROME, OLD, has_facial_hair
 from mien.evaluation.metrics import Reference
-from mien.evaluation.utility import pose
 from mien.models.features.attribute_network import ATTRIBUTES
+from mien.models.features.look_judge import GROUPS
 
 SMALL = 30  # faces; a figure of fewer is a hint
 TURNED = 15.0  # degrees
+Flags = npt.NDArray[np.bool_]  # [N]
 
 
 def slice_rows(original: Reference) -> dict[str, npt.NDArray[np.int64]]:
-    """Rows of every part that has faces, by the labels, or by what the attribute judge tells where there are none."""
-    truth = original.truth()
-
-    def having(name: str) -> npt.NDArray[np.bool_]:
-        return np.asarray(truth[:, ATTRIBUTES.index(name)])
-
-    turn = np.abs([pose(points)[0] for points in original.measurements.columns["points"]])
-    masks = {
-        "men": having("Male"), "women": ~having("Male"), "young": having("Young"), "not young": ~having("Young"),
-        "pale": having("Pale_Skin"), "not pale": ~having("Pale_Skin"), "with glasses": having("Eyeglasses"),
-        "with a hat": having("Wearing_Hat"), f"turned by {TURNED:.0f} degrees or more": turn >= TURNED,
+    """Rows of every part that has faces, by what the judges tell of the originals, and by their labels for glasses."""
+    columns, truth = original.measurements.columns, original.truth()
+    man, age = columns["look_man"], columns["look_age"]
+    group = np.where(np.isfinite(columns["look_group"]).all(axis=1), columns["look_group"].argmax(axis=1), -1)
+    turn = np.abs(columns["pose"][:, 0])
+    masks: dict[str, Flags] = {
+        "men": man > 0.5, "women": man <= 0.5,
+        f"under {CHILD}": age < CHILD, f"{CHILD} to {OLD}": (age >= CHILD) & (age <= OLD), f"over {OLD}": age > OLD,
+        **{name: group == number for number, name in enumerate(GROUPS)},
+        "with glasses": truth[:, ATTRIBUTES.index("Eyeglasses")],
+        "with a hat": truth[:, ATTRIBUTES.index("Wearing_Hat")], "with facial hair": has_facial_hair(columns),
+        f"turned by {TURNED:.0f} degrees or more": turn >= TURNED,
+        "black and white": columns["chroma"] < MONOCHROME,
     }
     return {name: np.flatnonzero(mask) for name, mask in masks.items() if mask.any()}

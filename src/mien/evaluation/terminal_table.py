@@ -11,13 +11,25 @@ from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Groups
 from mien.evaluation.metrics import METRICS
 from mien.evaluation.retraining import Retraining
 
-SCALE_ENDS = ("random", "originals")  # the baselines that parts of the data are compared with
-ORDER = ("originals", "inversion", "nearest", "random", "blur", "pixelation", "blackout")
+SCALE_ENDS = ("random", "floor")  # the baselines that parts of the data are compared with
+ROLES = {"independent": "independent judge", "gate": "gate: let these faces through",
+         "loss": "in the loss: no fair judge"}
+FIRST = ("floor", "random", "other", "inversion")  # the most useful sets, for narrow terminals
+LABEL, COLUMN = 34, 14  # characters
+ORDER = ("originals", "floor", "other", "inversion", "nearest", "random", "blur", "pixelation", "blackout")
 
 
-def tables(evaluation: Evaluation) -> list[Table]:
-    """One table for each judge's privacy, for utility, for quality and for each attack."""
+def tables(evaluation: Evaluation, width: int | None = None) -> list[Table]:
+    """One table for each judge's privacy, for the look, for utility, for quality and for each attack.
+
+    Args:
+        width: of the terminal, in characters; sets that do not fit are left to the page, those of least use first.
+    """
     columns = ordered_sets(evaluation)
+    if width is not None:
+        useful = [name for name in dict.fromkeys((evaluation.set, *FIRST, *columns)) if name in columns]
+        kept = useful[: max((width - LABEL) // COLUMN, 2)]
+        columns = [name for name in columns if name in kept]
     kinds = dict.fromkeys(kind for name in columns for kind in evaluation.sets[name].figures)
     return [*(_table(evaluation, kind, columns) for kind in kinds), *map(attack_table, evaluation.attacks.values())]
 
@@ -78,12 +90,11 @@ def training_table(retraining: Retraining) -> Table:
 
 
 def group_title(evaluation: Evaluation, kind: str) -> str:
-    """The heading of a group of figures; it says where a judge was in the loss."""
+    """The heading of a group of figures; it says what a judge's part in making the faces was."""
     if not kind.startswith("privacy/"):
         return kind
     name = kind.removeprefix("privacy/")
-    judge = evaluation.judges[name]
-    return f"privacy, judged by {name}" + (" (in the loss: no fair judge)" if judge.in_loss else "")
+    return f"privacy, judged by {name} ({ROLES[evaluation.judges[name].role]})"
 
 
 def worst_tenth(figure: Figure | None) -> Figure | None:

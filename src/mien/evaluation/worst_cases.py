@@ -9,6 +9,7 @@ import numpy as np
 from mien.errors import PhotoError
 from mien.evaluation.evaluate import EvaluationConfig, measure_originals_and_new
 from mien.evaluation.evaluators import load_detector
+from mien.evaluation.judges import judge_name
 from mien.evaluation.measure import largest_face
 from mien.images.decode import read_photo
 from mien.images.formats import printable
@@ -39,7 +40,7 @@ def worst_cases(config: EvaluationConfig) -> list[WorstCase]:
     pairs, original, new = measure_originals_and_new(config)
     chosen: dict[int, str] = {}
     if config.judges:
-        name = config.judges[0]
+        name = judge_name(config.judges[0])
         a, b = (one.columns[f"vector_{name}"] for one in (original, new))
         distances = np.linalg.norm(a - b, axis=1)
         for place in np.argsort(np.where(np.isnan(distances), np.inf, distances))[:SHOWN].tolist():

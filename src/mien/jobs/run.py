@@ -23,6 +23,7 @@ from mien.jobs.assignment.assigner import Assigner
 from mien.jobs.assignment.indexer import Indexer
 from mien.jobs.executors.local import LocalExecutor
 from mien.jobs.executors.workers import Workers
+from mien.jobs.gate import Gate
 from mien.jobs.progress import Progress, ProgressFn
 from mien.jobs.request import PASSES, Request
 from mien.jobs.results import Outcomes, Outputs
@@ -85,7 +86,8 @@ class Run:
                 if "anonymize" in passes:
                     self._anonymize(shards, mine, todo, executor, progress)
             state.sweep()
-            summary = Summary(skipped=list(dataset.skipped), layout=dataset.layout, notes=list(dataset.notes))
+            warnings = [warning] if (warning := Gate.of(self.recipe).warning) else []
+            summary = Summary(skipped=list(dataset.skipped), layout=dataset.layout, notes=warnings + dataset.notes)
             if tuple(passes) == PASSES:
                 self._complete(shards, summary)
                 conclude(summary)
@@ -217,7 +219,7 @@ class Run:
                 SHARD_SIZE: self.shard_size}
 
     def _record(self, summary: Summary) -> dict[str, Any]:
-        """`mien.json`: everything that decided the result, and the counts; nothing about who the people are."""
+        """The run's record, for `published_record`: what decided the result, and counts; nothing of who people are."""
         return {
             "finished": datetime.now(UTC).isoformat(timespec="seconds"), **versions(),
             "recipe": self.recipe.model_dump(mode="json"), "recipe_hash": self.recipe.hash,

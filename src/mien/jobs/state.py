@@ -1,6 +1,7 @@
 """The two folders of a job: DST, which may be published, and WORK, which is private.
 
 WORK/run.json     what was asked for; another question needs another WORK
+WORK/secret       the secret that all random draws derive from; there is none where the recipe has a seed
 WORK/files.json   the photos in their order; a shard is so many of them in a row
 WORK/faces/       the face index of each shard
 WORK/assignment.safetensors    the pool face that each face starts from
@@ -8,6 +9,7 @@ WORK/latents/     codes of each shard's new faces
 WORK/shards/      the result of each shard; it is written last, so that its presence means that its photos are in DST
 WORK/archives/    of a dataset in tars or tables: the photos of each shard, until they are joined
 WORK/joined/      of a dataset in tars or tables: what each tar or table in DST was made of
+WORK/faces.parquet    all numbers of each face: what DST/mien.parquet has in bands, and more
 WORK/events.jsonl one line for each finished shard
 WORK/complete.json    is there while DST holds everything, the manifest too
 WORK/lock         held by a process that does the whole job, or while a rank starts
@@ -32,9 +34,13 @@ from mien.datasets.storage.content_check import ContentCheck
 from mien.errors import OutputError, UsageError
 from mien.images.formats import printable
 from mien.jobs.face_index import UNREAD, FaceIndex, FileStates
+from mien.jobs.gate import Gate
 from mien.jobs.manifest import write_manifest
+from mien.jobs.published import RECORD, published_record
+from mien.jobs.secret import SECRET, keep_secret, read_secret
 from mien.jobs.settings_diff import settings_diff
 from mien.jobs.shard import ShardResult
+from mien.recipe import Recipe
 from mien.types import FaceOutcome
 from mien.util.files import read_json, read_object, replace_file, write_errors
 from mien.util.locks import is_locked, locked
@@ -42,11 +48,13 @@ from mien.util.locks import is_locked, locked
 FORMAT = 2  # of WORK; raised when an earlier version's folder would be misread
 FIELDS_SHOWN = 4  # of those in which a WORK of another version differs
 COMPLETE = "complete.json"
+MANIFEST_FILE, FACES_FILE = "mien.parquet", "faces.parquet"  # in DST, and in WORK
 RANKS_START = 60.0  # seconds in which all ranks that start together have had their turn at the lock
 
 # What mien itself puts into WORK: nothing else may be there at the beginning, and nothing else is deleted at the end.
 OWN_FOLDERS = {"shards", "faces", "latents", "archives", "joined", "public"}
-OWN_FILES = {"run.json", "files.json", "events.jsonl", "assignment.safetensors", COMPLETE, "report.html"}
+OWN_FILES = {"run.json", SECRET, "files.json", "events.jsonl", "assignment.safetensors", COMPLETE, FACES_FILE,
+             "report.html"}
 PARTS = re.compile(r"\.mien-\d+-[0-9a-f]{8}")  # names that `part_name` of mien.util.files gives
 
 
@@ -100,6 +108,7 @@ class JobState:
                 else:
                     self._hold(f"lock.{rank}", locks)
                 self._check(question)
+                keep_secret(self.work, question.get("recipe", {}).get("seed"), self._has_drawn())
             yield self
 
     @contextmanager
@@ -154,6 +163,18 @@ class JobState:
             before = asked["recipe"].get("precision")
             hint = f"resume with --set precision={before}, or give another DST and --work" if before else hint
         raise UsageError(f"{self.work} belongs to a run with another {'; '.join(differing)}", hint)
+
+    def _has_drawn(self) -> bool:
+        """Whether any face has got a new one, or its pool face."""
+        return self.assignment.exists() or any((self.work / "shards").glob("*.json"))
+
+    def secret(self, seed: int | None) -> bytes:
+        """The secret that all random draws of the run derive from; the recipe's seed stands for it, if it has one.
+
+        Raises:
+            OutputError: it is gone or damaged.
+        """
+        return read_secret(self.work, seed)
 
     def sweep(self) -> None:
         """Deletes what killed processes were just writing: DST may be published as it is.
@@ -284,11 +305,22 @@ class JobState:
             file.write(json.dumps(line) + "\n")
 
     def write_manifest(self, outcomes: Iterable[FaceOutcome], run: dict[str, Any], recipe: str) -> None:
-        """Writes DST/mien.parquet (one row a face) and DST/mien.json (the run)."""
+        """Writes WORK/faces.parquet (one row a face), and what is published of it and of the run into DST.
+
+        Args:
+            run: the run's record, with its whole recipe. recipe: the whole recipe's hash.
+        """
+        record, limit = published_record(run), Gate.of(Recipe.model_validate(run["recipe"])).limit
+
+        def write(published: Path) -> None:
+            replace_file(self.work / FACES_FILE, lambda private: write_manifest(
+                published, private, outcomes, (record["recipe_hash"], recipe), limit))
+
         with write_errors(self.dst):
-            replace_file(self.dst / "mien.parquet", lambda path: write_manifest(path, outcomes, recipe))
-            replace_file(self.dst / "mien.json",
-                         lambda path: _write_text(path, json.dumps(run, indent=1, sort_keys=True)))
+            self.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(self.dst / MANIFEST_FILE, write)
+            replace_file(self.dst / RECORD,
+                         lambda path: _write_text(path, json.dumps(record, indent=1, sort_keys=True)))
 
     def forget(self) -> None:
         """Deletes WORK: after this the run can be neither resumed nor looked into. It is done while WORK is locked.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import UsageError
+from mien.jobs.gate import Gate
 from mien.jobs.shard import SHARD, SHARD_SIZE
 from mien.jobs.state import COMPLETE, check_format, is_held
 from mien.util.files import read_object
@@ -33,6 +34,7 @@ class Status:
         skipped: number of skipped files. stages: stage -> seconds. workers: worker -> number of its finished shards.
         speed: photos a second in the last minutes. left: seconds to the end, or None where they are not known.
         complete: whether DST holds everything, the manifest and the report too.
+        warnings: sentences for the owner, such as that the recipe loosened the gate.
     """
 
     running: bool
@@ -47,6 +49,7 @@ class Status:
     speed: float = 0.0
     left: float | None = None
     complete: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def as_json(self) -> str:
         """Writes all fields as JSON, on one line."""
@@ -57,7 +60,7 @@ class Status:
         rows = [("running", "", float(self.running)), ("photos", "", self.photos),
                 ("photos_indexed", "", self.indexed), ("photos_done", "", self.done),
                 ("photos_per_second", "", self.speed), ("files_skipped", "", self.skipped),
-                ("complete", "", float(self.complete))]
+                ("complete", "", float(self.complete)), ("warnings", "", len(self.warnings))]
         rows += [("faces", f'{{status="{name}"}}', count) for name, count in sorted(self.statuses.items())]
         rows += [("stage_seconds", f'{{stage="{name}"}}', value) for name, value in sorted(self.stages.items())]
         lines, named = [], set[str]()
@@ -85,6 +88,9 @@ def read_status(work: Path) -> Status:
     indexed = min(_indexed(work, asked.get(SHARD_SIZE, SHARD)), len(names))
     status, events = Status(is_held(work), len(names), indexed), _events(work)
     status.complete = (work / COMPLETE).exists()
+    recipe = asked.get("recipe")
+    if isinstance(recipe, dict) and (warning := Gate.of_settings(recipe).warning):
+        status.warnings.append(warning)
     for event in events.values():
         status.done += event["photos"]
         status.faces += event["faces"]

@@ -19,7 +19,8 @@ class Summary:
         statuses: how many faces have which status. reasons: how many have which reason.
         skipped: files that are not in DST, and why.
         stages: seconds by stage. wall: seconds of all shards.
-        outcomes: one row per face; they are read from WORK each time they are asked for.
+        outcomes: one row per face, with distances and points, so that they are private like WORK, from which they are
+            read each time they are asked for.
         outputs: source name -> name in DST.
         layout: of the dataset, as "folder" or "celebahq". notes: sentences for the owner.
         complete: whether the job is finished; False where only some of its passes were asked for.

@@ -131,6 +131,7 @@ class Worker:
         started, result, names = time.perf_counter(), ShardResult(worker=f"{platform.node()}:{os.getpid()}"), task.names
         before = dict(self.pipeline.timer.seconds)
         self.pipeline.free = self.free.copy()
+        self.pipeline.secret = self.state.secret(self.recipe.seed)
         latents: dict[str, torch.Tensor] = {}
         whole = self.recipe.inversion(self.networks.generator.n_layers) == self.recipe.invert
         begun = started

@@ -20,6 +20,7 @@ from PIL import Image
 from mien.errors import PhotoError
 from mien.images.decode import read_photo
 from mien.images.formats import printable
+from mien.jobs.privacy_band import BANDS, PublishedFace
 from mien.types import FaceOutcome, Photo, Pixels
 
 CLOSEST, BLURRED, MOST = 20, 10, 60  # faces shown
@@ -40,6 +41,8 @@ class BeforeAfter:
 
 def likeness(outcome: FaceOutcome) -> tuple[float, float]:
     """Sort key: the face most like its original comes first; a face that was never judged comes before all."""
+    if isinstance(outcome, PublishedFace):
+        return BANDS.index(outcome.privacy_band) if outcome.privacy_band else -math.inf, 0.0
     distance, cosine = outcome.judge_distance, outcome.similarity
     return (-math.inf if distance is None or not math.isfinite(distance) else distance,
             -cosine if cosine is not None and math.isfinite(cosine) else 0.0)

@@ -12,9 +12,13 @@ from typing import Literal
 
 from mien.datasets.dataset import plural
 from mien.images.formats import printable
+from mien.jobs.gate import Gate
+from mien.jobs.privacy_band import NOT_PAST, privacy_band
 from mien.types import FaceOutcome, Skipped
 
 Level = Literal["good", "mixed", "bad"]
+VERDICTS: dict[Level, str] = {"good": "All well", "mixed": "Look at this before you publish",
+                              "bad": "Do not publish these photos"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class RunFindings:
     Attributes:
         level: "good" where every face was changed and the judge takes none of the new ones for its original, "bad"
             where it takes one for its original or did not judge one, "mixed" for all between, such as faces left as
-            the owner wished.
+            the owner wished, or a recipe that loosened the gate.
         headline: one sentence, without its full stop. notes: further sentences.
     """
 
@@ -32,34 +36,44 @@ class RunFindings:
     headline: str
     notes: list[str]
 
+    @property
+    def verdict(self) -> str:
+        """The level in words."""
+        return VERDICTS[self.level]
 
-def run_findings(outcomes: Iterable[FaceOutcome], skipped: Sequence[Skipped], photos: int,
-                 limit: float) -> RunFindings:
+
+def run_findings(outcomes: Iterable[FaceOutcome], skipped: Sequence[Skipped], photos: int, gate: Gate,
+                 private: bool = False) -> RunFindings:
     """Sums up what a run did.
 
     Args:
-        outcomes: iterated several times. photos: how many were written. limit: the judge's distance below which
-            two faces are one person.
+        outcomes: iterated several times. photos: how many were written.
+        private: whether the closest distance is told, which must not be published.
     """
     statuses = Counter[str](row.status for row in outcomes)
-    notes = _notes(statuses, skipped)
-    replaced = statuses["anonymized"]
-    judged = judge_distances(row for row in outcomes if row.status == "anonymized")
-    taken = sum(distance < limit for distance in judged)
+    notes = ([gate.warning] if gate.warning else []) + _notes(statuses, skipped)
+    bands = count_bands(outcomes, gate)
+    replaced, judged, taken = statuses["anonymized"], bands.total(), bands[NOT_PAST]
+    known = judge_distances(row for row in outcomes if row.status == "anonymized") if private else ()
+    limits = _limits(known, gate.limit)
     if taken:
         are = "is still taken for its original" if taken == 1 else "are still taken for their originals"
-        return RunFindings("bad", f"{taken} of {plural(replaced, 'new face')} {are} by the judge "
-                           f"({_closest(judged, limit)})", notes)
-    missed = replaced - len(judged)
+        return RunFindings("bad", f"{taken:,} of {plural(replaced, 'new face')} {are} by the judge ({limits})", notes)
+    missed = replaced - judged
     if missed:
         return RunFindings("bad", f"{missed} of {plural(replaced, 'new face')} {'was' if missed == 1 else 'were'} not "
                            "judged: nothing shows that they are unlike their originals", notes)
     if not statuses:
         return RunFindings("mixed", _nothing(photos), notes)
     left = statuses["kept"] + statuses["excluded"]
-    level: Level = "mixed" if left or not replaced else "good"
-    changed, others = _changed(statuses, left), _judged(replaced, judged, limit)
+    level: Level = "mixed" if left or not replaced or gate.warning else "good"
+    changed, others = _changed(statuses, left), _judged(replaced, limits)
     return RunFindings(level, f"{changed}; {'of the others ' if left and replaced else ''}{others}", notes)
+
+
+def count_bands(outcomes: Iterable[FaceOutcome], gate: Gate) -> Counter[str]:
+    """How many of the new faces that were judged are in which band of `mien.jobs.privacy_band.BANDS`."""
+    return Counter(band for row in outcomes if (band := privacy_band(row, gate.limit)))
 
 
 def judge_distances(outcomes: Iterable[FaceOutcome]) -> Sequence[float]:
@@ -90,16 +104,15 @@ def _general(reason: str) -> str:
     return printable(re.sub(r"^face \d+ of this photo failed", "another face of the photo failed", reason))
 
 
-def _closest(judged: Sequence[float], limit: float) -> str:
-    shown = f"{limit:.2f}" if abs(round(limit, 2) - limit) < 1e-9 else f"{limit:g}"
-    return f"closest distance {two_places(min(judged))}, limit {shown}"
+def _limits(known: Sequence[float], limit: float) -> str:
+    shown = f"limit {limit:.2f}" if abs(round(limit, 2) - limit) < 1e-9 else f"limit {limit:g}"
+    return f"closest distance {two_places(min(known))}, {shown}" if known else shown
 
 
-def _judged(replaced: int, judged: Sequence[float], limit: float) -> str:
+def _judged(replaced: int, limits: str) -> str:
     if not replaced:
         return "no face was replaced by a new one"
-    return (f"none is taken for its original by the judge ({len(judged):,} of {replaced:,}, "
-            f"{_closest(judged, limit)})")
+    return f"none is taken for its original by the judge ({replaced:,} of {replaced:,}, {limits})"
 
 
 def _changed(statuses: Counter[str], left: int) -> str:

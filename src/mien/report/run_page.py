@@ -6,20 +6,23 @@ import heapq
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 from mien.datasets.dataset import plural, refuse_container
 from mien.errors import UsageError
 from mien.images.formats import printable
-from mien.jobs.published import refuse_published
+from mien.jobs.gate import Gate
+from mien.jobs.privacy_band import BANDS, PublishedFace, privacy_band
+from mien.jobs.published import published_recipe, published_settings, refuse_published
+from mien.jobs.state import FACES_FILE
 from mien.jobs.summary import Summary
 from mien.recipe import Recipe
-from mien.report.before_after import BeforeAfter, choose_faces, cut_before_after, likeness
+from mien.report.before_after import choose_faces, cut_before_after, likeness
 from mien.report.charts import histogram
-from mien.report.read_run import read_run
-from mien.report.run_findings import judge_distances, reasons, run_findings, skip_reason
+from mien.report.read_run import read_outcomes, read_run
+from mien.report.run_findings import count_bands, judge_distances, reasons, run_findings, skip_reason
 from mien.report.templating import template
 from mien.types import FaceOutcome, Status
 from mien.util.files import replace_file, write_errors
@@ -32,8 +35,9 @@ def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path |
                  results: Path | None = None) -> None:
     """Writes the report of a run, whole or not at all.
 
-    Without `originals` it holds no picture and says nothing of who the people are, and may be published. With
-    them it shows faces before and after; the file is then readable by its owner alone.
+    Without `originals` it holds no picture and says nothing of who the people are, and may be published: it tells in
+    bands how unlike their originals the new faces are, since a distance would let anyone check who the original is.
+    With them it shows faces before and after, and distances; the file is then readable by its owner alone.
 
     Args:
         path: the HTML file. originals: SRC, results: DST, to show faces before and after; both or neither.
@@ -49,7 +53,9 @@ def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path |
     pairs = []
     if originals is not None and results is not None:
         pairs = cut_before_after(choose_faces(summary.outcomes), originals, results, summary.outputs)
-    html = template("run").render(_content(summary, recipe, pairs), private=originals is not None)
+    private = originals is not None
+    content = _content(summary, recipe) | (_private_content(summary, recipe) if private else {})
+    html = template("run").render(content, private=private, pairs=[(pair, _caption(pair.outcome)) for pair in pairs])
 
     def write(file: Path) -> None:
         file.touch(mode=0o644 if originals is None else 0o600)
@@ -59,19 +65,21 @@ def write_report(path: Path, summary: Summary, recipe: Recipe, originals: Path |
         replace_file(path, write)
 
 
-def report_from_folder(dst: Path, originals: Path | None, out: Path | None) -> Path:
-    """Writes the report of a finished run again, from what it left in DST.
+def report_from_folder(dst: Path, originals: Path | None, out: Path | None, work: Path | None = None) -> Path:
+    """Writes the report of a finished run again, from what it left in DST, and with originals in WORK.
 
     Args:
         dst: the run's DST. originals: its SRC, to show faces before and after.
         out: the page; by default DST/report.html, and with originals beside DST, DST.owner-report.html.
+        work: the run's WORK, for the distances on a page with originals; by default DST.work, if it is there.
 
     Returns:
         Where the page was written.
 
     Raises:
-        UsageError: mien.parquet or mien.json is missing, damaged or of another version, there are no such originals, or
-            the page would show originals in a DST, or has no name of a page. OutputError: the page cannot be written.
+        UsageError: mien.parquet or mien.json is missing, damaged or of another version, WORK is another run's, there
+            are no such originals, or the page would show originals in a DST, or has no name of a page.
+        OutputError: the page cannot be written.
     """
     whole = dst.resolve()
     if out is None:
@@ -81,6 +89,9 @@ def report_from_folder(dst: Path, originals: Path | None, out: Path | None) -> P
     if originals is not None:
         _check_private(out, originals, dst)
     summary, recipe = read_run(dst)
+    work = work or whole.with_name(f"{whole.name}.work")
+    if originals is not None and (work / FACES_FILE).exists():
+        summary.outcomes = read_outcomes(work, summary.outcomes)
     write_report(out, summary, recipe, originals, dst if originals is not None else None)
     return out
 
@@ -93,29 +104,46 @@ def _check_private(path: Path, originals: Path, results: Path | None) -> None:
     refuse_published(path, results)
 
 
-def _content(summary: Summary, recipe: Recipe, pairs: Sequence[BeforeAfter]) -> dict[str, Any]:
-    outcomes, limit = summary.outcomes, recipe.verify.threshold
-
-    def replaced() -> Iterator[FaceOutcome]:  # never all at once
-        return (row for row in outcomes if row.status == "anonymized")
-
+def _content(summary: Summary, recipe: Recipe) -> dict[str, Any]:
+    """What is on every page; nothing in it tells a face's distance or order of likeness, but for its band."""
+    outcomes, gate = summary.outcomes, Gate.of(recipe)
+    bands = count_bands(outcomes, gate)
     skipped = [(printable(item.file), skip_reason(item)) for item in summary.skipped]
     why_skipped = Counter(why for _, why in skipped)
-    closest = heapq.nsmallest(FACES_LISTED, replaced(), key=likeness)
-    similarities = array("d", (row.similarity for row in replaced() if row.similarity is not None))
+    closest = heapq.nsmallest(FACES_LISTED, _replaced(summary), key=lambda row: _by_band(row, gate))
     return {
-        "findings": run_findings(outcomes, summary.skipped, summary.photos, limit),
+        "findings": run_findings(outcomes, summary.skipped, summary.photos, gate),
         "counts": _counts(summary), "reasons": reasons(outcomes),
-        "layout": summary.layout, "notes": [printable(note) for note in summary.notes],
+        "layout": summary.layout, "notes": [printable(note) for note in summary.notes if note != gate.warning],
         "skipped": skipped[:FILES_LISTED], "skipped_more": max(0, len(skipped) - FILES_LISTED),
-        "why_skipped": why_skipped.most_common(20), "limit": limit, "margin": recipe.optimize.margin,
-        "distances": histogram(judge_distances(replaced()), limit, f"limit {limit:g}", limit=True),
-        "similarities": histogram(similarities, recipe.optimize.margin, f"goal {recipe.optimize.margin:g}"),
-        "seconds": histogram(array("d", (row.seconds for row in replaced())), start=0.0),
-        "stages": _stages(summary), "pace": _pace(summary),
-        "settings": _settings(recipe.model_dump(mode="json")), "recipe": recipe.name, "hash": recipe.hash,
-        "closest": [_row(row) for row in closest], "replaced": sum(1 for _ in replaced()),
-        "pairs": [(pair, _caption(pair.outcome)) for pair in pairs]}
+        "why_skipped": why_skipped.most_common(20), "limit": gate.limit, "margin": recipe.optimize.margin,
+        "bands": [(band, bands[band]) for band in BANDS], "stages": _stages(summary), "pace": _pace(summary),
+        "settings": _settings(published_settings(recipe)), "recipe": recipe.name,
+        "hash": published_recipe(recipe).hash,
+        "closest": [_row(row, gate) for row in closest], "replaced": sum(1 for _ in _replaced(summary))}
+
+
+def _private_content(summary: Summary, recipe: Recipe) -> dict[str, Any]:
+    """What the owner's page has besides or instead."""
+    gate, margin = Gate.of(recipe), recipe.optimize.margin
+    closest = heapq.nsmallest(FACES_LISTED, _replaced(summary), key=likeness)
+    similarities = array("d", (row.similarity for row in _replaced(summary) if row.similarity is not None))
+    return {
+        "findings": run_findings(summary.outcomes, summary.skipped, summary.photos, gate, private=True),
+        "distances": histogram(judge_distances(_replaced(summary)), gate.limit, f"limit {gate.limit:g}", limit=True),
+        "similarities": histogram(similarities, margin, f"goal {margin:g}"),
+        "seconds": histogram(array("d", (row.seconds for row in _replaced(summary))), start=0.0),
+        "closest": [_row(row, gate) for row in closest]}
+
+
+def _replaced(summary: Summary) -> Iterator[FaceOutcome]:  # never all at once
+    return (row for row in summary.outcomes if row.status == "anonymized")
+
+
+def _by_band(outcome: FaceOutcome, gate: Gate) -> tuple[int, str, int]:
+    """Sort key: by band, within one by name: an order by distance would tell the distances."""
+    band = privacy_band(outcome, gate.limit)
+    return (BANDS.index(band) if band else -1, outcome.file, outcome.face)
 
 
 def _counts(summary: Summary) -> list[tuple[str, int]]:
@@ -150,9 +178,10 @@ def _settings(table: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _row(outcome: FaceOutcome) -> tuple[str, int, str, str, int]:
-    return (printable(outcome.file), outcome.face, _number(outcome.judge_distance),
-            _number(outcome.similarity), outcome.attempts)
+def _row(outcome: FaceOutcome, gate: Gate) -> dict[str, Any]:
+    return {"file": printable(outcome.file), "face": outcome.face, "attempts": outcome.attempts,
+            "band": privacy_band(outcome, gate.limit) or "not judged",
+            "distance": _number(outcome.judge_distance), "similarity": _number(outcome.similarity)}
 
 
 def _number(value: float | None) -> str:
@@ -163,6 +192,8 @@ def _number(value: float | None) -> str:
 
 
 def _caption(outcome: FaceOutcome) -> str:
+    if isinstance(outcome, PublishedFace) and outcome.privacy_band:
+        return f"{outcome.privacy_band} by the judge"
     if outcome.status == "anonymized":
         return f"distance {_number(outcome.judge_distance)}"
     return f"{outcome.status}: {printable(outcome.reason)}"

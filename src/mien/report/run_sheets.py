@@ -25,7 +25,7 @@ from mien.models.bundle import Networks
 from mien.recipe import Recipe
 from mien.report.before_after import read_original_and_result
 from mien.report.contact_sheet import Row, write_contact_sheets
-from mien.report.read_run import read_manifest
+from mien.report.read_run import read_faces
 from mien.types import Face, Pixels
 from mien.util.files import error_text, read_object, write_errors
 
@@ -40,10 +40,10 @@ def write_sheets(src: Path, dst: Path, work: Path, out: Path, loaded: Loaded, re
         loaded: the run's networks and pool. recipe: the run's; faces that the run did not invert are inverted by it.
 
     Raises:
-        UsageError: DST or WORK does not hold a finished run, or another version of mien made it.
+        UsageError: WORK does not hold a finished run, or another version of mien made it.
         OutputError: OUT cannot be written.
     """
-    chosen = list(_anonymized_faces(dst, work))[::every]
+    chosen = list(_anonymized_faces(work))[::every]
     if not chosen:
         raise UsageError(f"no anonymized face with its codes in {work}", "give SRC, DST and WORK of a finished run")
     rows = (row for face in chosen for row in _draw(src, dst, loaded, recipe, *face))
@@ -70,9 +70,9 @@ def _draw(src: Path, dst: Path, loaded: Loaded, recipe: Recipe, row: dict[str, A
            f"cosine {row['similarity']:.2f}, attempts {row['attempts']}")
 
 
-def _anonymized_faces(dst: Path, work: Path) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor], int]]:
-    """Yields manifest row, codes and pool index of each anonymized face."""
-    table, names = read_manifest(dst / "mien.parquet", points=True), known_files(work)
+def _anonymized_faces(work: Path) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor], int]]:
+    """Yields the private table's row, codes and pool index of each anonymized face."""
+    table, names = read_faces(work), known_files(work)
     places = {name: i for i, name in enumerate(names)}
     size = read_object(work / "run.json").get(SHARD_SIZE, SHARD)
     shards: dict[int, dict[str, torch.Tensor]] = {}

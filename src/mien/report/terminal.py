@@ -15,11 +15,14 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from mien.images.formats import printable
+from mien.jobs.gate import Gate
 from mien.jobs.progress import Progress
 from mien.jobs.status import Status
 from mien.jobs.summary import Summary
 from mien.models.hub.download_bar import shown
 from mien.models.hub.fetch import FetchProgress
+from mien.recipe import Recipe
+from mien.report.run_findings import run_findings
 
 LINE_SECONDS = 10.0  # between plain lines
 MOST_LISTED = 20  # reasons, and skipped files, shown on the terminal; mien.json has all
@@ -111,8 +114,8 @@ class Reporter:
 
         return line
 
-    def close(self, summary: Summary, dst: str, owners_report: Path | None) -> None:
-        """Shows the closing table: what was done, what was not and why."""
+    def close(self, summary: Summary, dst: str, owners_report: Path | None, recipe: Recipe) -> None:
+        """Shows the closing table: what was done, what was not and why; last what the owner has to know of it."""
         if self.quiet:
             return
         title = escape(f"photographs in {printable(dst)}")
@@ -134,12 +137,17 @@ class Reporter:
                                markup=False, soft_wrap=True)
         if len(summary.skipped) > MOST_LISTED:
             self.console.print(f"... and {len(summary.skipped) - MOST_LISTED} more, in mien.json", highlight=False)
-        for note in summary.notes:
+        gate = Gate.of(recipe)
+        for note in [note for note in summary.notes if note != gate.warning]:
             self.console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         if owners_report:
             page = printable(str(owners_report / "report.html"))
             self.console.print(f"before and after, for your eyes only: {page}", highlight=False, markup=False,
                                soft_wrap=True)
+        findings = run_findings(summary.outcomes, summary.skipped, summary.photos, gate, private=True)
+        self.console.print(f"{findings.verdict}: {findings.headline}.", highlight=False, markup=False, soft_wrap=True)
+        if gate.warning:
+            self.console.print(gate.warning, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_status(status: Status) -> None:
@@ -160,4 +168,7 @@ def show_status(status: Status) -> None:
         table.add_row("left", str(timedelta(seconds=round(status.left))))
     for worker, shards in sorted(status.workers.items()):
         table.add_row(f"  {printable(worker)}", f"{shards:,} shards")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for warning in status.warnings:
+        console.print(warning, highlight=False, markup=False, soft_wrap=True)

@@ -31,7 +31,7 @@ from mien.models.model_sets import load_judge, model_set
 from mien.models.recognition.sface import SFace
 from mien.util.files import replace_file, stamp
 
-FORMAT = 3  # of the files that results are kept in: rises when an attack does something else
+FORMAT = 4  # of the files that results are kept in: rises when an attack does something else
 MOST = 1000  # photographs whose faces are held at once
 # Weights that every attack uses: of the detector, and of the attackers who do not know the method.
 COMMON_WEIGHTS = ("yunet", "dlib_resnet", "shape_predictor", "efficientnet_lite0")

@@ -26,27 +26,28 @@ def is_assigned(recipe: Recipe) -> bool:
     return recipe.identity == "per-person" or recipe.pair.unique
 
 
-def assign_shards(pool: Pool, recipe: Recipe, face_indexes: Iterable[FaceIndex],
-                 free: AvailableFaces) -> Iterator[ShardAssignment]:
+def assign_shards(pool: Pool, recipe: Recipe, face_indexes: Iterable[FaceIndex], free: AvailableFaces,
+                  secret: bytes) -> Iterator[ShardAssignment]:
     """Assigns each face of some shards, in their order, a pool face that no other face has.
 
     Args:
         face_indexes: of the shards; they are drawn one by one.
         free: the pool faces to choose from; those that are assigned are taken out.
+        secret: the run's, from which the draws derive.
     """
     for part in _blocks(face_indexes):
         matches: Iterator[Match] = iter(())
         if any(len(face_index.traits) for face_index in part):
-            seeds = [seed for face_index in part for seed in _seeds(face_index, recipe.seed)]
+            seeds = [seed for face_index in part for seed in _seeds(face_index, secret)]
             traits = Traits.joined([face_index.traits for face_index in part])
             matches = iter(pair(pool, traits, recipe.pair, free, seeds))
         for face_index in part:
             yield list(islice(matches, len(face_index.traits))), []
 
 
-def _seeds(face_index: FaceIndex, seed: int) -> list[int]:
+def _seeds(face_index: FaceIndex, secret: bytes) -> list[int]:
     names = list(face_index.states)
-    return [seed_of(seed, 0, [(names[place], number)]) for place, number in face_index.numbers()]
+    return [seed_of(secret, 0, [(names[place], number)]) for place, number in face_index.numbers()]
 
 
 def assign_people(pool: Pool, recipe: Recipe, face_indexes: Iterable[FaceIndex], matches: dict[str, Match], key: bytes,

@@ -109,7 +109,7 @@ class Assigner:
         else:
             free = AvailableFaces(len(self.pool), (match.index for index in kept for match in before.of_shard(index)[0])
                                   if before else ())
-            assigned = assign_shards(self.pool, self.recipe, indexes(), free)
+            assigned = assign_shards(self.pool, self.recipe, indexes(), free, self.state.secret(self.recipe.seed))
         stays = set(kept)
 
         def rows() -> Iterator[tuple[int, list[Match], list[str]]]:
@@ -137,7 +137,7 @@ class Assigner:
             known = {person: match for left in leftovers for person, match in left.known.items()}
             found: Iterable[ShardAssignment] = self._assign_people(indexes, known, [left.people for left in leftovers])
         else:
-            found = fill(self.pool, self.recipe, indexes, leftovers)
+            found = fill(self.pool, self.recipe, indexes, leftovers, self.state.secret(self.recipe.seed))
         rows: list[tuple[int, list[Match], list[str]]] = [(-1, [], [])] * len(self.indexer.shards)
         for index, assigned in zip(done, found, strict=True):
             rows[index] = (self.indexer.index(index).digest, *assigned)

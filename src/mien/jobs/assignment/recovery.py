@@ -63,14 +63,14 @@ def what_is_left(face_index: FaceIndex, result: ShardResult, latents: Path) -> L
     return Leftover(matches, people)
 
 
-def fill(pool: Pool, recipe: Recipe, face_indexes: Iterator[FaceIndex],
-         lefts: Sequence[Leftover]) -> Iterator[ShardAssignment]:
-    """Yields the assignments of shards: the matches that are left, and new ones for faces that lack one."""
+def fill(pool: Pool, recipe: Recipe, face_indexes: Iterator[FaceIndex], lefts: Sequence[Leftover],
+         secret: bytes) -> Iterator[ShardAssignment]:
+    """Yields the assignments of shards: the matches that are left, and new ones, by the secret, for other faces."""
     free = AvailableFaces(len(pool), (match.index for left in lefts for match in left.matches if match))
     for face_index, left in zip(face_indexes, lefts, strict=True):
         gaps = torch.tensor([match is None for match in left.matches], dtype=torch.bool)
         some = replace(face_index, chosen=face_index.chosen[gaps], traits=face_index.traits.rows(gaps))
-        ((new, _),) = assign_shards(pool, recipe, [some], free)
+        ((new, _),) = assign_shards(pool, recipe, [some], free, secret)
         others = iter(new)
         yield [match or next(others) for match in left.matches], []
 

@@ -62,6 +62,14 @@ SCIKIT_IMAGE = Wheel(
     14_785_376,
 )
 
+# As above: one platform's wheel for all, of which only two networks are read.
+MEDIAPIPE = Wheel(
+    "mediapipe",
+    "0.10.21",
+    "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
+    35_622_638,
+)
+
 _CARDS = (
     Card(
         name="mobilestylegan",
@@ -280,6 +288,44 @@ _CARDS = (
         "Tells apart two sexes by appearance, no more.",
         citation="Cydral Technology, dnn_gender_classifier_v1; dlib-models, 2022",
         file="gender.onnx",
+    ),
+    Card(
+        name="face_mesh",
+        role="face points judge",
+        wheel=MEDIAPIPE,
+        members=(
+            Member(
+                "mediapipe/modules/face_landmark/face_landmark.tflite",
+                "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+                1_242_398,
+            ),
+        ),
+        license="Apache-2.0",
+        terms="Published under Apache-2.0. Trained by Google on about 30,000 photographs of faces from phones, "
+        "which are not published.",
+        citation="Kartynnik et al., Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs, 2019, "
+        "arXiv 1907.06724",
+        file="face_mesh.safetensors",
+        converter="mien.models.features.face_mesh:convert_face_mesh",
+    ),
+    Card(
+        name="iris",
+        role="eye and gaze judge",
+        wheel=MEDIAPIPE,
+        members=(
+            Member(
+                "mediapipe/modules/iris_landmark/iris_landmark.tflite",
+                "d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
+                2_640_568,
+            ),
+        ),
+        license="Apache-2.0",
+        terms="Published under Apache-2.0. Trained by Google on about 50,000 pictures of eyes, which are not "
+        "published.",
+        citation="Ablavatski et al., Real-time Pupil Tracking from Monocular Video for Digital Puppetry, 2020, "
+        "arXiv 2006.11341",
+        file="iris.safetensors",
+        converter="mien.models.features.iris:convert_iris",
     ),
     Card(
         name="astronaut",

