@@ -28,8 +28,8 @@ from mien.models.hub.shipped import shipped_file
 from mien.models.recognition.independent_judge import IndependentJudge
 from mien.util.image_tensors import to_tensor
 
-BATCH, EPOCHS, RATE, TRUNK_RATE, DECAY = 64, 22, 1e-3, 3e-4, 0.05
-FROZEN = 3  # first blocks that keep the recognizer's weights, stem included
+BATCH, EPOCHS, RATE, TRUNK_RATE, DECAY = 64, 10, 1e-3, 2e-4, 0.05
+FROZEN = 5  # first blocks that keep the recognizer's weights, stem included
 DROP = 0.4
 SMOOTH = 0.05  # of the labels
 VIEWS = ("plain", "mirrored")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.confidence import estimate
+from mien.evaluation.confidence import estimate, estimate_median
 
 FLAGS = st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=60)
 
@@ -50,3 +50,19 @@ def test_one_found_again_is_never_surer_than_none() -> None:
     none, one = np.zeros(300), np.eye(300)[0]
     assert estimate(one, people, share=True).high >= estimate(none, people, share=True).high
     assert estimate(1 - one, people, share=True).low <= estimate(1 - none, people, share=True).low
+
+
+def test_a_median_ignores_outliers_and_has_an_interval_over_people() -> None:
+    rng = np.random.default_rng(0)
+    values, people = np.append(rng.normal(5, 1, 299), 1e9), np.repeat(np.arange(60), 5)
+    found = estimate_median(values, people)
+    assert found.value == np.median(values) and found.low < found.value < found.high < 6
+    assert (found.count, found.people) == (300, 60)
+    values[:40] = np.nan
+    assert estimate_median(values, people).count == 260
+
+
+def test_a_median_of_one_person_has_no_interval_and_of_nothing_no_value() -> None:
+    alone = estimate_median([1.0, 2.0, 9.0], [4, 4, 4])
+    assert alone.value == 2 and np.isnan(alone.low) and np.isnan(alone.high)
+    assert estimate_median([np.nan], [0]).count == 0
