@@ -22,6 +22,7 @@ from mien.steps.codes_file import read_codes
 from mien.steps.face_folder import INVERSION, RESULT, RESULT_PICTURE, FaceFolder, Pairing
 
 SMALL = """
+seed = 0
 batch = 2
 [pool]
 size = 64
