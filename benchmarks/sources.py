@@ -50,7 +50,8 @@ def celebahq(data: Path, count: int) -> Source:
 
 def utkface(data: Path, work: Path, count: int) -> Source:
     """Faces that no estimator learned from, as many as can be of each age band, sex and ethnic group, copied once."""
-    folder, chosen = work / "utkface", stratified(sorted(path.name for path in (data / "UTKFace").iterdir()), count)
+    folder = work / "photographs" / "utkface"  # the evaluation's own folder, work / "utkface", may not hold originals
+    chosen = stratified(sorted(path.name for path in (data / "UTKFace").iterdir()), count)
     folder.mkdir(parents=True, exist_ok=True)
     for name in chosen:
         if not (folder / name).exists():
