@@ -13,15 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-
-
-def images() -> np.ndarray:
-    """[3, 3, 112, 112] float32, 0..255: noise, waves, and the flat colors at which padding shows."""
-    noise = np.random.RandomState(7).randint(0, 256, (3, 112, 112)).astype(np.float32)
-    y, x = np.mgrid[:112, :112].astype(np.float32)
-    waves = np.stack([127 + 120 * np.sin(x / (5 + 3 * c) + y / (11 - 2 * c)) for c in range(3)])
-    flat = np.stack([np.full((112, 112), value) for value in (255, 0, 90)])
-    return np.stack([noise, waves, flat]).astype(np.float32)
+from make_sface import images
 
 
 def answers(model: onnx.ModelProto) -> np.ndarray:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mien.evaluation.look import CHILD, OLD
 from mien.evaluation.measure import Columns
 from mien.models.features.attribute_network import ATTRIBUTES
 
-AGES = (13, 30, 60)  # years: where a new band begins
+AGES = (CHILD, 30, OLD)  # years: where a new band begins
 HAIR = ("Gray_Hair", "Blond_Hair", "Brown_Hair", "Black_Hair")  # the first that a face has counts; else other
 Codes = npt.NDArray[np.int64]
 

@@ -5,7 +5,6 @@ A baseline is a whole set of photographs, changed at the same faces, made once a
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import zlib
@@ -17,7 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from torch import Tensor
 
 from mien.anonymizer.align import align
@@ -33,6 +31,7 @@ from mien.evaluation.progress_callbacks import CountProgress
 from mien.evaluation.work_folder import key_of
 from mien.images.decode import read_photo
 from mien.images.encode import encode_photo
+from mien.images.recompress import recompressed
 from mien.models.bundle import Detector
 from mien.models.hub.cache import weights_sha256
 from mien.recipe import PairSettings, Recipe
@@ -70,9 +69,7 @@ def encode_again(picture: Pixels) -> Pixels:
     shift = np.array([[1, 0, SHIFT[0]], [0, 1, SHIFT[1]]], np.float64)
     moved = cv2.warpAffine(picture, shift, picture.shape[1::-1], flags=cv2.INTER_NEAREST,
                            borderMode=cv2.BORDER_REPLICATE)
-    with io.BytesIO() as file:
-        Image.fromarray(np.asarray(moved, np.uint8)).save(file, "JPEG", quality=QUALITY, subsampling=0)
-        return np.asarray(Image.open(file), np.uint8)
+    return recompressed(np.asarray(moved, np.uint8), QUALITY)
 
 
 FLOOR = "floor"

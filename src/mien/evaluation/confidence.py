@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +39,11 @@ class Estimate:
         return cls(float("nan"), float("nan"), float("nan"), 0, 0)
 
 
+def with_values(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Leaves out what there was nothing to estimate from."""
+    return {name: one for name, one in found.items() if one.count and np.isfinite(one.value)}
+
+
 def estimate(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False, seed: int = 0) -> Estimate:
     """The mean of values [N] with the percentile bootstrap over people: photographs of one person are not independent.
 
@@ -55,10 +61,7 @@ def estimate(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = False, 
     tails = (float("nan"), float("nan")) if share else _tenths(x)
     if n < 2:
         return Estimate(value, float("nan"), float("nan"), len(x), n, *tails)
-    rng, means = np.random.default_rng(seed), []
-    for _ in range(DRAWS // DRAWS_AT_ONCE):
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS_AT_ONCE).astype(np.float64)  # how often each person
-        means.append(drawn @ sums / (drawn @ counts))
+    means = [times @ sums / (times @ counts) for times in (drawn.astype(np.float64) for drawn in _drawn(n, seed))]
     low, high = map(float, np.quantile(np.concatenate(means), (0.025, 0.975)))
     if share:
         least = 0.025 ** (1 / n)
@@ -76,10 +79,10 @@ def estimate_median(values: npt.ArrayLike, people: npt.ArrayLike, seed: int = 0)
     n, order = int(person.max()) + 1, np.argsort(x)
     low = high = float("nan")
     if n > 1:
-        rng, medians = np.random.default_rng(seed), []
-        for _ in range(DRAWS // DRAWS_AT_ONCE):
-            drawn = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS_AT_ONCE)[:, person[order]]  # of each value, rising
-            medians.append((drawn.cumsum(axis=1) >= drawn.sum(axis=1, keepdims=True) / 2).argmax(axis=1))
+        medians = []
+        for drawn in _drawn(n, seed):
+            times = drawn[:, person[order]]  # of each value, rising
+            medians.append((times.cumsum(axis=1) >= times.sum(axis=1, keepdims=True) / 2).argmax(axis=1))
         low, high = map(float, np.quantile(x[order][np.concatenate(medians)], (0.025, 0.975)))
     return Estimate(float(np.median(x)), low, high, len(x), n, *_tenths(x))
 
@@ -89,6 +92,13 @@ def estimate_finite(values: npt.ArrayLike, people: npt.ArrayLike, share: bool = 
     x = np.asarray(values, np.float64)
     finite = np.isfinite(x)
     return estimate(x[finite], np.asarray(people)[finite], share)
+
+
+def _drawn(people: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Draws the bootstrap's samples, some at once: how often each person is in each, [D, people]."""
+    rng = np.random.default_rng(seed)
+    for _ in range(DRAWS // DRAWS_AT_ONCE):
+        yield rng.multinomial(people, np.full(people, 1 / people), size=DRAWS_AT_ONCE)
 
 
 def _tenths(x: npt.NDArray[np.float64]) -> tuple[float, float]:

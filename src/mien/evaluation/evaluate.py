@@ -19,12 +19,13 @@ from mien.errors import UsageError
 from mien.evaluation.attacks.run_attack import check_attacks, run_attacks
 from mien.evaluation.attacks.split import check_enough_people, named_photos
 from mien.evaluation.baselines import FLOOR, GENERATED, SIMPLE, make_generated_baseline, make_simple_baseline
-from mien.evaluation.evaluation import Evaluation, Figure, Groups, JudgeRecord, SetResult, Slice
+from mien.evaluation.confidence import with_values
+from mien.evaluation.evaluation import Evaluation, Figure, Group, Groups, JudgeRecord, SetResult, Slice
 from mien.evaluation.evaluators import load_detector
 from mien.evaluation.judges import DEFAULT_JUDGES, judge_name, load_face_judges
 from mien.evaluation.look import compare_looks, other_photo_of
 from mien.evaluation.measurements import Measurements, measure_sets
-from mien.evaluation.metrics import METRICS, STRICT, Reference, calibrate, estimate_metrics, rate_name
+from mien.evaluation.metrics import METRICS, STRICT, Estimates, Reference, calibrate, estimate_metrics, rate_name
 from mien.evaluation.onnx_judge import OnnxInput
 from mien.evaluation.pairs import PhotoPairs, find_pairs, sample
 from mien.evaluation.privacy import People, is_named
@@ -243,17 +244,18 @@ def _other_photos(original: Reference) -> dict[str, SetResult]:
         if len(rows):
             found = compare_looks(original.measurements.at(rows), original.measurements.at(others[rows]),
                                   original.people[rows])
-            figures = {"look": {metric: Figure.of(one, METRICS[metric].better) for metric, one in found.items()
-                                if one.count and np.isfinite(one.value)}}
-            slices[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures=figures)
+            slices[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures={"look": _group(with_values(found))})
     if "" not in slices:
         return {}
     return {OTHER: SetResult(title=SET_TITLES[OTHER], figures=slices.pop("").figures, slices=slices)}
 
 
 def _figures(original: Reference, measured: Measurements, judges: list[str]) -> Groups:
-    return {group: {name: Figure.of(one, METRICS[name].better) for name, one in estimates.items()}
-            for group, estimates in estimate_metrics(original, measured, judges).items()}
+    return {name: _group(one) for name, one in estimate_metrics(original, measured, judges).items()}
+
+
+def _group(estimates: Estimates) -> Group:
+    return {name: Figure.of(one, METRICS[name].better) for name, one in estimates.items()}
 
 
 def _slices(original: Reference, measured: Measurements, judges: list[str]) -> dict[str, Slice]:

@@ -15,6 +15,7 @@ from mien.evaluation.findings import evaluation_findings, main_judge
 from mien.evaluation.metric import Metric
 from mien.evaluation.metrics import METRICS, STRICT, rate_name
 from mien.evaluation.terminal_table import (
+    ROLES,
     SCALE_ENDS,
     format_beside_baselines,
     format_figure,
@@ -44,11 +45,6 @@ CHART_METRICS = {
 }
 QUESTIONS = {"privacy": "Can anyone be found again?", "look": "Does the look stay?",
              "utility": "Are the data still good?", "quality": "Do the pictures look right?"}
-
-
-ROLES = {"loss": "which took part in making the faces and is no fair judge of them",
-         "gate": "which let these faces through and is no fair judge of them",
-         "independent": "independent: it neither trains nor gates"}
 
 
 @dataclass(frozen=True)

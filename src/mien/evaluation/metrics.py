@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from mien.evaluation.alike import kinds_of_people
-from mien.evaluation.confidence import Estimate, estimate_finite
+from mien.evaluation.confidence import Estimate, estimate_finite, with_values
 from mien.evaluation.identity_collapse import MOST, share_of_identities
 from mien.evaluation.look import LOOK_METRICS, compare_looks
 from mien.evaluation.measurements import Measurements
@@ -189,7 +189,7 @@ def estimate_metrics(original: Reference, new: Measurements, judges: list[str]) 
         out, and so are the distances of whole sets where the measurements have no `features`.
     """
     out = {f"privacy/{name}": _privacy(original, new, name) for name in judges if original.known}
-    look = _with_values(compare_looks(original.measurements, new, original.people))
+    look = with_values(compare_looks(original.measurements, new, original.people))
     return out | {"look": look, "utility": _utility(original, new), "quality": _quality(original, new)}
 
 
@@ -216,12 +216,12 @@ def _privacy(original: Reference, new: Measurements, judge: str) -> Estimates:
     out["collisions_new_to_new"] = _of_whole_set(linked.collisions, people)
     share, faces = share_of_identities(vectors, people, limits[STRICT])
     out["identities_new"] = Estimate(share, float("nan"), float("nan"), faces, faces)
-    return _with_values(out)
+    return with_values(out)
 
 
 def _utility(original: Reference, new: Measurements) -> Estimates:
     found = utility(original.measurements, new, original.people, original.truth())
-    return _with_values({
+    return with_values({
         "attributes_accuracy": found.attributes,
         "attributes_inner_accuracy": found.inner,
         "attributes_outer_accuracy": found.outer,
@@ -241,7 +241,7 @@ def _quality(original: Reference, new: Measurements) -> Estimates:
         found["fid_inception"] = _of_whole_set(frechet(a, b), original.people)
     if "texture" in before:
         found["spot_the_fake"] = spot_the_fake(before["texture"], after["texture"], original.people)
-    return _with_values(found | {
+    return with_values(found | {
         "outside_changed": estimate_finite(after["outside"], original.people),
         "seam": estimate_finite(after["seam"], original.people),
     })
@@ -257,8 +257,3 @@ def _between_sets(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32
 def _of_whole_set(value: float, people: People) -> Estimate:
     """A metric of the whole set, without an interval."""
     return Estimate(value, float("nan"), float("nan"), len(people), len(np.unique(people)))
-
-
-def _with_values(found: Estimates) -> Estimates:
-    """Leaves out what there was nothing to estimate from."""
-    return {name: one for name, one in found.items() if one.count and np.isfinite(one.value)}

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mien.evaluation.confidence import Estimate, estimate
 from mien.evaluation.privacy import People
+from mien.evaluation.verification import share_below
 
 LEAST = 4  # people: two to learn from, two to test on
 MOST = 4000  # faces, drawn by the seed; the more a probe learns from, the more it spots
@@ -116,14 +117,8 @@ def _placements(untouched: Floats64, changed: Floats64) -> Floats64:
     Each is the share of untouched faces that the changed face outscores, plus the share of changed faces that outscore
     the untouched one, less the area.
     """
-    above, below = _share_below(changed, untouched), 1 - _share_below(untouched, changed)
+    above, below = share_below(changed, untouched), 1 - share_below(untouched, changed)
     return np.asarray(above + below - above.mean())
-
-
-def _share_below(scores: Floats64, others: Floats64) -> Floats64:
-    """[N], the share of the others [M] that each score outdoes; equal ones count half."""
-    order = np.sort(others)
-    return np.asarray(np.searchsorted(order, scores, "left") + np.searchsorted(order, scores, "right")) / 2 / len(order)
 
 
 def _half(person: People, seed: int) -> npt.NDArray[np.bool_]:

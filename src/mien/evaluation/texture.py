@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.images.recompress import recompressed
 from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.util.image_tensors import ellipse, to_pixels, to_tensor
 
@@ -35,19 +34,19 @@ def texture_features(network: EfficientNetLite0, picture: Tensor) -> Tensor:
     """
     if picture.shape != (1, 3, SIZE, SIZE):
         raise ValueError(f"an aligned face is [1, 3, {SIZE}, {SIZE}], got {list(picture.shape)}")
-    return torch.cat([_moments(one) for one in network(_leveled(picture), TAPS)])
+    area = ellipse(SIZE, GROW)
+    return torch.cat([_moments(one, area) for one in network(_leveled(picture), TAPS)])
 
 
 def _leveled(picture: Tensor) -> Tensor:
     """The picture in gray, with the traces of how it was stored covered by those of one JPEG."""
-    buffer = io.BytesIO()
-    Image.fromarray(to_pixels(picture)[0].numpy()).convert("L").save(buffer, "JPEG", quality=QUALITY)
-    return to_tensor(np.array(Image.open(buffer).convert("RGB")))
+    gray = np.asarray(Image.fromarray(to_pixels(picture)[0].numpy()).convert("L"))
+    return to_tensor(np.repeat(recompressed(gray, QUALITY)[:, :, None], 3, axis=2))
 
 
-def _moments(maps: Tensor) -> Tensor:
-    """Means [C] and standard deviations [C] of maps [1, C, H, W] over the face: [2 C]."""
-    mask = F.interpolate(ellipse(SIZE, GROW), size=maps.shape[-2:], mode="area")
+def _moments(maps: Tensor, area: Tensor) -> Tensor:
+    """Means [C] and standard deviations [C] of maps [1, C, H, W] over the face's area [1, 1, 256, 256]: [2 C]."""
+    mask = F.interpolate(area, size=maps.shape[-2:], mode="area")
     weight = mask / mask.sum()
     mean = (maps * weight).sum(dim=(2, 3), keepdim=True)
     variance = ((maps - mean).square() * weight).sum(dim=(2, 3))

@@ -18,9 +18,14 @@ def area_under_curve(mated: Distances, non_mated: Distances, people: npt.NDArray
     """
     if not len(non_mated):
         return Estimate.missing()
-    others = np.sort(non_mated)
-    nearer = [len(others) - np.searchsorted(others, mated, side) for side in ("left", "right")]
-    return estimate((nearer[0] + nearer[1]) / (2 * len(others)), people)
+    return estimate(1 - share_below(mated, non_mated), people)
+
+
+def share_below(values: npt.NDArray[np.floating], others: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """[N], the share of the others [M] that each value [N] exceeds; equal ones count half."""
+    order = np.sort(others)
+    counts = np.searchsorted(order, values, "left") + np.searchsorted(order, values, "right")
+    return np.asarray(counts / (2 * len(order)), np.float64)
 
 
 def equal_error(mated: Distances, non_mated: Distances) -> float:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from mien.datasets.registry import open_dataset
 from mien.errors import PhotoError, UsageError
+from mien.images.recompress import recompressed
 from mien.jobs.published import refuse_published
 from mien.jobs.summary import Summary
 from mien.report.before_after import read_original_and_result
@@ -158,7 +159,8 @@ def _faces(src: Path, dst: Path, order: Sequence[Kind], queues: Queues, side: in
                 continue
             photo = original if kind == "untouched" else new
             pixels = cut_face(photo.pixels, face.box, side)
-            yield BlindFace(face, kind), pixels if original.encoding.format == new.encoding.format else _jpeg(pixels)
+            alike = original.encoding.format == new.encoding.format
+            yield BlindFace(face, kind), pixels if alike else recompressed(pixels, QUALITY)
             break
         else:
             return
@@ -197,13 +199,6 @@ def _require(count: int, found: int, which: str = "that were anonymized") -> Non
     if found < 2 * count:
         raise UsageError(f"{count:,} untouched and {count:,} changed faces are twice as many, and there are "
                          f"{found:,} faces {which}", f"give --blind {found // 2} or less" if found > 1 else "")
-
-
-def _jpeg(pixels: Pixels) -> Pixels:
-    """What is left of pixels after one JPEG: where only one of two files is stored so, it would be told by that."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
-    return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def _png(pixels: Pixels) -> bytes:

@@ -88,11 +88,12 @@ def pair_folder(folder: Path, context: StepContext, again: bool, by: tuple[Path,
         loaded = context.loaded
         pool_key = pool_name(context.recipe, loaded.weights)
         faces, records = _load(loaded.networks, face_folder, batch)
+        secret = _secret(face_folder, context.recipe)
         traits, free = loaded.pool.traits(faces), free or AvailableFaces(len(loaded.pool), given)
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             row = rows(name) if rows else None
             match = pair(loaded.pool, traits.rows(slice(i, i + 1)), context.recipe.pair, free,
-                         [_seed(face_folder, context.recipe, [record])], row)[0]
+                         [_seed(secret, [record])], row)[0]
             codes = loaded.pool.codes[match.index].expand(loaded.networks.generator.n_layers, -1)
             write_picture(face_folder.path(name, PAIR_PREVIEW), _preview(loaded.networks, codes))
             found = Pairing(index=match.index, distance=match.distance, pool=pool_key)
@@ -138,7 +139,7 @@ def optimize_folder(folder: Path, context: StepContext, again: bool) -> None:
         inverted = torch.stack([read_codes(face_folder.path(name, INVERSION), networks.generator) for name in batch])
         pairs = [_index(face_folder, context, name, record) for name, record in zip(batch, records, strict=True)]
         done = optimize_faces(networks, faces, inverted, loaded.pool.codes[pairs], context.recipe.optimize,
-                              _seed(face_folder, context.recipe, records), loaded.pool.identities[pairs])
+                              _seed(_secret(face_folder, context.recipe), records), loaded.pool.identities[pairs])
         for i, (name, record) in enumerate(zip(batch, records, strict=True)):
             face_folder.keep(name, record.model_copy(update={
                 "similarity": float(done.similarity[i]), "steps": int(done.steps[i]),
@@ -252,13 +253,14 @@ def _index(face_folder: FaceFolder, context: StepContext, name: str, record: Rec
     return match.index
 
 
-def _seed(face_folder: FaceFolder, recipe: Recipe, records: list[Record]) -> int:
-    """Gives the seed of the first attempt of `mien anonymize` for these faces, if SRC has no subfolders.
-
-    Without a seed in the recipe it derives from a secret that the face folder keeps.
-    """
+def _secret(face_folder: FaceFolder, recipe: Recipe) -> bytes:
+    """Gives the secret that the recipe's seed stands for; without a seed, one that the face folder keeps."""
     keep_secret(face_folder.folder, recipe.seed, drawn=False)
-    secret = read_secret(face_folder.folder, recipe.seed)
+    return read_secret(face_folder.folder, recipe.seed)
+
+
+def _seed(secret: bytes, records: list[Record]) -> int:
+    """Gives the seed of the first attempt of `mien anonymize` for these faces, if SRC has no subfolders."""
     return seed_of(secret, 0, [(Path(record.file).name, record.face) for record in records])
 
 

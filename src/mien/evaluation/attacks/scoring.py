@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.evaluation.confidence import Estimate, estimate
+from mien.evaluation.confidence import Estimate, estimate, with_values
 from mien.evaluation.distance_histogram import DistanceHistogram, distances_to_gallery, impostor_distances
 from mien.evaluation.metric import Metric
 from mien.evaluation.metrics import PERMUTED, STRICT, Estimates, rate_name
@@ -71,7 +71,7 @@ def score(new: Tensor, originals: Tensor, people: People) -> Estimates:
     out[f"lift_verified_own_original_cross_far{rate_name(STRICT)}"] = found.lift_verified(STRICT)
     out["auc_own_original_cross"] = estimate(1 - impostors.share_below(own), people)
     out["auc_other_photo_cross"] = _other_photo_auc(new, originals, people, impostors)
-    return {name: one for name, one in out.items() if one.count and np.isfinite(one.value)}
+    return with_values(out)
 
 
 def _other_photo_auc(new: Tensor, originals: Tensor, people: People, impostors: DistanceHistogram) -> Estimate:

@@ -10,6 +10,8 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from mien.models.recognition.conv_prelu import ConvPReLU
+
 SIZE = 112  # px, of the input, which is aligned to the ArcFace template
 CHANNELS = 64  # of the first two convolutions
 # Channels within the bottlenecks of a stage, their output channels, the first one's stride, their number.
@@ -33,15 +35,15 @@ class MobileFaceNet(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_Conv(3, CHANNELS, kernel=3, stride=2),
-                                  _Conv(CHANNELS, CHANNELS, kernel=3, groups=CHANNELS))
+        self.stem = nn.Sequential(ConvPReLU(3, CHANNELS, kernel=3, stride=2),
+                                  ConvPReLU(CHANNELS, CHANNELS, kernel=3, groups=CHANNELS))
         blocks, channels = [], CHANNELS
         for inner, out, stride, count in STAGES:
             for _ in range(count):
                 blocks.append(_Bottleneck(channels, inner, out, stride))
                 channels = out
         self.blocks = nn.Sequential(*blocks)
-        self.top = _Conv(channels, TOP, kernel=1)
+        self.top = ConvPReLU(channels, TOP, kernel=1)
         self.whole = nn.Conv2d(TOP, TOP, SIZE // 16, groups=TOP)
         self.embed = nn.Linear(TOP, width)
         self.eval().requires_grad_(False)
@@ -63,19 +65,6 @@ class MobileFaceNet(nn.Module):
         return super().train(False)
 
 
-class _Conv(nn.Module):
-    """Convolution (batch norm folded in) and PReLU."""
-
-    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, groups=groups)
-        self.act = nn.PReLU(out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.act(self.conv(x))
-        return y
-
-
 class _Bottleneck(nn.Module):
     """Inverted bottleneck: expands the channels, filters each alone, and projects them back without an activation.
 
@@ -84,8 +73,8 @@ class _Bottleneck(nn.Module):
 
     def __init__(self, channels: int, inner: int, out: int, stride: int) -> None:
         super().__init__()
-        self.expand = _Conv(channels, inner, kernel=1)
-        self.filter = _Conv(inner, inner, kernel=3, stride=stride, groups=inner)
+        self.expand = ConvPReLU(channels, inner, kernel=1)
+        self.filter = ConvPReLU(inner, inner, kernel=3, stride=stride, groups=inner)
         self.project = nn.Conv2d(inner, out, 1)
         self.is_residual = stride == 1 and channels == out
 

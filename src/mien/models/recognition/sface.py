@@ -17,6 +17,7 @@ from mien.errors import ModelError
 from mien.models.formats.onnx_graph import OnnxGraph, read_onnx
 from mien.models.hints import FETCH
 from mien.models.hub.load_state import load_into
+from mien.models.recognition.conv_prelu import ConvPReLU
 
 SIZE = 112
 # Positions of eyes, nose and mouth corners in the 112 x 112 crop; each pair starts at the image's left.
@@ -76,12 +77,12 @@ class SFace(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _Conv(3, 32, kernel=3)
+        self.stem = ConvPReLU(3, 32, kernel=3)
         self.blocks = nn.ModuleList()
         width = 32
         for out, stride in BLOCKS:
-            depthwise = _Conv(width, width, kernel=3, stride=stride, groups=width)
-            self.blocks.append(nn.Sequential(depthwise, _Conv(width, out, kernel=1)))
+            depthwise = ConvPReLU(width, width, kernel=3, stride=stride, groups=width)
+            self.blocks.append(nn.Sequential(depthwise, ConvPReLU(width, out, kernel=1)))
             width = out
         self.embed = nn.Linear(1024 * 7 * 7, 128)
         self.eval().requires_grad_(False)
@@ -130,18 +131,6 @@ class SFace(nn.Module):
             ModelError: the file is missing, damaged or of another network.
         """
         return load_into(cls(), path, "SFace's weights", FETCH)
-
-
-class _Conv(nn.Module):
-    """Convolution (batch norm folded in) and PReLU."""
-
-    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, groups=groups)
-        self.act = nn.PReLU(out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.prelu(self.conv(x), self.act.weight)
 
 
 def convert_sface(source: Path) -> dict[str, Tensor]:
