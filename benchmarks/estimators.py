@@ -20,9 +20,10 @@ import numpy.typing as npt
 from results import put_section, stamp
 from sources import Labels, part_of
 
-from mien.evaluation.accuracy import ACCURACY_FILE, Accuracy
-from mien.evaluation.look import CHILD, CLOSED_EYE, OLD, OPEN_MOUTH
-from mien.evaluation.measurements import Measurements, measure_sets
+from mien.evaluation.look.accuracy import ACCURACY_FILE, Accuracy
+from mien.evaluation.look.compare import CHILD, CLOSED_EYE, OLD, OPEN_MOUTH
+from mien.evaluation.measure_sets import measure_sets
+from mien.evaluation.measurements import Measurements
 from mien.evaluation.pairs import find_pairs
 from mien.models.features.attribute_network import ATTRIBUTES
 from mien.models.features.expression import EXPRESSIONS

@@ -29,8 +29,8 @@ from mien.anonymizer.work_item import Subject, WorkItem
 from mien.datasets.registry import open_dataset
 from mien.evaluation.evaluation import Figure
 from mien.evaluation.evaluators import fingerprints, load_evaluators
-from mien.evaluation.measure import Columns, Evaluators, largest_face, measure_face
-from mien.evaluation.measurements import Measurements
+from mien.evaluation.measure_face import Evaluators, largest_face, measure_face
+from mien.evaluation.measurements import Columns, Measurements
 from mien.evaluation.metrics import METRICS, Estimates, calibrate, estimate_metrics
 from mien.evaluation.terminal_table import format_figure
 from mien.evaluation.work_folder import key_of

@@ -25,7 +25,7 @@ from mien.anonymizer.align import SIZE, align, from_photo, map_points
 from mien.anonymizer.losses import VIEW, view_matrix
 from mien.errors import PhotoError
 from mien.evaluation.evaluators import load_detector
-from mien.evaluation.measure import largest_face
+from mien.evaluation.measure_face import largest_face
 from mien.images.decode import read_photo
 from mien.util.image_tensors import to_tensor, view
 

@@ -20,8 +20,8 @@ from mien.evaluation.baselines import make_generated_baseline, make_simple_basel
 from mien.evaluation.evaluate import EvaluationConfig, evaluate
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.evaluators import load_detector, load_evaluators
-from mien.evaluation.measure import faces_by_size, measure_face
-from mien.evaluation.measurements import measure_sets
+from mien.evaluation.measure_face import faces_by_size, measure_face
+from mien.evaluation.measure_sets import measure_sets
 from mien.evaluation.pairs import find_pairs, sample
 from mien.evaluation.terminal_table import tables
 from mien.models.features.inception import Inception
@@ -268,7 +268,7 @@ def test_another_evaluation_of_the_same_files_measures_nothing(source: Path, tmp
     def refuse(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("mien.evaluation.measurements._measure_photo", refuse)
+    monkeypatch.setattr("mien.evaluation.measure_sets._measure_photo", refuse)
     assert evaluate(again, load=lambda _: ready).sets == first.sets
 
 

@@ -44,8 +44,8 @@ def bench_lfw(
     """Verify pairs of LFW before and after anonymization: areas under the curve, error rates, Fréchet distance."""
     from rich.console import Console
 
-    from mien.evaluation.lfw_protocol import LfwConfig, run_lfw_protocol
-    from mien.evaluation.lfw_table import lfw_tables, pairs_line
+    from mien.evaluation.lfw.protocol import LfwConfig, run_lfw_protocol
+    from mien.evaluation.lfw.table import lfw_tables, pairs_line
     from mien.recipe import Recipe
     from mien.report.terminal import Reporter
     from mien.util.files import write_errors

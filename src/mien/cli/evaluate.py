@@ -76,8 +76,8 @@ def evaluate_command(
 
     from mien.evaluation.evaluate import BASELINES, EvaluationConfig, evaluate
     from mien.evaluation.evaluation_page import write_page
-    from mien.evaluation.judges import DEFAULT_JUDGES
-    from mien.evaluation.onnx_judge import OnnxInput
+    from mien.evaluation.judges.face_judges import DEFAULT_JUDGES
+    from mien.evaluation.judges.onnx_judge import OnnxInput
     from mien.evaluation.terminal_table import tables
     from mien.evaluation.worst_cases import worst_cases
     from mien.recipe import Recipe

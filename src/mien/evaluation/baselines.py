@@ -26,7 +26,7 @@ from mien.anonymizer.losses import faces_of
 from mien.anonymizer.pairing import AvailableFaces, pair
 from mien.anonymizer.render import render
 from mien.errors import PhotoError
-from mien.evaluation.measure import largest_face
+from mien.evaluation.measure_face import largest_face
 from mien.evaluation.progress_callbacks import CountProgress
 from mien.evaluation.work_folder import key_of
 from mien.images.decode import read_photo

@@ -15,7 +15,7 @@ from mien.anonymizer.align import SIZE, align, from_photo, map_points
 from mien.anonymizer.losses import VIEW, view_matrix
 from mien.anonymizer.verify import find_again
 from mien.errors import PhotoError
-from mien.evaluation.measure import largest_face
+from mien.evaluation.measure_face import largest_face
 from mien.evaluation.pairs import PhotoPairs
 from mien.evaluation.progress_callbacks import CountProgress
 from mien.images.decode import read_photo

@@ -22,13 +22,14 @@ from mien.evaluation.baselines import FLOOR, GENERATED, SIMPLE, make_generated_b
 from mien.evaluation.confidence import with_values
 from mien.evaluation.evaluation import Evaluation, Figure, Group, Groups, JudgeRecord, SetResult, Slice
 from mien.evaluation.evaluators import load_detector
-from mien.evaluation.judges import DEFAULT_JUDGES, judge_name, load_face_judges
-from mien.evaluation.look import compare_looks, other_photo_of
-from mien.evaluation.measurements import Measurements, measure_sets
+from mien.evaluation.judges.face_judges import DEFAULT_JUDGES, judge_name, load_face_judges
+from mien.evaluation.judges.onnx_judge import OnnxInput
+from mien.evaluation.look.compare import compare_looks, other_photo_of
+from mien.evaluation.measure_sets import measure_sets
+from mien.evaluation.measurements import Measurements
 from mien.evaluation.metrics import METRICS, STRICT, Estimates, Reference, calibrate, estimate_metrics, rate_name
-from mien.evaluation.onnx_judge import OnnxInput
 from mien.evaluation.pairs import PhotoPairs, find_pairs, sample
-from mien.evaluation.privacy import People, is_named
+from mien.evaluation.people import People, is_named
 from mien.evaluation.progress_callbacks import PartProgress
 from mien.evaluation.provenance import gate_warning, judge_roles, links_people, recipe_of
 from mien.evaluation.recipe_baselines import make_recipe_baseline
@@ -52,7 +53,7 @@ class EvaluationConfig:
 
     Attributes:
         src: the originals. dst: the same photographs, anonymized. work: private folder. layout, subset: of `src`.
-        judges: names as in `judges.load_face_judges`; the findings go by the first independent one. onnx_input: of the
+        judges: names as in `load_face_judges`; the findings go by the first independent one. onnx_input: of the
             judges that are ONNX files. baselines: some of `BASELINES`.
         recipe: inverts and pairs for the generated baselines. recipes: further baselines, the originals anonymized by
             each; their names differ.

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mien.evaluation.accuracy import read_accuracies
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
 from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Groups
 from mien.evaluation.findings import evaluation_findings, main_judge
+from mien.evaluation.look.accuracy import read_accuracies
 from mien.evaluation.metric import Metric
 from mien.evaluation.metrics import METRICS, STRICT, rate_name
 from mien.evaluation.terminal_table import (

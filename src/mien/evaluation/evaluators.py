@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mien.evaluation.judges import fingerprint, judge_name, load_face_judges
-from mien.evaluation.measure import Evaluators
-from mien.evaluation.measure_look import LookEvaluators
+from mien.evaluation.judges.face_judges import fingerprint, judge_name, load_face_judges
+from mien.evaluation.look.measure_look import LookEvaluators
+from mien.evaluation.measure_face import Evaluators
 from mien.models.detection.centerface import CenterFace
 from mien.models.detection.yunet import YuNet
 from mien.models.features.age_gender import AgeGender

@@ -8,25 +8,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mien.evaluation.alike import kinds_of_people
 from mien.evaluation.confidence import Estimate, estimate_finite, with_values
-from mien.evaluation.identity_collapse import MOST, share_of_identities
-from mien.evaluation.look import LOOK_METRICS, compare_looks
+from mien.evaluation.look.compare import LOOK_METRICS, compare_looks
 from mien.evaluation.measurements import Measurements
 from mien.evaluation.metric import Metric
-from mien.evaluation.privacy import (
+from mien.evaluation.people import People, is_named
+from mien.evaluation.privacy.alike import kinds_of_people
+from mien.evaluation.privacy.identity_collapse import MOST, share_of_identities
+from mien.evaluation.privacy.reidentification import (
     FALSE_MATCHES,
     LEAST_STRANGERS,
     RANKS,
     OriginalsGallery,
-    People,
-    is_named,
     linkability,
     reidentification,
     thresholds,
 )
-from mien.evaluation.quality import frechet, kernel_distance
-from mien.evaluation.spot_the_fake import spot_the_fake
+from mien.evaluation.quality.set_distances import frechet, kernel_distance
+from mien.evaluation.quality.spot_the_fake import spot_the_fake
 from mien.evaluation.utility import utility
 
 Estimates = dict[str, Estimate]  # name in METRICS -> value
@@ -153,7 +152,7 @@ class Reference:
         return np.asarray((self.measurements.columns["attributes"] if self.labels is None else self.labels) > 0)
 
     def kinds(self) -> npt.NDArray[np.int64]:
-        """[N, L], numbers of the kinds of people that are hard to tell apart, see `alike.kinds_of_people`."""
+        """[N, L], numbers of the kinds of people that are hard to tell apart, see `kinds_of_people`."""
         return kinds_of_people(self.measurements.columns, self.truth())
 
     def at(self, rows: npt.NDArray[np.int64]) -> Reference:

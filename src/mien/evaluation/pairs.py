@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mien.datasets.dataset import Dataset, plural
 from mien.datasets.registry import open_dataset
 from mien.errors import UsageError
-from mien.evaluation.privacy import People, is_named
+from mien.evaluation.people import People, is_named
 from mien.images.formats import PHOTO_SUFFIXES
 
 

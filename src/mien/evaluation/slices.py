@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.look import CHILD, MONOCHROME, OLD, has_facial_hair
+from mien.evaluation.look.compare import CHILD, MONOCHROME, OLD, has_facial_hair
 from mien.evaluation.metrics import Reference
 from mien.models.features.attribute_network import ATTRIBUTES
 from mien.models.features.look_judge import GROUPS

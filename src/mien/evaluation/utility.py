@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mien.evaluation.confidence import Estimate, estimate
 from mien.evaluation.measurements import Measurements
-from mien.evaluation.privacy import People
+from mien.evaluation.people import People
 from mien.models.features.attribute_network import ATTRIBUTES
 
 # Attributes that the face itself shows; all others are of hair, of what is worn, or of the whole picture.

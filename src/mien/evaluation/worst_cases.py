@@ -9,8 +9,8 @@ import numpy as np
 from mien.errors import PhotoError
 from mien.evaluation.evaluate import EvaluationConfig, measure_originals_and_new
 from mien.evaluation.evaluators import load_detector
-from mien.evaluation.judges import judge_name
-from mien.evaluation.measure import largest_face
+from mien.evaluation.judges.face_judges import judge_name
+from mien.evaluation.measure_face import largest_face
 from mien.images.decode import read_photo
 from mien.images.formats import printable
 from mien.models.features.attribute_network import ATTRIBUTES

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.anonymizer.align import align
 from mien.errors import ModelError
-from mien.evaluation.judges import aligned_chip
+from mien.evaluation.judges.face_judges import aligned_chip
 from mien.models.detection.yunet import YuNet
 from mien.models.features.attribute_network import AttributeJudge
 from mien.models.features.look_judge import GROUPS, LookJudge

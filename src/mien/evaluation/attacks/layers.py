@@ -16,7 +16,7 @@ from torch import Tensor
 from mien.errors import UsageError
 from mien.evaluation.attacks.split import AttackSplit
 from mien.evaluation.crops import Crops
-from mien.evaluation.privacy import pairs_of_one_person
+from mien.evaluation.privacy.reidentification import pairs_of_one_person
 from mien.evaluation.provenance import recipe_of
 from mien.models.bundle import Encoder
 from mien.models.generators.mobilestylegan import N_LAYERS

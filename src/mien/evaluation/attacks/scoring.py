@@ -7,10 +7,17 @@ import torch
 from torch import Tensor
 
 from mien.evaluation.confidence import Estimate, estimate, with_values
-from mien.evaluation.distance_histogram import DistanceHistogram, distances_to_gallery, impostor_distances
 from mien.evaluation.metric import Metric
 from mien.evaluation.metrics import PERMUTED, STRICT, Estimates, rate_name
-from mien.evaluation.privacy import FALSE_MATCHES, RANKS, OriginalsGallery, People, other_photos, reidentification
+from mien.evaluation.people import People
+from mien.evaluation.privacy.distance_histogram import DistanceHistogram, distances_to_gallery, impostor_distances
+from mien.evaluation.privacy.reidentification import (
+    FALSE_MATCHES,
+    RANKS,
+    OriginalsGallery,
+    other_photos,
+    reidentification,
+)
 
 
 def _lift(what: str) -> Metric:

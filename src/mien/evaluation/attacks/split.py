@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mien.errors import UsageError
 from mien.evaluation.crops import Crops, cut_faces
 from mien.evaluation.pairs import PhotoPairs
-from mien.evaluation.privacy import People, is_named
+from mien.evaluation.people import People, is_named
 from mien.evaluation.progress_callbacks import CountProgress
 from mien.models.bundle import Detector
 
