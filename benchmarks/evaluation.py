@@ -27,9 +27,10 @@ from sources import Source
 from mien.anonymizer.load import prepare
 from mien.evaluation.baselines import GENERATED, SIMPLE, make_generated_baseline, make_simple_baseline
 from mien.evaluation.confidence import Estimate
-from mien.evaluation.evaluate import BASELINES, SET_TITLES, EvaluationConfig, evaluate, measure_originals_and_new
-from mien.evaluation.evaluation import Evaluation, Figure
+from mien.evaluation.evaluate import BASELINES, EvaluationConfig, evaluate, measure_originals_and_new
+from mien.evaluation.evaluation import SET_TITLES, Evaluation, Figure
 from mien.evaluation.evaluators import load_detector
+from mien.evaluation.findings import RANKED, VERIFIED
 from mien.evaluation.metrics import METRICS, calibrate, estimate_metrics
 from mien.evaluation.pairs import PhotoPairs, find_pairs, sample
 from mien.evaluation.recipe_baselines import make_recipe_baseline
@@ -37,8 +38,10 @@ from mien.evaluation.retraining import compare_training
 from mien.evaluation.terminal_table import (
     attack_table,
     format_beside_baselines,
+    format_cell,
     format_figure,
     group_title,
+    remarks,
     training_table,
 )
 from mien.recipe import Recipe
@@ -48,7 +51,6 @@ TRAINING = "training"
 HIDING = ("pixelation", "blackout")  # says the same of every source
 PROCESSES = 2
 MAIN = "faceplugin"  # the independent judge
-STRICT, RANK, LINKED = ("verified_own_original_far1e-3", "rank1_own_original_all_originals", "auc_new_to_new")
 ALIKE = "auc_new_to_new_alike"
 
 
@@ -173,7 +175,7 @@ def _found_among_all(of_all: EvaluationConfig, of_many: EvaluationConfig, judge:
     original = calibrate(before, everything.people[before.rows], None, True, [judge])
     place = {everything.names[row]: i for i, row in enumerate(before.rows)}
     rows = np.array([place[some.names[row]] for row in new.rows])
-    return estimate_metrics(original.at(rows), new, [judge])[f"privacy/{judge}"][RANK]
+    return estimate_metrics(original.at(rows), new, [judge])[f"privacy/{judge}"][RANKED]
 
 
 def _folder(files: Sequence[Path], pairs: PhotoPairs) -> Path:
@@ -197,15 +199,15 @@ def _table(evaluation: Evaluation) -> str:
         for metric, about in METRICS.items():
             found = [evaluation.sets[name].figures.get(kind, {}).get(metric) for name in columns]
             if any(found):
-                cells = [format_figure(one, about.unit, interval=name == evaluation.set)
-                         for name, one in zip(columns, found, strict=True)]
+                cells = [format_cell(evaluation, name, kind, metric, name == evaluation.set) for name in columns]
                 own = evaluation.sets[evaluation.set].figures.get(kind, {}).get(metric)
                 lines.append(f"| {about.title} ({own.count if own else 0}) | {' | '.join(cells)} |")
+        lines += [f"| {remark} |{' |' * len(columns)}" for remark in remarks(evaluation, kind, columns)]
     return "\n".join(lines)
 
 
 def _slices(evaluation: Evaluation) -> str:
-    metrics = [(f"privacy/{MAIN}", STRICT), (f"privacy/{MAIN}", ALIKE)] if evaluation.people > 1 else []
+    metrics = [(f"privacy/{MAIN}", VERIFIED), (f"privacy/{MAIN}", ALIKE)] if evaluation.people > 1 else []
     metrics += [("look", name) for name in ("sex_kept", "age_change", "group_kept", "expression_kept", "eyes_kept",
                                             "pose_difference", "skin_color", "iris_color", "light_difference",
                                             "facial_hair_kept", "sharpness_ratio")]

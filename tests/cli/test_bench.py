@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from helpers.drawn_faces import drawn_face
 from helpers.fake_run import call, save
+from helpers.onnx_networks import write_means
+from mien.cli.app import app
+from mien.recipe import Recipe
 
 
 @pytest.fixture
@@ -32,6 +37,19 @@ def test_the_command_writes_a_table_and_a_file(lfw: Path) -> None:
     assert found["other_photo"] == found["new"] == found["originals"] == found["published"]
     assert result["distances"]["fd_effnet_lite0"] == pytest.approx(0, abs=1e-3)
     assert (lfw.parent / "lfw.bench.work").stat().st_mode & 0o77 == 0
+
+
+def test_a_user_s_judge_has_its_own_role_whatever_it_is_called(lfw: Path, tmp_path: Path) -> None:
+    """SFace is in the loss of the run that made the set, and a file of this name is not."""
+    pytest.importorskip("onnxruntime")
+    dst = Path(shutil.copytree(lfw, tmp_path / "dst"))
+    (dst / "mien.json").write_text(json.dumps({"recipe": Recipe().model_dump(mode="json")}))
+    judge = write_means(tmp_path / "sface.onnx")
+    done = CliRunner().invoke(app, ["bench", "lfw", str(lfw), "--anonymized", str(dst), "--judge", str(judge),
+                                    "--judge", "dlib", "--quiet"])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "lfw.bench.json").read_text("utf-8"))
+    assert {name: one["role"] for name, one in result["judges"].items()} == {"sface": "independent", "dlib": "gate"}
 
 
 def test_what_is_wrong_is_said_before_the_work_begins(lfw: Path, tmp_path: Path) -> None:

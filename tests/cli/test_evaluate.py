@@ -11,6 +11,7 @@ from helpers.fake_run import call, save
 from helpers.onnx_networks import write_means
 from mien.cli.app import app
 from mien.errors import UsageError
+from mien.evaluation.attacks.run_attack import MOST
 from mien.evaluation.evaluation import Evaluation
 from mien.recipe import Recipe
 
@@ -63,6 +64,12 @@ def test_judges_that_cannot_be_are_refused(tmp_path: Path, options: tuple[str, .
     done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "src"), str(tmp_path / "dst"), *options])
     assert isinstance(done.exception, UsageError) and words in done.exception.message
     assert not list(tmp_path.glob("dst.*"))
+
+
+@pytest.mark.parametrize("command", ["attack", "evaluate"])
+def test_the_help_says_how_many_photographs_are_attacked(command: str) -> None:
+    done = CliRunner().invoke(app, [command, "--help"])
+    assert done.exit_code == 0 and f"{MOST:,}" in done.output
 
 
 def test_the_page_does_not_take_the_figures_place(tmp_path: Path) -> None:

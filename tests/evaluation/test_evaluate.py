@@ -17,7 +17,7 @@ from helpers.fake_run import save
 from mien.anonymizer.load import Loaded
 from mien.errors import UsageError
 from mien.evaluation.baselines import make_generated_baseline, make_simple_baseline
-from mien.evaluation.evaluate import EvaluationConfig, evaluate
+from mien.evaluation.evaluate import EvaluationConfig, evaluate, measure_originals_and_new
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.evaluators import load_detector, load_evaluators
 from mien.evaluation.measure_face import faces_by_size, measure_face
@@ -30,11 +30,19 @@ from mien.recipe import Recipe
 PEOPLE, PHOTOS = 4, 2  # see `source`
 
 
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of as few faces as `source` has are published."""
+    monkeypatch.setattr("mien.evaluation.confidence.LEAST_FACES", 1)
+    monkeypatch.setattr("mien.evaluation.confidence.LEAST_PEOPLE", 1)
+
+
 def copied(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_are_enough")
 def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
     """Originals verify as themselves, a black patch is no face; the result is read again as it was written."""
     dst = copied(source, tmp_path / "same")
@@ -64,6 +72,7 @@ def test_the_sanity_of_the_scale_s_ends(source: Path, tmp_path: Path) -> None:
         "utility", "quality"]
 
 
+@pytest.mark.usefixtures("few_are_enough")
 def test_fid_where_its_weights_are_there(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was measured without them is measured anew."""
     dst = tmp_path / "dst"
@@ -99,6 +108,63 @@ def test_what_cannot_be_compared_is_said(source: Path, tmp_path: Path) -> None:
     assert any("60x40 for 256x256" in reason for reason in result.skipped) and len(result.skipped) == 2
 
 
+def test_few_faces_give_no_figure_of_a_single_one(source: Path, tmp_path: Path) -> None:
+    """Neither as a whole nor in parts, of whatever set; the file says which are withheld."""
+    dst = copied(source, tmp_path / "dst")
+    result = evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", baselines=("floor",),
+                                       judges=("dlib",)))
+    assert result.judges["dlib"].thresholds == {} and "other" in result.sets
+    for one in result.sets.values():
+        assert one.slices
+        for part in (one, *one.slices.values()):
+            assert part.figures.get("privacy/dlib", {}) == part.figures.get("quality", {}) == {}
+            assert all(figure.worst_tenth is None for group in part.figures.values() for figure in group.values())
+            assert "points5_difference" in part.withheld["look"] and "sex_kept" in part.figures["look"]
+            assert one.title == "another photo" or "distance_own_original" in part.withheld["privacy/dlib"]
+    assert any("are withheld" in note for note in result.notes)
+
+
+def test_faces_that_a_baseline_lacks_stay_in_the_evaluated_set(source: Path, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe that refuses a photograph has figures of the others, and the evaluated set of all."""
+    dst, made = copied(source, tmp_path / "dst"), copied(source, tmp_path / "made")
+    names = [path.relative_to(made) for path in sorted(made.rglob("*.png"))]
+    (made / names[0]).unlink()
+    sets = {"floor": [made / name for name in names], "blur": [tmp_path / "none" / name for name in names]}
+    monkeypatch.setattr("mien.evaluation.evaluate._make_baselines", lambda *_: sets)
+    asked = EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", judges=("dlib",))
+    result = evaluate(asked)
+    counts = {name: one.figures["utility"]["attributes_accuracy"].count
+              for name, one in result.sets.items() if "utility" in one.figures}
+    assert counts == {"originals": 8, "dst": 8, "floor": 7} and result.faces == 8
+    assert {name: one.lacks for name, one in result.sets.items()} == {
+        "originals": 0, "dst": 0, "floor": 1, "blur": 8, "other": 0}
+    assert "The set 'noise floor' lacks 1 of the 8 faces: its figures are of the others." in result.notes
+    assert "The set 'Gaussian blur' lacks 8 of the 8 faces: its figures are of the others." in result.notes
+    alone = evaluate(replace(asked, work=tmp_path / "alone", baselines=(), reuse=asked.work))
+    monkeypatch.undo()
+    assert alone.sets["dst"] == result.sets["dst"]
+    assert {str(column.header) for table in tables(result) for column in table.columns} >= {"noise floor, 7 faces"}
+
+
+def test_the_roles_of_a_judge_are_those_in_each_set(source: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set of another tool beside one by a recipe, whose loss has SFace and whose gate is dlib's."""
+    dst, made = copied(source, tmp_path / "dst"), copied(source, tmp_path / "made")
+    files = [made / path.relative_to(source) for path in sorted(source.rglob("*.png"))]
+    monkeypatch.setattr("mien.evaluation.evaluate._make_baselines",
+                        lambda *_: {"recipe default": files, "inversion": files, "nearest": files})
+    result = evaluate(EvaluationConfig(source, dst, tmp_path / "work", layout="lfw", judges=("dlib", "sface"),
+                                       recipes=(Recipe(),)))
+    independent = {"dlib": "independent", "sface": "independent"}
+    assert {name: one.role for name, one in result.judges.items()} == independent
+    assert {name: one.roles for name, one in result.sets.items() if one.roles} == {
+        "dst": independent, "recipe default": {"dlib": "gate", "sface": "loss"},
+        "inversion": {"dlib": "independent", "sface": "loss"}}
+    result.write(tmp_path / "dst.json")
+    assert Evaluation.read(tmp_path / "dst.json") == result
+
+
 def test_without_people_nothing_is_said_about_privacy(source: Path, tmp_path: Path) -> None:
     one = source / "Person_0"
     result = evaluate(EvaluationConfig(one, one, tmp_path / "work", layout="folder", baselines=()))
@@ -106,6 +172,7 @@ def test_without_people_nothing_is_said_about_privacy(source: Path, tmp_path: Pa
     assert any("Nobody is named" in note for note in result.notes)
 
 
+@pytest.mark.usefixtures("few_are_enough")
 def test_the_library_answers_the_same(source: Path, tmp_path: Path) -> None:
     asked = {"layout": "lfw", "judges": ("dlib",), "sample": 2000}
     result = mien.evaluate(source, source, work=tmp_path / "work", bounds=(), **asked)
@@ -121,6 +188,7 @@ def test_a_folder_called_as_a_baseline_is_no_baseline(source: Path, tmp_path: Pa
     assert result.sets["blur (asked)"].figures != result.sets["blur"].figures
 
 
+@pytest.mark.usefixtures("few_are_enough")
 def test_who_is_not_named_is_no_stranger(source: Path, tmp_path: Path) -> None:
     """A photograph without a name may show anybody: beside three more of the same people privacy stays as it was."""
     src = copied(source, tmp_path / "src")
@@ -142,7 +210,8 @@ def test_one_person_alone_has_no_threshold(source: Path, tmp_path: Path) -> None
     one = tmp_path / "one"
     copied(source / "Person_0", one / "Person_0")
     result = evaluate(EvaluationConfig(one, one, tmp_path / "work", layout="lfw", baselines=()))
-    assert "privacy/dlib" not in result.sets["one"].figures and any("Only one person" in note for note in result.notes)
+    assert "privacy/dlib" not in result.sets["one"].figures | result.sets["one"].withheld
+    assert any("Only one person" in note for note in result.notes)
 
 
 def test_wrong_configs_are_refused(source: Path, tmp_path: Path) -> None:
@@ -296,6 +365,43 @@ def test_an_attack_on_too_few_is_refused_before_anything_is_made(source: Path, t
     with pytest.raises(UsageError, match="nobody is named"):
         evaluate(replace(asked, layout="folder"))
     assert not (tmp_path / "work").exists()
+
+
+def test_people_who_are_cut_from_an_attack_do_not_count_for_it(source: Path, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.evaluation.attacks.run_attack.MOST", 7)
+    asked = EvaluationConfig(source, copied(source, tmp_path / "dst"), tmp_path / "work", layout="lfw",
+                             attacks=("layers",))
+    with pytest.raises(UsageError, match="at least 4 people, and 3"):
+        evaluate(asked)
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_attack_that_fails_after_all_leaves_a_note(source: Path, tmp_path: Path) -> None:
+    """Only a search for faces tells that there is none of the fourth person."""
+    src = copied(source, tmp_path / "src")
+    for path in (src / "Person_3").iterdir():
+        save(path, np.full((64, 64, 3), 90, np.uint8))
+    result = evaluate(EvaluationConfig(src, src, tmp_path / "work", layout="lfw", baselines=(), judges=("dlib",),
+                                       attacks=("layers", "parrot")))
+    assert result.faces == 2 * (PEOPLE - 1) and result.attacks == {}
+    assert ("No attack was made (layers, parrot): an attack needs at least 4 people, and 3 can be compared."
+            in result.notes)
+
+
+def test_a_threshold_of_few_pairs_is_told_as_what_it_is(source: Path, tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the largest that no two originals of different people reach, and does not let nobody pass."""
+    monkeypatch.setattr("mien.evaluation.confidence.LEAST_FACES", 1)
+    config = EvaluationConfig(source, source, tmp_path / "work", layout="lfw", baselines=(), judges=("dlib",))
+    result = evaluate(config)
+    assert any(note.startswith("24 pairs of different people") and note.endswith(
+        "here it is just below the smallest distance of two people.") for note in result.notes)
+    assert result.sets[result.set].figures["privacy/dlib"]["verified_own_original_far1e-3"].value == 1
+    pairs, before, _ = measure_originals_and_new(config)
+    apart = np.linalg.norm(before.columns["vector_dlib"][:, None] - before.columns["vector_dlib"], axis=2)
+    smallest = apart[pairs.people[before.rows][:, None] != pairs.people[before.rows]].min()
+    assert 0.999 * smallest < result.judges["dlib"].thresholds["1e-3"] <= smallest
 
 
 def test_sizes_that_differ_are_reported_before_baselines_are_made(source: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from mien.errors import UsageError
 from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Group, Groups, JudgeRecord, SetResult, Slice
 from mien.evaluation.evaluation_page import write_page
 from mien.evaluation.findings import evaluation_findings, share_kept
-from mien.evaluation.terminal_table import tables
+from mien.evaluation.terminal_table import UNFAIR_MARK, WITHHELD, format_cell, remarks, tables
+from mien.evaluation.withholding import WHY_WITHHELD
 from mien.evaluation.worst_cases import WorstCase
 from mien.report.charts import SPAN_LEFT, SPAN_RIGHT, comparison
 
@@ -79,11 +80,13 @@ def test_what_chance_finds_among_few_people_is_not_held_against_a_set() -> None:
     evaluation = evaluation_of()
     found = groups(0.0)
     found["privacy/dlib"]["rank1_own_original_all_originals"] = figure(0.25)
-    sets = {"dst": SetResult(title="dst", figures=found)}
-    few = evaluation.model_copy(update={"people": 4, "faces": 4, "sets": sets})
-    assert evaluation_findings(few).level == "good"
-    assert evaluation_findings(few.model_copy(update={"people": 60, "faces": 200})).level == "bad"
-    assert evaluation_findings(few.model_copy(update={"faces": 200, "unnamed": 196})).level == "good"
+    levels = []
+    for times in (None, 0.5, 1.0, 1.1, 50.0):  # chance is not known of the fewest
+        if times:
+            found["privacy/dlib"]["lift_rank1_own_original_all_originals"] = figure(times)
+        few = evaluation.model_copy(update={"sets": {"dst": SetResult(title="dst", figures=found)}})
+        levels.append(evaluation_findings(few).level)
+    assert levels == ["good", "good", "good", "mixed", "bad"]
 
 
 def test_one_face_is_one(tmp_path: Path) -> None:
@@ -109,13 +112,81 @@ def test_attacks_are_told(tmp_path: Path) -> None:
                           people=30, faces=100, attackers={"the layers": {"rank1_other_photo_victims": figure(0.33)},
                                                            "dlib, knowing nothing": {}})
     text = rendered(evaluation_of(attacks={"layers": attack}), tmp_path).text
-    assert "knows the method (layers) finds 33.0 %" in text
+    assert "knows the method (layers) finds another photograph of the same person for 33.0 %" in text
     assert "Fingerprint of the layers" in text and "33.0 % (31.0 to 35.0)" in text
 
 
 def test_small_parts_and_the_worst_tenth_are_marked(tmp_path: Path) -> None:
     text = rendered(evaluation_of(), tmp_path).text
     assert "with a hat *" in text and "60.0 %" in text
+
+
+def test_what_is_withheld_is_said_to_be_so(tmp_path: Path) -> None:
+    """A figure that was left out looked like one that was not measured."""
+    evaluation = evaluation_of()
+    own = evaluation.sets["dst"]
+    privacy = {"privacy/dlib": ["distance_own_original", "verified_own_original_far1e-3"]}
+    own.withheld["look"] = ["pose_difference"]
+    own.slices["with a hat"] = Slice(small=True, faces=1, withheld=privacy,
+                                     figures={"look": {"sex_kept": figure(1.0, None)}})
+    assert format_cell(evaluation, "dst", "look", "pose_difference") == WITHHELD
+    assert remarks(evaluation, "look", ["dst"]) == [f"{WITHHELD}: {WHY_WITHHELD}"]
+    assert remarks(evaluation, "look", ["originals"]) == remarks(evaluation, "utility", ["dst"]) == []
+    page = rendered(evaluation, tmp_path)
+    assert "fewer than 10 faces, or of fewer than 3 people" in page.text and "head pose withheld" in page.text
+    assert "with a hat * 1 withheld" in page.text
+    (look,) = (table for table in tables(evaluation) if table.title == "look")
+    assert list(look.columns[1].cells)[list(look.columns[0].cells).index("head pose")] == WITHHELD
+    assert WHY_WITHHELD in str(look.caption)
+
+
+def test_the_set_whose_judge_is_unfair_is_marked_alone(tmp_path: Path) -> None:
+    """The heading tells the judge's role in the evaluated set, and stands above sets that were made against it."""
+    sets = evaluation_of().sets | {"recipe default": SetResult(title="recipe default", figures=groups(0.01), roles={
+        "dlib": "loss"}), "floor": SetResult(title="noise floor", figures=groups(0.9), roles={"dlib": "independent"})}
+    evaluation = evaluation_of(sets=sets)
+    marked = {name: UNFAIR_MARK in format_cell(evaluation, name, "privacy/dlib", "auc_new_to_new") for name in sets}
+    assert marked == {"originals": False, "dst": False, "random": False, "recipe default": True, "floor": False}
+    assert not any(UNFAIR_MARK in format_cell(evaluation, name, "look", "sex_kept") for name in sets)
+    table = tables(evaluation)[0]
+    assert "(independent judge)" in str(table.title) and "dlib was in the loss of this set" in str(table.caption)
+    for column in table.columns[1:]:
+        assert all((UNFAIR_MARK in str(cell)) == (column.header == "recipe default") for cell in column.cells)
+    assert f"{UNFAIR_MARK} dlib was in the loss of this set" in rendered(evaluation, tmp_path).text
+    evaluation.sets.pop("recipe default")
+    assert UNFAIR_MARK not in rendered(evaluation, tmp_path).text and tables(evaluation)[0].caption is None
+
+
+@pytest.mark.parametrize("role", ["loss", "gate"])
+def test_the_evaluated_set_s_own_unfair_judge_is_marked(role: str) -> None:
+    evaluation = evaluation_of(judges={"dlib": JudgeRecord.model_validate({"role": role, "thresholds": {}})})
+    assert UNFAIR_MARK in format_cell(evaluation, "dst", "privacy/dlib", "auc_new_to_new")
+    assert UNFAIR_MARK not in format_cell(evaluation, "random", "privacy/dlib", "auc_new_to_new")
+
+
+def test_sets_and_figures_of_fewer_faces_say_so(tmp_path: Path) -> None:
+    found = groups(0.0)
+    found["look"]["pose_difference"] = figure(4.0).model_copy(update={"count": 150})
+    sets = evaluation_of().sets | {"floor": SetResult(title="noise floor", figures=found, lacks=20)}
+    evaluation = evaluation_of(sets=sets)
+    write_page(tmp_path / "dst.html", evaluation, tmp_path / "dst")
+    html = (tmp_path / "dst.html").read_text("utf-8")
+    assert "noise floor, 180 faces" in html and 'title="of 150 of 180 faces">4.00°' in html
+    assert html.count("title=\"of ") == 1  # all others are of as many faces as their sets
+    assert "cannot be told of the new face counts as not kept" in html
+
+
+def test_a_ratio_is_best_at_1(tmp_path: Path) -> None:
+    evaluation = evaluation_of()
+    evaluation.sets["dst"].figures["look"]["sharpness_ratio"] = figure(0.8, worst=2.5)
+    text = rendered(evaluation, tmp_path).text
+    assert "sharpness 1 is best" in text and "2.50" in text and "sharpness more is better" not in text
+
+
+def test_the_estimators_are_not_praised_beyond_what_was_measured(tmp_path: Path) -> None:
+    text = rendered(evaluation_of(), tmp_path).text
+    assert "eyes called closed" not in text and "sex, CelebA-HQ" in text
+    assert "dlib's and face-api's were trained on is not known" in text and "none of them was trained on" not in text
 
 
 def test_names_are_text(tmp_path: Path) -> None:

@@ -15,7 +15,15 @@ from mien.errors import UsageError
 from mien.evaluation.attacks.layers import layers_changed
 from mien.evaluation.evaluate import EvaluationConfig, evaluate
 from mien.evaluation.pairs import find_pairs
-from mien.evaluation.provenance import LOSSES, gate_warning, judge_roles, links_people, recipe_of
+from mien.evaluation.provenance import (
+    LOSSES,
+    gate_warning,
+    judge_roles,
+    links_people,
+    recipe_of,
+    roles_by_inversion,
+    roles_by_recipe,
+)
 from mien.jobs.state import JobState
 from mien.recipe import Recipe
 
@@ -40,6 +48,18 @@ def test_a_run_gives_the_judges_their_roles(tmp_path: Path, models: str, roles: 
     judges = ["faceplugin", "dlib", "sface", "arcface", "some/sface.onnx"]
     found = judge_roles(told(tmp_path, {"recipe": recipe.model_dump(mode="json")}), judges)
     assert list(found.items()) == list(zip(judges, roles, strict=True))
+
+
+def test_a_recipe_alone_tells_the_same_roles(tmp_path: Path) -> None:
+    recipe, judges = Recipe().model_dump(mode="json"), ["faceplugin", "dlib", "sface"]
+    assert roles_by_recipe(recipe, judges) == judge_roles(told(tmp_path, {"recipe": recipe}), judges)
+
+
+@pytest.mark.parametrize(("weight", "role"), [(0.1, "loss"), (0.0, "independent")])
+def test_inversion_alone_has_the_loss_s_recognizer_but_no_gate(weight: float, role: str) -> None:
+    recipe = Recipe().with_changes({"invert.identity_weight": weight}).model_dump()
+    assert roles_by_inversion(recipe, ["faceplugin", "dlib", "sface"]) == {
+        "faceplugin": "independent", "dlib": "independent", "sface": role}
 
 
 def test_a_judge_that_trains_and_gates_is_in_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

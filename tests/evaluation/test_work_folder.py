@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from helpers.drawn_faces import drawn_photo
 from helpers.fake_run import call, environment, save
-from mien.errors import OutputError
+from mien.cli.app import app
+from mien.errors import OutputError, UsageError
 from mien.evaluation.evaluate import EvaluationConfig, evaluate, measure_originals_and_new
-from mien.evaluation.work_folder import opened
+from mien.evaluation.work_folder import check_apart, opened
 
 HOLD = """
 import sys, time
@@ -60,6 +62,31 @@ def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("a file")
     with pytest.raises(OutputError, match="cannot write"), opened(tmp_path / "work"):
         pass
+
+
+@pytest.mark.parametrize(("src", "dst", "work"), [
+    ("a", "a", "a"), ("a", "a", "a/w"), ("a/w", "a/w", "a"), ("a", "b", "b/w"), ("a", "b", "a/w"), ("a", "b", "b"),
+    ("a", "b/c", "b"), ("a", "a/b", "w")])
+def test_folders_in_one_another_are_refused(tmp_path: Path, src: str, dst: str, work: str) -> None:
+    """Vectors and copies would be written into the originals, or into what is published."""
+    before, after, private = (tmp_path / name for name in (src, dst, work))
+    save(before / "a.png", drawn_photo())
+    save(after / "a.png", drawn_photo())
+    files = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError):
+        check_apart(before, after, private)
+    with pytest.raises(UsageError):
+        evaluate(EvaluationConfig(before, after, private, baselines=(), judges=("dlib",)))
+    done = CliRunner().invoke(app, ["attack", "layers", str(before), str(after), "--work", str(private)])
+    assert isinstance(done.exception, UsageError) and "nobody is named" not in done.exception.message
+    assert sorted(tmp_path.rglob("*")) == files
+
+
+@pytest.mark.parametrize(("src", "dst"), [("a", "a"), ("a", "b")])
+def test_folders_beside_one_another_are_not_refused(tmp_path: Path, src: str, dst: str) -> None:
+    for name in {src, dst}:
+        save(tmp_path / name / "a.png", drawn_photo())
+    check_apart(tmp_path / src, tmp_path / dst, tmp_path / "work")
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import options
+from mien.cli.evaluate import print_notes
 from mien.errors import UsageError
 
 bench_app = typer.Typer(no_args_is_help=True, help="Test an anonymization as published comparisons do.")
@@ -65,8 +66,7 @@ def bench_lfw(
     console.print(pairs_line(result), highlight=False, soft_wrap=True)
     for table in lfw_tables(result):
         console.print(table)
-    for note in result.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    print_notes(console, result.notes)
     typer.echo(str(out))
 
 

@@ -52,7 +52,8 @@ def evaluate_command(
         "several times.")] = None,
     attack: Annotated[list[str] | None, typer.Option(
         "--attack", metavar="NAME",
-        help="Attack the anonymized photographs: layers, parrot or reversal. May be given several times.")] = None,
+        help="Attack the anonymized photographs, at most 1,000 of them: layers, parrot or reversal. May be given "
+        "several times.")] = None,
     sample: Sample = 2000,
     least: Annotated[int, typer.Option(
         "--least", metavar="N", min=1, help="Use only people with at least this many photographs.")] = 1,
@@ -106,7 +107,7 @@ def evaluate_command(
     console = Console()
     for table in tables(result, console.width):
         console.print(table)
-    _print_notes(console, result.notes)
+    print_notes(console, result.notes)
     typer.echo(f"{out}\n{page}")
 
 
@@ -116,7 +117,10 @@ def attack_command(
     dst: Anonymized,
     layout: options.Layout = "auto",
     subset: options.Subset = None,
-    sample: Sample = 1000,
+    sample: Annotated[int, typer.Option(
+        "--sample", metavar="N", min=0,
+        help="Attack at most this many photographs, all or none of a person's, and never more than 1,000, which 0 asks "
+        "for.")] = 1000,
     seed: Seed = 0,
     work: Work = None,
     quiet: options.Quiet = False,
@@ -128,14 +132,15 @@ def attack_command(
     from mien.evaluation.pairs import find_pairs
     from mien.evaluation.pairs import sample as draw
     from mien.evaluation.terminal_table import attack_table
-    from mien.evaluation.work_folder import opened
+    from mien.evaluation.work_folder import ATTACKED, check_apart, opened
     from mien.report.terminal import Reporter
     from mien.util.files import write_errors
 
-    pairs = draw(find_pairs(src, dst, layout, subset), sample or None, seed)
     folder = work or _beside(dst, ".evaluation.work")
+    check_apart(src, dst, folder)
+    pairs = draw(find_pairs(src, dst, layout, subset), sample or None, seed)
     with opened(folder), Reporter(quiet).counting() as progress, write_errors(folder):
-        found = run_attacks((name,), pairs, folder / "attacks", seed, progress)
+        found = run_attacks((name,), pairs, folder / ATTACKED, seed, progress)
     Console().print(attack_table(found[name]))
 
 
@@ -177,11 +182,12 @@ def compare_training_command(
         found.write(out)
     console = Console()
     console.print(training_table(found))
-    _print_notes(console, found.notes)
+    print_notes(console, found.notes)
     typer.echo(str(out))
 
 
-def _print_notes(console: Console, notes: list[str]) -> None:
+def print_notes(console: Console, notes: list[str]) -> None:
+    """Prints notes below tables, one a line."""
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial, reduce
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,35 +16,37 @@ import numpy.typing as npt
 from mien.anonymizer.load import Loaded, prepare
 from mien.datasets.dataset import plural
 from mien.errors import UsageError
-from mien.evaluation.attacks.run_attack import check_attacks, run_attacks
-from mien.evaluation.attacks.split import check_enough_people, named_photos
+from mien.evaluation.attacks.run_attack import attacked_photos, check_attacks, run_attacks
 from mien.evaluation.baselines import FLOOR, GENERATED, SIMPLE, make_generated_baseline, make_simple_baseline
-from mien.evaluation.confidence import with_values
-from mien.evaluation.evaluation import Evaluation, Figure, Group, Groups, JudgeRecord, SetResult, Slice
+from mien.evaluation.confidence import LEAST_FACES, LEAST_PEOPLE, is_few, with_values
+from mien.evaluation.evaluation import SET_TITLES, AttackResult, Evaluation, JudgeRecord, Role, SetResult, Slice
 from mien.evaluation.evaluators import load_detector
 from mien.evaluation.judges.face_judges import DEFAULT_JUDGES, judge_name, load_face_judges
 from mien.evaluation.judges.onnx_judge import OnnxInput
 from mien.evaluation.look.compare import compare_looks, other_photo_of
 from mien.evaluation.measure_sets import measure_sets
 from mien.evaluation.measurements import Measurements
-from mien.evaluation.metrics import METRICS, STRICT, Estimates, Reference, calibrate, estimate_metrics, rate_name
+from mien.evaluation.metrics import STRICT, Reference, calibrate, estimate_metrics, rate_name
 from mien.evaluation.pairs import PhotoPairs, find_pairs, sample
 from mien.evaluation.people import People, is_named
 from mien.evaluation.progress_callbacks import PartProgress
-from mien.evaluation.provenance import gate_warning, judge_roles, links_people, recipe_of
+from mien.evaluation.provenance import (
+    gate_warning,
+    judge_roles,
+    links_people,
+    recipe_of,
+    roles_by_inversion,
+    roles_by_recipe,
+)
 from mien.evaluation.recipe_baselines import make_recipe_baseline
 from mien.evaluation.slices import SMALL, slice_rows
-from mien.evaluation.work_folder import SETS, opened
+from mien.evaluation.withholding import publish, publish_attack
+from mien.evaluation.work_folder import ATTACKED, MEASURED, SETS, check_apart, opened
 from mien.images.formats import printable
-from mien.jobs.request import check_folders
 from mien.recipe import Recipe
 
-SET_TITLES = {"originals": "originals", "floor": "noise floor", "other": "another photo",
-              "inversion": "inversion alone", "nearest": "nearest pool face", "random": "random pool face",
-              "blur": "Gaussian blur", "pixelation": "pixelation", "blackout": "blackout"}
 OTHER = "other"  # no set of photographs: what another photograph of the same person shows, where there is one
 BASELINES = (FLOOR, *GENERATED, *(kind for kind in SIMPLE if kind != FLOOR))
-MEASURED, ATTACKED = "seen", "attacks"  # folders of the private one
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class EvaluationConfig:
             judges that are ONNX files. baselines: some of `BASELINES`.
         recipe: inverts and pairs for the generated baselines. recipes: further baselines, the originals anonymized by
             each; their names differ.
-        attacks: some of `attacks.run_attack.ATTACKS`.
+        attacks: some of `attacks.run_attack.ATTACKS`, which take at most 1,000 of the photographs.
         sample: at most so many photographs, whole people drawn at random; None: all. least: only people with so many.
         reuse: the private folder of another evaluation, whose measurements of the same files are copied.
     """
@@ -103,11 +105,10 @@ def evaluate(config: EvaluationConfig, progress: PartProgress = lambda what, don
     config = replace(config, recipe=config.recipe.settled(),
                      recipes=tuple(recipe.settled() for recipe in config.recipes))
     load_face_judges(config.told_judges)  # unknown ones are refused before anything is made
-    if config.src.resolve() != config.dst.resolve():
-        check_folders(config.src, config.dst, config.work)
+    check_apart(config.src, config.dst, config.work)
     pairs = _sampled(config)
     if config.attacks:
-        check_enough_people(named_photos(pairs).people)
+        attacked_photos(pairs, config.seed)  # an attack on too few is refused before hours of work
     with opened(config.work):
         return _evaluate(config, pairs, progress, load)
 
@@ -134,46 +135,66 @@ def _sampled(config: EvaluationConfig) -> PhotoPairs:
 def _evaluate(config: EvaluationConfig, pairs: PhotoPairs, progress: PartProgress,
               load: Callable[[Recipe], Loaded]) -> Evaluation:
     """Measures all sets and estimates their metrics."""
-    measured, roles = _measure(config, pairs, progress, load), judge_roles(config.dst, config.judges)
-    common = _common(config, measured)
-    measured = {name: one.only(common) for name, one in measured.items()}
+    measured, roles = _measure(config, pairs, progress, load), _roles(config)
+    common, own = _common(config, measured), set_name(config.dst)
     labels = None if pairs.labels is None else pairs.labels[common]
     judges, people = list(map(judge_name, config.judges)), pairs.people[common]
     named = is_named(people)
     known = len(np.unique(people[named])) > 1
-    original = calibrate(measured["originals"], people, labels, known, judges)
-    sets = {name: SetResult(title=SET_TITLES.get(name, name), figures=_figures(original, one, judges),
-                            slices=_slices(original, one, judges)) for name, one in measured.items()}
+    original = calibrate(measured["originals"].only(common), people, labels, known, judges)
+    sets = {name: _set_result(name, original, one, judges, roles.get(name, {})) for name, one in measured.items()}
     if named.any():
         sets |= _other_photos(original)
+    attacks, failed = _attack(config, pairs, progress)
     return Evaluation(
         mien=version("mien"), date=datetime.now(UTC).date().isoformat(), source=printable(config.src.resolve().name),
-        set=set_name(config.dst), faces=len(common), people=len(np.unique(people[named])),
+        set=own, faces=len(common), people=len(np.unique(people[named])),
         unnamed=int((~named).sum()),
         truth="labels" if labels is not None else "the attribute judge on the originals", sample=config.sample,
         seed=config.seed,
-        judges={name: JudgeRecord(role=roles[given], thresholds={
-            rate_name(rate): limit for rate, limit in original.limits.get(name, {}).items()})
-            for name, given in zip(judges, config.judges, strict=True)},
-        sets=sets, attacks=run_attacks(config.attacks, pairs, config.work / ATTACKED, config.seed, progress),
+        judges={name: JudgeRecord(role=roles[own][name], thresholds=_thresholds(original, name)) for name in judges},
+        sets=sets, attacks=attacks,
         missing=len(pairs.missing),
-        skipped=dict(Counter(one.reason for one in measured[set_name(config.dst)].skipped)),
+        skipped=dict(Counter(one.reason for one in measured[own].skipped)),
         linked=links_people(config.dst),
-        notes=_notes(config, pairs, people),
+        notes=[*_notes(config, pairs, people), *_notes_on_sets(sets, len(common)), *failed],
     )
 
 
+def _attack(config: EvaluationConfig, pairs: PhotoPairs,
+            progress: PartProgress) -> tuple[dict[str, AttackResult], list[str]]:
+    """Runs the attacks; where they cannot be made, a note says why, and what was measured is kept."""
+    try:
+        found = run_attacks(config.attacks, pairs, config.work / ATTACKED, config.seed, progress)
+    except UsageError as error:
+        return {}, [f"No attack was made ({', '.join(config.attacks)}): {error.message}."]
+    return {name: publish_attack(one) for name, one in found.items()}, []
+
+
 def _common(config: EvaluationConfig, measured: dict[str, Measurements]) -> npt.NDArray[np.int64]:
-    """The rows of the photographs that were measured in every set.
+    """The rows of the photographs that were measured both before and after; a baseline may lack some of them.
 
     Raises:
         UsageError: there are none.
     """
-    common: npt.NDArray[np.int64] = reduce(np.intersect1d, (one.rows for one in measured.values()))
+    new = measured[set_name(config.dst)]
+    common: npt.NDArray[np.int64] = np.intersect1d(measured["originals"].rows, new.rows)
     if not len(common):
         raise UsageError(f"no face of {config.src} can be compared with {config.dst}",
-                         "; ".join(sorted({one.reason for one in measured[set_name(config.dst)].skipped})[:3]))
+                         "; ".join(sorted({one.reason for one in new.skipped})[:3]))
     return common
+
+
+def _roles(config: EvaluationConfig) -> dict[str, dict[str, Role]]:
+    """Set -> judge -> its part in making the set; a set that is not named was made without any recognizer."""
+    made = {set_name(config.dst): judge_roles(config.dst, config.judges),
+            "inversion": roles_by_inversion(config.recipe.model_dump(), config.judges),
+            **{_recipe_set(recipe): roles_by_recipe(recipe.model_dump(), config.judges) for recipe in config.recipes}}
+    return {name: {judge_name(given): role for given, role in roles.items()} for name, roles in made.items()}
+
+
+def _recipe_set(recipe: Recipe) -> str:
+    return f"recipe {recipe.name}"
 
 
 def set_name(dst: Path) -> str:
@@ -231,7 +252,7 @@ def _make_baselines(config: EvaluationConfig, pairs: PhotoPairs, progress: PartP
             sets[kind] = make_generated_baseline(kind, pairs.root, pairs.names, folder, load(config.recipe),
                                                  config.recipe, count)
     for recipe in config.recipes:
-        name = f"recipe {recipe.name}"
+        name = _recipe_set(recipe)
         sets[name] = make_recipe_baseline(recipe, pairs.root, pairs.names, folder, load(recipe),
                                           partial(progress, f"anonymizing: {name}"))
     return sets
@@ -245,18 +266,35 @@ def _other_photos(original: Reference) -> dict[str, SetResult]:
         if len(rows):
             found = compare_looks(original.measurements.at(rows), original.measurements.at(others[rows]),
                                   original.people[rows])
-            slices[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures={"look": _group(with_values(found))})
+            figures, withheld = publish({"look": with_values(found)})
+            slices[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures=figures, withheld=withheld)
     if "" not in slices:
         return {}
-    return {OTHER: SetResult(title=SET_TITLES[OTHER], figures=slices.pop("").figures, slices=slices)}
+    whole = slices.pop("")
+    return {OTHER: SetResult(title=SET_TITLES[OTHER], figures=whole.figures, withheld=whole.withheld, slices=slices,
+                             lacks=len(others) - whole.faces)}
 
 
-def _figures(original: Reference, measured: Measurements, judges: list[str]) -> Groups:
-    return {name: _group(one) for name, one in estimate_metrics(original, measured, judges).items()}
+def _set_result(name: str, original: Reference, measured: Measurements, judges: list[str],
+                roles: dict[str, Role]) -> SetResult:
+    """Estimates the figures of those of the originals' faces that the set has; `roles`: the judges' in making it."""
+    title, rows = SET_TITLES.get(name, name), np.flatnonzero(np.isin(original.measurements.rows, measured.rows))
+    lacks = len(original.people) - len(rows)
+    if not len(rows):
+        return SetResult(title=title, figures={}, roles=roles, lacks=lacks)
+    original = original.at(rows)
+    measured = measured.only(original.measurements.rows)
+    figures, withheld = publish(estimate_metrics(original, measured, judges))
+    return SetResult(title=title, figures=figures, withheld=withheld, slices=_slices(original, measured, judges),
+                     roles=roles, lacks=lacks)
 
 
-def _group(estimates: Estimates) -> Group:
-    return {name: Figure.of(one, METRICS[name].better) for name, one in estimates.items()}
+def _thresholds(original: Reference, judge: str) -> dict[str, float]:
+    """The judge's thresholds by rate; none from so few originals that a threshold is the distance of two of them."""
+    usable = original.places.get(judge, np.zeros(0)) >= 0
+    if is_few(int(usable.sum()), len(np.unique(original.people[usable])) if len(usable) else 0):
+        return {}
+    return {rate_name(rate): limit for rate, limit in original.limits[judge].items() if np.isfinite(limit)}
 
 
 def _slices(original: Reference, measured: Measurements, judges: list[str]) -> dict[str, Slice]:
@@ -265,8 +303,8 @@ def _slices(original: Reference, measured: Measurements, judges: list[str]) -> d
     original = replace(original, measurements=original.measurements.without(*whole_sets))
     measured, slices = measured.without(*whole_sets), {}
     for name, rows in slice_rows(original).items():
-        figures = _figures(original.at(rows), measured.at(rows), judges)
-        slices[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures=figures)
+        figures, withheld = publish(estimate_metrics(original.at(rows), measured.at(rows), judges))
+        slices[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures=figures, withheld=withheld)
     return slices
 
 
@@ -281,7 +319,16 @@ def _notes(config: EvaluationConfig, pairs: PhotoPairs, people: People) -> list[
         notes.append("No baselines were made: a figure without them says little (--bounds all).")
     if len(people) < SMALL:
         notes.append(f"{plural(len(people), 'face')}: every figure is no more than a hint.")
+    if is_few(len(people), len(np.unique(people))):
+        notes.append(f"Fewer than {LEAST_FACES} faces or {LEAST_PEOPLE} people: figures of privacy and differences to "
+                     "the originals are withheld, since they would be those of single faces.")
     return notes
+
+
+def _notes_on_sets(sets: Mapping[str, SetResult], faces: int) -> list[str]:
+    """Says which sets are compared on fewer faces than the evaluated one, and on how many."""
+    return [f"The set {one.title!r} lacks {one.lacks:,} of the {plural(faces, 'face')}: its figures are of the others."
+            for name, one in sets.items() if one.lacks and name != OTHER]
 
 
 def _notes_on_people(people: People) -> list[str]:
@@ -299,5 +346,6 @@ def _notes_on_people(people: People) -> list[str]:
                      "of attacks.")
     if len(counts) > 1 and pairs * STRICT < 1:
         notes.append(f"{pairs:,} pairs of different people: a threshold for a false match rate of "
-                     f"{rate_name(STRICT)} needs {round(1 / STRICT):,} at least; here nobody passes it.")
+                     f"{rate_name(STRICT)} needs {round(1 / STRICT):,} at least; here it is just below the smallest "
+                     "distance of two people.")
     return notes

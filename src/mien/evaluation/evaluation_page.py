@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
-from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Groups
+from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, SetResult, Slice
 from mien.evaluation.findings import evaluation_findings, main_judge
-from mien.evaluation.look.accuracy import read_accuracies
+from mien.evaluation.look.accuracy import Accuracy, read_accuracies
 from mien.evaluation.metric import Metric
 from mien.evaluation.metrics import METRICS, STRICT, rate_name
 from mien.evaluation.terminal_table import (
     ROLES,
     SCALE_ENDS,
+    WITHHELD,
     format_beside_baselines,
+    format_cell,
     format_figure,
     group_title,
+    metrics_of,
     ordered_sets,
+    remarks,
+    set_heading,
     worst_tenth,
 )
+from mien.evaluation.withholding import WHY_WITHHELD
 from mien.evaluation.worst_cases import WorstCase
 from mien.images.formats import printable
 from mien.jobs.published import refuse_published
@@ -43,6 +48,7 @@ CHART_METRICS = {
     "utility": ("attributes_accuracy", "attributes_inner_accuracy", "found_centerface"),
     "quality": ("spot_the_fake", "fd_effnet_lite0", "fid_inception", "outside_changed", "seam"),
 }
+WANTED = {"less": "less is better", "more": "more is better", "one": "1 is best"}
 QUESTIONS = {"privacy": "Can anyone be found again?", "look": "Does the look stay?",
              "utility": "Are the data still good?", "quality": "Do the pictures look right?"}
 
@@ -62,13 +68,16 @@ class Section:
     """The charts and the table of a group of metrics.
 
     Attributes:
-        rows: (title, numbers of the sets in their order, worst tenth, faces or pairs).
+        rows: (title, numbers of the sets in their order, worst tenth, faces or pairs). Each number comes with a text
+            that tells its faces where they are fewer than the set's, or "".
+        remarks: sentences that explain the marks in the numbers.
     """
 
     question: str
     title: str
     charts: list[Chart]
-    rows: list[tuple[str, list[str], str, str]]
+    rows: list[tuple[str, list[tuple[str, str]], str, str]]
+    remarks: list[str]
 
 
 def write_page(path: Path, evaluation: Evaluation, dst: Path, cases: Sequence[WorstCase] | None = None) -> None:
@@ -99,7 +108,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
     kinds = dict.fromkeys(kind for name in columns for kind in sets[name].figures)
     return {
         "evaluation": evaluation, "findings": evaluation_findings(evaluation),
-        "columns": [sets[name].title for name in columns],
+        "columns": [set_heading(evaluation, name) for name in columns],
         "sections": [_section(evaluation, kind, columns) for kind in kinds],
         "slices": _slices(evaluation),
         "slice_ends": [sets[name].title for name in SCALE_ENDS if name in sets and name != evaluation.set],
@@ -108,57 +117,72 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "meanings": [(metric.title, name, metric.meaning) for name, metric in _used_metrics(evaluation)],
         "thresholds": [(name, ROLES[one.role], sorted(one.thresholds.items()))
                        for name, one in evaluation.judges.items()],
-        "accuracies": [(one.what, f"{one.faces:,}", f"{100 * one.value:.1f} %" if one.unit == "%"
-                        else f"{one.value:.1f} {one.unit}") for one in read_accuracies()],
+        "accuracies": [_accuracy(one) for one in read_accuracies()],
+        "why_withheld": WHY_WITHHELD, "withheld": WITHHELD,
         "skipped": [(printable(reason), number) for reason, number in evaluation.skipped.items()],
     }
 
 
 def _section(evaluation: Evaluation, kind: str, columns: list[str]) -> Section:
-    groups = [evaluation.sets[name].figures.get(kind, {}) for name in columns]
-    topic = kind.split("/")[0]
-    names = [name for name in METRICS if any(name in group for group in groups)]
-    titles = [evaluation.sets[name].title for name in columns]
-    charts = [_chart(METRICS[name], [group.get(name) for group in groups], titles)
-              for name in names if name in CHART_METRICS[topic]]
-    rows = [_row(METRICS[name], [group.get(name) for group in groups]) for name in names]
-    return Section(QUESTIONS[topic], group_title(evaluation, kind), [chart for chart in charts if chart], rows)
+    topic, names = kind.split("/")[0], metrics_of(evaluation, kind, columns)
+    charts = [_chart(evaluation, kind, name, columns) for name in names if name in CHART_METRICS[topic]]
+    return Section(QUESTIONS[topic], group_title(evaluation, kind), [chart for chart in charts if chart],
+                   [_row(evaluation, kind, name, columns) for name in names], remarks(evaluation, kind, columns))
 
 
-def _chart(metric: Metric, figures: list[Figure | None], titles: list[str]) -> Chart | None:
+def _chart(evaluation: Evaluation, kind: str, name: str, columns: list[str]) -> Chart | None:
+    metric, rows = METRICS[name], []
     factor = 100.0 if metric.unit == "%" else 1.0
-    rows = []
-    for title, figure in zip(titles, figures, strict=True):
+    for column in columns:
+        figure = _figure(evaluation, column, kind, name)
         if figure is not None:
             low, high = (float("nan") if x is None else factor * x for x in (figure.low, figure.high))
-            rows.append((title, factor * figure.value, low, high, format_figure(figure, metric.unit)))
-    drawing = comparison(rows, titles[0])
-    wanted = "less is better" if metric.better == "less" else "more is better"
-    return Chart(metric.title, metric.meaning, wanted, drawing) if drawing else None
+            rows.append((evaluation.sets[column].title, factor * figure.value, low, high,
+                         format_cell(evaluation, column, kind, name)))
+    drawing = comparison(rows, evaluation.sets[columns[0]].title)
+    return Chart(metric.title, metric.meaning, WANTED[metric.better], drawing) if drawing else None
 
 
-def _row(metric: Metric, figures: list[Figure | None]) -> tuple[str, list[str], str, str]:
-    number = partial(format_figure, unit=metric.unit)
-    first = figures[0]
+def _row(evaluation: Evaluation, kind: str, name: str,
+         columns: list[str]) -> tuple[str, list[tuple[str, str]], str, str]:
+    first, cells = _figure(evaluation, columns[0], kind, name), []
+    for i, column in enumerate(columns):
+        figure, faces = _figure(evaluation, column, kind, name), evaluation.faces - evaluation.sets[column].lacks
+        fewer = figure is not None and figure.count < faces and not kind.startswith("privacy/")  # whose may be pairs
+        cells.append((format_cell(evaluation, column, kind, name, interval=i == 0),
+                      f"of {figure.count:,} of {faces:,} faces" if figure and fewer else ""))
     worst = worst_tenth(first)
-    return (metric.title, [number(figure, interval=i == 0) for i, figure in enumerate(figures)],
-            number(worst) if worst else "", f"{first.count:,}" if first else "")
+    return (METRICS[name].title, cells, format_figure(worst, METRICS[name].unit) if worst else "",
+            f"{first.count:,}" if first else "")
+
+
+def _figure(evaluation: Evaluation, column: str, kind: str, name: str) -> Figure | None:
+    return evaluation.sets[column].figures.get(kind, {}).get(name)
 
 
 def _slices(evaluation: Evaluation) -> list[tuple[str, int, bool, list[str]]]:
     """(part, faces, whether these are few, numbers as text) of all the data and of each part."""
     judge, sets = main_judge(evaluation), evaluation.sets
     columns = [sets[name] for name in dict.fromkeys((evaluation.set, *SCALE_ENDS)) if name in sets]
-    rows = [("all", evaluation.faces, False, _slice_numbers([one.figures for one in columns], judge))]
+    rows = [("all", evaluation.faces, False, _slice_numbers(columns, judge))]
     for name, part in columns[0].slices.items():
-        figures = [one.slices[name].figures for one in columns if name in one.slices]
-        rows.append((name, part.faces, part.small, _slice_numbers(figures, judge)))
+        parts = [one.slices[name] for one in columns if name in one.slices]
+        rows.append((name, part.faces, part.small, _slice_numbers(parts, judge)))
     return rows
 
 
-def _slice_numbers(sets: list[Groups], judge: str) -> list[str]:
-    return [format_beside_baselines(sets, f"privacy/{judge}" if topic == "privacy" else topic, name)
-            for topic, names in SLICE_METRICS.items() for name in names]
+def _slice_numbers(sets: Sequence[SetResult | Slice], judge: str) -> list[str]:
+    """The numbers of a part, of the evaluated set and in brackets of the baselines."""
+    kinds = [(f"privacy/{judge}" if topic == "privacy" else topic, name)
+             for topic, names in SLICE_METRICS.items() for name in names]
+    return [WITHHELD if name in sets[0].withheld.get(kind, [])
+            else format_beside_baselines([one.figures for one in sets], kind, name) for kind, name in kinds]
+
+
+def _accuracy(one: Accuracy) -> tuple[str, str, str]:
+    """(what, faces, how often it is right or by how much it is wrong)."""
+    faces = f"{one.faces:,}; {one.untold:,} not told" if one.untold else f"{one.faces:,}"
+    return one.what, faces, f"{100 * one.value:.1f} %" if one.unit == "%" else f"{one.value:.1f} {one.unit}"
 
 
 def _attack(attack: AttackResult) -> dict[str, Any]:

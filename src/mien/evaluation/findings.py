@@ -9,7 +9,8 @@ from mien.evaluation.metrics import STRICT, rate_name
 from mien.report.run_findings import Level
 
 VERIFIED = f"verified_own_original_far{rate_name(STRICT)}"
-RANKED = "rank1_own_original_all_originals"
+RANKED, RANKED_LIFT = "rank1_own_original_all_originals", "lift_rank1_own_original_all_originals"
+FOUND_LIFT = "lift_rank1_other_photo_victims"  # of what an attack finds
 GOOD = 0.01  # the largest share of faces found again that is called good
 BAD = 0.05  # above this share it is called bad
 # What makes a judge's figures better than they are, by its role.
@@ -42,39 +43,45 @@ def evaluation_findings(evaluation: Evaluation) -> EvaluationFindings:
     verified, ranked = privacy.get(VERIFIED), privacy.get(RANKED)
     if verified is None or ranked is None:
         return EvaluationFindings("mixed", "Whether anyone can be found again is not known: nobody is named on the "
-                                  "photographs, or no face could be compared",
+                                  "photographs, or too few faces could be compared",
                                   [*_utility_notes(evaluation), *evaluation.notes])
-    linked, chance = privacy.get("auc_new_to_new"), _chance(evaluation)
+    linked, times = privacy.get("auc_new_to_new"), _times_chance(privacy.get(RANKED_LIFT))
     notes = [
         f"Searched among the originals of all {evaluation.people} people, {_faces(ranked)} nearest to "
-        f"{_their(ranked)}{_most(ranked)}, where chance finds {100 * chance:.1f} %; the person's other "
-        "photographs do not compete.",
+        f"{_their(ranked)}{_most(ranked)}{times}; the person's other photographs do not compete.",
         *([_linking(linked, evaluation.linked)] if linked else []),
         *([f"The judge {judge} {UNFAIR[role]}, so that this is no fair judgment."] if role in UNFAIR else []),
         *_utility_notes(evaluation), *_attack_notes(evaluation), *evaluation.notes]
-    return EvaluationFindings(_level(evaluation, verified, linked, chance),
-                              f"{_faces(verified)} taken for {_their(verified)}{_most(verified)}, where one "
+    return EvaluationFindings(_level(evaluation, verified, linked),
+                              f"{_faces(verified)} taken for {_their(verified)}{_most(verified)}, where at most one "
                               f"stranger in {round(1 / STRICT):,} is", notes)
 
 
-def _chance(evaluation: Evaluation) -> float:
-    """The probability that a face drawn at random is nearest to its own original."""
-    searched = evaluation.faces - evaluation.unnamed
-    return 1 / max(searched - searched / max(evaluation.people, 1) + 1, 1)  # the person's others do not compete
-
-
-def _level(evaluation: Evaluation, verified: Figure, linked: Figure | None, chance: float) -> Level:
+def _level(evaluation: Evaluation, verified: Figure, linked: Figure | None) -> Level:
     groups = [group for name, group in evaluation.sets[evaluation.set].figures.items() if name.startswith("privacy/")]
     # Among few photographs chance alone finds many; what is found beyond it counts, whichever judge finds it.
-    found_again = max(max(group[VERIFIED].value, group[RANKED].value - chance) for group in groups
-                      if VERIFIED in group and RANKED in group)
+    found_again = max(max(group[VERIFIED].value, _beyond_chance(group[RANKED], group.get(RANKED_LIFT), 0.0))
+                      for group in groups if VERIFIED in group and RANKED in group)
     if found_again > BAD:
         return "bad"
-    attacked = max((best.value - 1 / max(one.people, 1) for one in evaluation.attacks.values() if (best := one.best())),
-                   default=0.0)
+    attacked = max((_beyond_chance(best, one.best(FOUND_LIFT), best.value) for one in evaluation.attacks.values()
+                    if (best := one.best())), default=0.0)
     unwanted = linked is not None and linked.value > LINKED and not evaluation.linked
     unsure = verified.high is None or verified.high > BAD
     return "mixed" if found_again > GOOD or attacked > BAD or unsure or unwanted else "good"
+
+
+def _beyond_chance(rate: Figure, lift: Figure | None, unknown: float) -> float:
+    """The share that is found beyond what chance finds; `unknown` where too few people were searched to know chance."""
+    if lift is None:
+        return unknown
+    return rate.value * (1 - 1 / lift.value) if lift.value > 1 else 0.0
+
+
+def _times_chance(lift: Figure | None) -> str:
+    if lift is None:
+        return ""
+    return f", {'at least ' * lift.at_least}{lift.value:.1f} times as often as by chance"
 
 
 def main_judge(evaluation: Evaluation) -> str:
@@ -121,10 +128,10 @@ def _utility_notes(evaluation: Evaluation) -> list[str]:
 def _attack_notes(evaluation: Evaluation) -> list[str]:
     notes = []
     for name, attack in evaluation.attacks.items():
-        best = attack.best()
+        best, lift = attack.best(), attack.best(FOUND_LIFT)
         if best:
-            notes.append(f"An attacker who knows the method ({name}) finds {100 * best.value:.1f} % of the people's "
-                         "new faces among their other photographs at first guess.")
+            notes.append(f"An attacker who knows the method ({name}) finds another photograph of the same person for "
+                         f"{100 * best.value:.1f} % of the new faces at first guess{_times_chance(lift)}.")
     return notes
 
 

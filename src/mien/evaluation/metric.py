@@ -1,4 +1,4 @@
-"""Defines what a metric means: its title, a sentence, its unit, and whether less or more of it is wanted."""
+"""Defines what a metric means: its title, a sentence, its unit, and which values are wanted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Metric:
     """What a metric means.
 
     Attributes:
-        better: whether less or more of it is wanted. unit: "%" for shares, else what is written behind the number.
+        better: whether less or more of it is wanted, or a ratio of 1.
+        unit: "%" for shares, else what is written behind the number.
     """
 
     title: str

@@ -14,6 +14,7 @@ from mien.evaluation.measurements import Measurements
 from mien.evaluation.metric import Metric
 from mien.evaluation.people import People, is_named
 from mien.evaluation.privacy.alike import kinds_of_people
+from mien.evaluation.privacy.chance import LEAST_SEARCHED
 from mien.evaluation.privacy.identity_collapse import MOST, share_of_identities
 from mien.evaluation.privacy.reidentification import (
     FALSE_MATCHES,
@@ -56,8 +57,10 @@ def _linked(rate: float) -> Metric:
                   "pairs of one person's new faces found, at a threshold made of new faces", "less")
 
 
+BOUNDS = f"none for fewer than {LEAST_SEARCHED} people; at least so many times where no stranger's new face ever does"
 PERMUTED = ("measured by giving every new face the identity of every stranger in turn, the photographs of its own "
-            "person left out; 1: no more often than by chance")
+            "person left out; so that the galleries are equally large, one other person is left out for the own "
+            f"identity too; 1: no more often than by chance; {BOUNDS}")
 WORST = "the largest share of one person's new faces, among people with at least 3,"
 METRICS: dict[str, Metric] = {
     "distance_own_original": Metric("distance to the original", "by the judge's vectors", "more", ""),
@@ -65,7 +68,7 @@ METRICS: dict[str, Metric] = {
     f"lift_verified_own_original_far{rate_name(STRICT)}": _lift(
         f"verified as the original, FAR {rate_name(STRICT)}",
         "how many times as often as strangers' new faces pass for the same originals at the same threshold; 1: no more "
-        "often than a stranger's"),
+        f"often than a stranger's; {BOUNDS}"),
     **{f"rank{k}_own_original_all_originals": _ranked(
         k, "own original", "searched among all originals; the person's other photographs do not compete")
        for k in RANKS},
@@ -92,9 +95,11 @@ METRICS: dict[str, Metric] = {
         "the same among people alike (AUC)",
         "against strangers of the same sex, age (under 13, to 29, to 59, 60 and over), ethnic group and hair color, as "
         "far as these were measured: what two new faces share beyond what is kept on purpose; where fewer than "
-        f"{LEAST_STRANGERS} pairs of strangers are alike, hair, then group, then age are let go", "less"),
+        f"{LEAST_STRANGERS} pairs of strangers are alike, or where the pair's own two originals were told differently, "
+        "hair, then group, then age are let go; pairs whose originals were told of different sex are left out", "less"),
     "alike_entirely": Metric("compared with strangers alike in everything", "pairs of the line above for which nothing "
-                             "had to be let go: too few strangers were alike for the others", "more"),
+                             "had to be let go: for the others too few strangers were alike, or their own two "
+                             "originals were told differently", "more"),
     **{f"tar_new_to_new_far{rate_name(rate)}": _linked(rate) for rate in FALSE_MATCHES},
     "collisions_new_to_new": Metric("different people taken for one another",
                                     "pairs of new faces of different people that pass for one person; of the "
@@ -118,7 +123,8 @@ METRICS: dict[str, Metric] = {
         "textures, which learned from half of the people, tries on the others; grows with the number of faces", "less"),
     "fd_effnet_lite0": Metric("Fréchet distance", "to the originals, features of ImageNet's EfficientNet-Lite0 on the "
                               "aligned crop; falls with the number of faces", "less", ""),
-    "kd_effnet_lite0": Metric("kernel distance", "the same features, cubic kernel, unbiased", "less", ""),
+    "kd_effnet_lite0": Metric("kernel distance, times 1,000", "the same features, cubic kernel; unbiased: no face is "
+                              "compared with its own original", "less", ""),
     "fid_inception": Metric("FID", "Fréchet distance of Inception v3's features of the aligned crop of 256 px, to the "
                             "originals; only where its weights were imported", "less", ""),
     "outside_changed": Metric("pixels changed outside the faces", "from hairline to chin, and a little more; by more "
@@ -250,7 +256,7 @@ def _between_sets(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32
     a, b = torch.from_numpy(before), torch.from_numpy(after)
     # The scatter between random subsets is no interval over people.
     return {"fd_effnet_lite0": _of_whole_set(frechet(a, b), people),
-            "kd_effnet_lite0": _of_whole_set(kernel_distance(a, b)[0], people)}
+            "kd_effnet_lite0": _of_whole_set(1000 * kernel_distance(a, b, paired=True)[0], people)}
 
 
 def _of_whole_set(value: float, people: People) -> Estimate:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mien.evaluation.evaluation import Role
 from mien.jobs.gate import Gate
+from mien.jobs.published import RECORD
 from mien.report.read_run import check_recipe_names
 from mien.util.files import read_object
 
@@ -20,7 +21,7 @@ def recipe_of(published: Path) -> dict[str, Any]:
     Raises:
         UsageError: another version of mien made the folder, whose recipe has names that this one does not know.
     """
-    record = published / "mien.json"
+    record = published / RECORD
     recipe = read_object(record).get("recipe")
     if not isinstance(recipe, dict):
         return {}
@@ -29,20 +30,35 @@ def recipe_of(published: Path) -> dict[str, Any]:
 
 
 def judge_roles(published: Path, judges: Iterable[str]) -> dict[str, Role]:
-    """The role of each judge in the run that made the folder; one that both trained and gated is in the loss.
+    """The role of each judge in the run that made the folder.
 
-    Every judge is independent of a set that mien did not make, as far as is known. A run whose record does not tell its
-    networks may have used all that are in some loss of mien.
+    Every judge is independent of a set that mien did not make, as far as is known.
 
     Raises:
         UsageError: as `recipe_of`.
     """
     recipe = recipe_of(published)
-    if not recipe:
-        return dict.fromkeys(judges, "independent")
-    loss = LOSSES.get(str(recipe.get("models"))) or set().union(*LOSSES.values())
-    gate = Gate.of_settings(recipe).judge
+    return roles_by_recipe(recipe, judges) if recipe else dict.fromkeys(judges, "independent")
+
+
+def roles_by_recipe(recipe: Mapping[str, Any], judges: Iterable[str]) -> dict[str, Role]:
+    """The role of each judge in a run by this recipe; one that both trained and gated is in the loss.
+
+    A recipe that does not tell its networks may have used all that are in some loss of mien.
+    """
+    loss, gate = _losses(recipe), Gate.of_settings(recipe).judge
     return {name: "loss" if name in loss else "gate" if name == gate else "independent" for name in judges}
+
+
+def roles_by_inversion(recipe: Mapping[str, Any], judges: Iterable[str]) -> dict[str, Role]:
+    """The same of originals that were inverted alone: the recognizer in the loss drew them to their originals."""
+    settings = recipe.get("invert")
+    loss = _losses(recipe) if isinstance(settings, Mapping) and settings.get("identity_weight") else set()
+    return {name: "loss" if name in loss else "independent" for name in judges}
+
+
+def _losses(recipe: Mapping[str, Any]) -> set[str]:
+    return LOSSES.get(str(recipe.get("models"))) or set().union(*LOSSES.values())
 
 
 def gate_warning(published: Path) -> str:

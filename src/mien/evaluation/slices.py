@@ -16,7 +16,10 @@ Flags = npt.NDArray[np.bool_]  # [N]
 
 
 def slice_rows(original: Reference) -> dict[str, npt.NDArray[np.int64]]:
-    """Rows of every part that has faces, by what the judges tell of the originals, and by their labels for glasses."""
+    """Finds the rows of every part that has faces, by what the judges tell of the originals.
+
+    Glasses and hats are taken from the originals' labels, where there are some.
+    """
     columns, truth = original.measurements.columns, original.truth()
     man, age = columns["look_man"], columns["look_age"]
     group = np.where(np.isfinite(columns["look_group"]).all(axis=1), columns["look_group"].argmax(axis=1), -1)

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
-from mien.evaluation.evaluation import AttackResult, Evaluation, Figure, Groups
+from mien.evaluation.evaluation import SET_TITLES, AttackResult, Evaluation, Figure, Groups
 from mien.evaluation.metrics import METRICS
 from mien.evaluation.retraining import Retraining
+from mien.evaluation.withholding import WHY_WITHHELD
 
 SCALE_ENDS = ("random", "floor")  # the baselines that parts of the data are compared with
 ROLES = {"independent": "independent judge", "gate": "gate: let these faces through",
          "loss": "in the loss: no fair judge"}
 FIRST = ("floor", "random", "other", "inversion")  # the most useful sets, for narrow terminals
 LABEL, COLUMN = 34, 14  # characters
-ORDER = ("originals", "floor", "other", "inversion", "nearest", "random", "blur", "pixelation", "blackout")
+UNFAIR_MARK, WITHHELD = "†", "withheld"  # in cells
 
 
 def tables(evaluation: Evaluation, width: int | None = None) -> list[Table]:
@@ -35,29 +36,70 @@ def tables(evaluation: Evaluation, width: int | None = None) -> list[Table]:
 
 
 def ordered_sets(evaluation: Evaluation) -> list[str]:
-    """Names of the sets: the evaluated one, other recipes, then the other baselines as in `ORDER`."""
+    """Names of the sets: the evaluated one, other recipes, then the other baselines as in `SET_TITLES`."""
     own, sets = evaluation.set, evaluation.sets
-    recipes = [name for name in sets if name != own and name not in ORDER]
-    return [own, *recipes, *(name for name in ORDER if name in sets and name != own)]
+    recipes = [name for name in sets if name != own and name not in SET_TITLES]
+    return [own, *recipes, *(name for name in SET_TITLES if name in sets and name != own)]
 
 
 def _table(evaluation: Evaluation, kind: str, columns: list[str]) -> Table:
-    table = Table(title=group_title(evaluation, kind), title_justify="left")
+    table = Table(title=group_title(evaluation, kind), title_justify="left", caption_justify="left",
+                  caption="\n".join(remarks(evaluation, kind, columns)) or None)
     table.add_column("")
     for name in columns:
-        table.add_column(evaluation.sets[name].title, justify="right")
-    figures = {name: evaluation.sets[name].figures.get(kind, {}) for name in columns}
-    own = figures[evaluation.set]
+        table.add_column(set_heading(evaluation, name), justify="right")
+    own = evaluation.sets[evaluation.set].figures.get(kind, {})
     tenths = {name: tenth for name, one in own.items() if (tenth := worst_tenth(one))}
     if tenths:
         table.add_column("worst tenth", justify="right")
-    for name in METRICS:
-        if any(name in group for group in figures.values()):
-            unit = METRICS[name].unit
-            cells = [format_figure(figures[one].get(name), unit, interval=one == evaluation.set) for one in columns]
-            worst = [format_figure(tenths.get(name), unit)] if tenths else []
-            table.add_row(METRICS[name].title, *cells, *worst)
+    for name in metrics_of(evaluation, kind, columns):
+        cells = [format_cell(evaluation, one, kind, name, interval=one == evaluation.set) for one in columns]
+        worst = [format_figure(tenths.get(name), METRICS[name].unit)] if tenths else []
+        table.add_row(METRICS[name].title, *cells, *worst)
     return table
+
+
+def metrics_of(evaluation: Evaluation, kind: str, columns: Sequence[str]) -> list[str]:
+    """The metrics of a group that some of these sets have, or would have if they were not withheld."""
+    sets = [evaluation.sets[name] for name in columns]
+    return [name for name in METRICS
+            if any(name in one.figures.get(kind, {}) or name in one.withheld.get(kind, []) for one in sets)]
+
+
+def set_heading(evaluation: Evaluation, name: str) -> str:
+    """The title of a set, with the number of its faces where it lacks some of the evaluated ones."""
+    one = evaluation.sets[name]
+    return f"{one.title}, {evaluation.faces - one.lacks:,} faces" if one.lacks else one.title
+
+
+def format_cell(evaluation: Evaluation, name: str, kind: str, metric: str, interval: bool = False) -> str:
+    """Writes a set's figure, marked where its judge is no fair one of this set, or says that it is withheld."""
+    one = evaluation.sets[name]
+    if metric in one.withheld.get(kind, []):
+        return WITHHELD
+    figure = one.figures.get(kind, {}).get(metric)
+    mark = UNFAIR_MARK if figure and _is_unfair(evaluation, name, kind) else ""
+    return format_figure(figure, METRICS[metric].unit, interval) + mark
+
+
+def remarks(evaluation: Evaluation, kind: str, columns: Sequence[str]) -> list[str]:
+    """Sentences that explain the marks in the cells of a group."""
+    sets, lines = evaluation.sets, []
+    if any(sets[name].figures.get(kind) and _is_unfair(evaluation, name, kind) for name in columns):
+        lines.append(f"{UNFAIR_MARK} {kind.removeprefix('privacy/')} was in the loss of this set, or decided which of "
+                     "its faces pass: no fair judge of it")
+    if any(sets[name].withheld.get(kind) for name in columns):
+        lines.append(f"{WITHHELD}: {WHY_WITHHELD}")
+    return lines
+
+
+def _is_unfair(evaluation: Evaluation, name: str, kind: str) -> bool:
+    """Whether the judge of a group of privacy had a part in making the set."""
+    if not kind.startswith("privacy/"):
+        return False
+    judge = kind.removeprefix("privacy/")
+    role = evaluation.judges[judge].role if name == evaluation.set else evaluation.sets[name].roles.get(judge)
+    return role not in (None, "independent")
 
 
 def attack_table(attack: AttackResult) -> Table:
@@ -111,11 +153,12 @@ def format_beside_baselines(sets: Sequence[Groups], kind: str, metric: str) -> s
 
 
 def format_figure(figure: Figure | None, unit: str, interval: bool = False) -> str:
-    """Writes a figure with its unit and, if asked for, its interval, as in "12.3 % (10.1 to 14.9)"."""
+    """Writes a figure with its unit and, if asked for, its interval, as in "12.3 % (10.1 to 14.9)", or "≥ 12.3 %"."""
     if figure is None:
         return "-"
     factor = 100 if unit == "%" else 1
-    text = _number(figure.value * factor) + (unit if unit == "°" else f" {unit}" if unit else "")
+    text = "≥ " * figure.at_least + _number(figure.value * factor)
+    text += unit if unit == "°" else f" {unit}" if unit else ""
     if interval and figure.low is not None and figure.high is not None:
         text += f" ({_number(figure.low * factor)} to {_number(figure.high * factor)})"
     return text

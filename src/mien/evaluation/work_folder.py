@@ -8,12 +8,30 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mien.errors import OutputError
+from mien.errors import OutputError, UsageError
+from mien.jobs.request import check_folders
 from mien.util.files import write_errors
 from mien.util.locks import locked
 
-LOCK, SETS = "lock", "sets"
+LOCK, SETS, MEASURED, ATTACKED = "lock", "sets", "seen", "attacks"
 OWN = (LOCK, SETS)  # a folder that holds one of these is of an evaluation; sets may be all that was brought along
+
+
+def check_apart(src: Path, dst: Path, work: Path) -> None:
+    """Refuses folders that are in one another: WORK would be read as photographs, or be published.
+
+    Args:
+        src, dst: may be the same folder, whose photographs are then compared with themselves.
+
+    Raises:
+        UsageError: a folder is in another one, or SRC does not exist.
+    """
+    if src.resolve() != dst.resolve():
+        return check_folders(src, dst, work)
+    path, private = src.resolve(), work.resolve()
+    if private == path or path in private.parents or private in path.parents:
+        raise UsageError(f"the private folder {work} and {src} are in one another", "give another --work")
+    return None
 
 
 @contextmanager

@@ -43,7 +43,8 @@ def worst_cases(config: EvaluationConfig) -> list[WorstCase]:
         name = judge_name(config.judges[0])
         a, b = (one.columns[f"vector_{name}"] for one in (original, new))
         distances = np.linalg.norm(a - b, axis=1)
-        for place in np.argsort(np.where(np.isnan(distances), np.inf, distances))[:SHOWN].tolist():
+        judged = np.flatnonzero(np.isfinite(distances))
+        for place in judged[np.argsort(distances[judged])][:SHOWN].tolist():
             chosen[place] = f"distance to the original {distances[place]:.2f} by {name}"
     lost = ((original.columns["attributes"] > 0) != (new.columns["attributes"] > 0)).sum(axis=1)
     for place in np.argsort(-lost)[:SHOWN].tolist():

@@ -16,6 +16,7 @@ from mien.errors import UsageError
 from mien.images.formats import printable
 from mien.jobs.manifest import FACES, MANIFEST
 from mien.jobs.privacy_band import BANDS, PublishedFace
+from mien.jobs.published import RECORD as RECORD_FILE
 from mien.jobs.state import FACES_FILE, MANIFEST_FILE
 from mien.jobs.summary import Summary
 from mien.recipe import Recipe
@@ -51,9 +52,9 @@ def read_run(dst: Path) -> tuple[Summary, Recipe]:
     """
     if not dst.is_dir():
         raise UsageError(f"{dst} is not a folder", "give the DST of a finished run")
-    record, rows = _read_record(dst / "mien.json"), read_manifest(dst / MANIFEST_FILE)
+    record, rows = _read_record(dst / RECORD_FILE), read_manifest(dst / MANIFEST_FILE)
     if record.faces != len(rows) or any(row["recipe"] != record.recipe_hash for row in rows):
-        raise UsageError(f"{dst / MANIFEST_FILE} and {dst / 'mien.json'} are not of one run",
+        raise UsageError(f"{dst / MANIFEST_FILE} and {dst / RECORD_FILE} are not of one run",
                          "run mien anonymize again with the same arguments: it writes both anew")
     outcomes = [_published_face(row) for row in rows]
     summary = Summary(

@@ -13,7 +13,9 @@ import pytest
 from helpers.drawn_faces import drawn_photo
 from helpers.fake_run import save
 from helpers.generated_people import Generated
-from mien.errors import UsageError
+from mien.errors import ModelError, UsageError
+from mien.evaluation.evaluate import EvaluationConfig, evaluate
+from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.evaluators import fingerprints
 from mien.evaluation.judges.face_judges import DEFAULT_JUDGES, fingerprint, load_face_judges
 from mien.evaluation.measure_sets import measure_sets
@@ -72,6 +74,47 @@ def test_a_function_without_a_file_is_never_taken_for_another(plug_in: Path) -> 
         exec("def embed(photo, points): return [1]", {"__name__": "nowhere"}, vars(module))
         found.add(fingerprint(f"{NAME}:embed"))
     assert len(found) == 2 and fingerprint(f"{NAME}:embed") in found
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ("np.ones(3) @ np.ones(4)", "failed: ValueError: matmul"), ("{}['no']", "failed: KeyError: 'no'"),
+    ("[[1, 2], [3]]", "failed: ValueError"), ("[1.0, float('nan')]", r"returned \[2\] in place of a vector"),
+    ("[[1, 2]]", r"returned \[1, 2\] in place"), ("[]", r"returned \[0\] in place")])
+def test_a_plug_in_with_a_fault_stops_the_evaluation_and_is_named(plug_in: Path, tmp_path: Path, body: str,
+                                                                  words: str) -> None:
+    """It does not look as if it could judge no face."""
+    plug_in.write_text(f"import numpy as np\n{PLUG_IN.format(body)}")
+    photo = [save(tmp_path / "a.png", drawn_photo())]
+    with pytest.raises(UsageError, match=f"the judge {NAME}:embed {words}") as caught:
+        measure_sets(photo, {"a": photo}, (f"{NAME}:embed",), tmp_path / "seen")
+    assert "or None for a face that it cannot judge" in caught.value.hint
+
+
+def test_an_error_of_a_plug_in_that_mien_defines_is_its_own(plug_in: Path, tmp_path: Path) -> None:
+    plug_in.write_text("from mien.errors import ModelError\n\n\ndef embed(photo, points):\n"
+                       "    raise ModelError('no weights')\n")
+    photo = [save(tmp_path / "a.png", drawn_photo())]
+    with pytest.raises(ModelError, match=r"^no weights$"):
+        measure_sets(photo, {"a": photo}, (f"{NAME}:embed",), tmp_path / "seen")
+
+
+def test_faces_that_a_plug_in_cannot_judge_are_left_out_and_the_result_is_read_again(
+        plug_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows one person alone, of whom no threshold can be made."""
+    monkeypatch.setattr("mien.evaluation.confidence.LEAST_FACES", 1)
+    monkeypatch.setattr("mien.evaluation.confidence.LEAST_PEOPLE", 1)
+    plug_in.write_text(PLUG_IN.format("[photo.mean(), 1] if photo.mean() > 120 else None"))
+    for number, shade in enumerate((0, 90)):
+        for shot in (1, 2):
+            picture = np.clip(drawn_photo().astype(int) + 20 - shade - 5 * shot, 0, 255).astype(np.uint8)
+            save(tmp_path / "src" / f"P_{number}" / f"P_{number}_{shot:04d}.png", picture)
+    result = evaluate(EvaluationConfig(tmp_path / "src", tmp_path / "src", tmp_path / "work", layout="lfw",
+                                       baselines=(), judges=(f"{NAME}:embed", "faceplugin")))
+    assert result.judges[f"{NAME}:embed"].thresholds == {} and len(result.judges["faceplugin"].thresholds) == 2
+    privacy = result.sets["originals"].figures[f"privacy/{NAME}:embed"]
+    assert privacy["distance_own_original"].count == 2 and privacy["distance_own_original"].people == 1
+    result.write(tmp_path / "result.json")
+    assert Evaluation.read(tmp_path / "result.json") == result
 
 
 def test_weights_tell_the_own_judges(weights: Callable[[str], Path]) -> None:

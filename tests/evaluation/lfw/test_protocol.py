@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from helpers import fake_run
 from helpers.fake_run import TINY, save
 from mien.anonymizer.load import Loaded
 from mien.errors import UsageError
-from mien.evaluation.lfw.pairs import read_lfw_pairs
-from mien.evaluation.lfw.protocol import COMPARISONS, SIZE, LfwConfig, LfwResult, run_lfw_protocol, verify
+from mien.evaluation.lfw.pairs import LfwPairs, read_lfw_pairs
+from mien.evaluation.lfw.protocol import COMPARISONS, SIZE, LfwConfig, LfwResult, _result, run_lfw_protocol, verify
 from mien.evaluation.lfw.table import lfw_tables, pairs_line
+from mien.evaluation.measurements import Measurements
 
 PEOPLE = np.repeat(np.arange(60), 3)
 FIRST = np.arange(0, 180, 3)
@@ -64,6 +66,27 @@ def test_pairs_without_a_vector_are_left_out_of_all_comparisons() -> None:
         verify(ORIGINALS, new * np.nan, MATED, NON_MATED, PEOPLE)
     with pytest.raises(UsageError, match="no pair of photographs"):
         verify(None, None, MATED, NON_MATED, PEOPLE)
+
+
+def test_an_interval_considers_how_few_pairs_of_two_people_there_are() -> None:
+    new = ORIGINALS + 3 * vectors(9, 180, 16)
+    many, few = (verify(ORIGINALS, new, MATED, some, PEOPLE)["other_photo"].auc for some in (NON_MATED, NON_MATED[:6]))
+    assert few.high - few.low > 1.5 * (many.high - many.low)
+
+
+@pytest.mark.parametrize("unmeasured", [0, 1])
+def test_only_photographs_without_a_face_are_noted(unmeasured: int, tmp_path: Path) -> None:
+    """Of four photographs of each person there are six pairs, but four comparisons with the own original."""
+    people = np.repeat(np.arange(20), 4)
+    both = np.array([pair for pair in combinations(range(80), 2) if people[pair[0]] == people[pair[1]]])
+    pairs = LfwPairs(tmp_path, [f"{i}.png" for i in range(80)], people, both, np.stack([np.arange(76),
+                                                                                       np.arange(4, 80)], 1), True)
+    seen = Measurements(np.arange(80 - unmeasured), {"vector_dlib": vectors(1, 80 - unmeasured, 16)}, [])
+    result = _result(LfwConfig(tmp_path, tmp_path), pairs, seen, seen, {"dlib": "gate"}, [])
+    found = result.judges["dlib"].comparisons
+    assert found["own_original"].mated == 80 - unmeasured and found["new"].mated == 120 - 3 * unmeasured
+    assert result.notes == unmeasured * ["Pairs with a photograph in which no face can be measured are left out: "
+                                         "1 photograph could not be measured at all."]
 
 
 def enlarged(source: Path, target: Path, negative: bool = False) -> Path:

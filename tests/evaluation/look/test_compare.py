@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from mien.evaluation.evaluation import Figure
 from mien.evaluation.look.compare import (
     CHILD,
-    CLOSED_EYE,
     LOOK_METRICS,
     OLD,
     compare_looks,
@@ -20,6 +20,7 @@ from mien.evaluation.look.compare import (
     rotation_angle,
     vector_angle,
 )
+from mien.evaluation.look.eyes import CLOSED_EYE
 from mien.evaluation.measurements import Measurements
 from mien.models.features.attribute_network import ATTRIBUTES
 
@@ -108,16 +109,58 @@ def test_children_and_old_people_count_by_themselves() -> None:
     assert found["old_kept"].value == 0 and found["old_kept"].count == (before["look_age"] > OLD).sum()
 
 
-def test_what_was_not_told_is_not_counted() -> None:
-    before, after = faces(), faces()
-    after["gaze"][:50] = np.nan
-    after["look_group"][:20] = np.nan
+KEPT = [name for name in LOOK_METRICS if name.endswith("_kept") or "_kept_" in name]
+COLUMNS = {"sex_kept": "look_man", "child_kept": "look_age", "old_kept": "look_age", "group_kept": "look_group",
+           "group_kept_not_white": "look_group", "expression_kept": "expression", "eyes_kept": "eyes_open",
+           "closed_eyes_kept": "eyes_open", "mouth_kept": "mouth_open", "gender_kept": "man"}
+DIFFERENCES = {"age_change": "look_age", "gaze_difference": "gaze", "pose_difference": "pose",
+               "points5_difference": "points", "points68_difference": "points68", "skin_color": "skin",
+               "iris_color": "iris", "light_difference": "light", "sharpness_ratio": "sharpness",
+               "grain_ratio": "grain", "age_difference": "age"}
+
+
+def test_every_trait_is_kept_by_one_rule() -> None:
+    """Those that are not here are of attributes, which are always told."""
+    assert set(KEPT) - set(COLUMNS) == {"glasses_kept", "facial_hair_kept", "makeup_kept", "hairline_kept"}
+    assert set(LOOK_METRICS) == set(KEPT) | set(DIFFERENCES) | {"monochrome_chroma"}
+
+
+@pytest.mark.parametrize("metric", COLUMNS)
+def test_a_trait_that_cannot_be_told_of_the_new_face_is_not_kept(metric: str) -> None:
+    """A face that is not found in the new photograph is none whose eyes stayed open, nor one that is left out."""
+    before, after, rows = faces(), faces(), np.arange(COUNT)
+    whole = compare_looks(Measurements(rows, before, []), Measurements(rows, before, []), rows)[metric]
+    after[COLUMNS[metric]][:200] = np.nan
+    found = compare_looks(Measurements(rows, before, []), Measurements(rows, after, []), rows)[metric]
+    later = compare_looks(Measurements(rows, after, []), Measurements(rows, before, []), rows)[metric]
+    assert whole.value == 1 and found.count == whole.count > later.count  # the last are those told of the original
+    assert found.value == pytest.approx(later.count / whole.count) and later.value == 1
+
+
+@pytest.mark.parametrize("metric", DIFFERENCES)
+def test_a_difference_is_over_the_faces_where_both_are_told(metric: str) -> None:
+    before, after, rows = faces(), faces(), np.arange(COUNT)
+    after[DIFFERENCES[metric]][:50] = np.nan
+    found = compare_looks(Measurements(rows, before, []), Measurements(rows, after, []), rows)[metric]
+    assert found.count == COUNT - 50
+    assert found.value == pytest.approx(float(LOOK_METRICS[metric].better == "one"), abs=1e-3)
+
+
+def test_closed_eyes_are_those_without_a_gaze() -> None:
+    before, after, rows = faces(), faces(), np.arange(COUNT)
     before["eyes_open"][:] = CLOSED_EYE / 2
-    after["eyes_open"][:7] = np.nan
-    rows = np.arange(COUNT)
+    after["eyes_open"][:] = CLOSED_EYE * 2
     found = compare_looks(Measurements(rows, before, []), Measurements(rows, after, []), rows)
-    assert found["gaze_difference"].count == COUNT - 50 and found["group_kept"].count == COUNT - 20
-    assert found["closed_eyes_kept"].count == COUNT - 7
+    assert found["closed_eyes_kept"].value == 0 and found["closed_eyes_kept"].count == COUNT
+
+
+def test_a_ratio_is_bad_below_1_as_well_as_above() -> None:
+    before, after, rows = faces(), faces(), np.arange(COUNT)
+    after["grain"][:20] *= 4
+    after["grain"][20:40] /= 4
+    found = compare_looks(Measurements(rows, before, []), Measurements(rows, after, []), rows)
+    figure = Figure.of(found["grain_ratio"], LOOK_METRICS["grain_ratio"].better)
+    assert figure.value == pytest.approx(1) and figure.worst_tenth == pytest.approx(4, rel=1e-3)
 
 
 @given(st.lists(st.floats(-80, 80), min_size=3, max_size=3), st.lists(st.floats(-80, 80), min_size=3, max_size=3))

@@ -35,9 +35,3 @@ def test_a_face_without_a_value_is_like_no_other_kind() -> None:
     columns["look_group"][2] = np.nan
     kinds = kinds_of_people(columns, attributes((), (), ()))
     assert all(len(np.unique(level)) == 3 for level in kinds.T[:3])
-
-
-def test_without_a_look_attributes_tell() -> None:
-    truth = attributes(("Male", "Young", "Blond_Hair"), ("Male", "Young"), ("Male",), ("Young",))
-    kinds = kinds_of_people({}, truth)
-    assert (kinds == kinds[0]).tolist() == [[True] * 3, [False, True, True], [False, False, True], [False] * 3]

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from mien.evaluation.privacy.distance_histogram import BINS, DistanceHistogram, impostor_distances
 from mien.evaluation.privacy.reidentification import (
     OriginalsGallery,
-    equal_error_rate,
     linkability,
     pairs_of_one_person,
     reidentification,
     thresholds,
 )
+from mien.evaluation.privacy.verification import equal_error
 
 PEOPLE = st.lists(st.integers(0, 6), min_size=2, max_size=40)
 
@@ -162,4 +162,12 @@ def test_questions_without_pairs_have_no_answer() -> None:
     gallery = OriginalsGallery(vectors(2, 1), np.arange(2))
     alone = reidentification(vectors(2), gallery, np.arange(2), {0.01: float("nan")})
     assert alone.ranked_others[1].count == 0 and alone.verified[0.01].count == 0
-    assert np.isnan(equal_error_rate(np.zeros(0), DistanceHistogram(1.0)))
+    assert np.isnan(equal_error(np.zeros(0), *DistanceHistogram(1.0).distances()))
+
+
+def test_the_equal_error_of_counted_distances_is_that_of_the_distances() -> None:
+    own, strangers = vectors(300).norm(dim=1).numpy(), vectors(500, 1).norm(dim=1) * 1.3
+    histogram = DistanceHistogram(10.0)
+    histogram.add(strangers)
+    exact = equal_error(own, strangers.numpy())
+    assert 0.1 < exact < 0.4 and equal_error(own, *histogram.distances()) == pytest.approx(exact, abs=0.004)

@@ -43,6 +43,27 @@ def test_distances_know_equal_from_different() -> None:
     assert np.isnan(frechet(a[:1], b)) and np.isnan(kernel_distance(a[:1], b)[0])
 
 
+@pytest.mark.parametrize("count", [300, 800])
+def test_a_picture_is_not_compared_with_its_own_pair(count: int) -> None:
+    """The same pictures again are no nearer than others of the same kind, however much they are changed."""
+    a = normal(count, 0, scale=2)
+    assert kernel_distance(a, a, paired=True)[0] == pytest.approx(0, abs=1e-9)
+    assert kernel_distance(a, a)[0] < -0.02  # each is compared with itself: less than no distance
+    found = [kernel_distance(one, one + normal(count, 90 + seed, scale=0.05), paired=True)
+             for seed, one in ((seed, normal(count, seed, scale=2)) for seed in range(8))]
+    assert abs(np.mean([mean for mean, _ in found])) < 0.02
+    with pytest.raises(ValueError, match="no pairs"):
+        kernel_distance(a, a[1:], paired=True)
+
+
+def test_a_paired_distance_is_the_formula() -> None:
+    a, b = normal(7, 0).double(), normal(7, 1, shift=0.5).double()
+    kernel = [(p @ q.T / 6 + 1).numpy() ** 3 for p, q in ((a, a), (b, b), (a, b), (b, a))]
+    apart = ~np.eye(7, dtype=bool)
+    wanted = np.mean((kernel[0] + kernel[1] - kernel[2] - kernel[3])[apart])
+    assert kernel_distance(a, b, paired=True)[0] == pytest.approx(wanted)
+
+
 MEASURE = """
 import resource, sys
 import numpy as np, torch

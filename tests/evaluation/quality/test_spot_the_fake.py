@@ -90,8 +90,8 @@ def test_the_interval_is_that_of_the_area() -> None:
         face = rng.normal(size=150)
         return face + rng.normal(size=150), face + rng.normal(size=150) + 1
 
-    areas = [protocol._placements(*scores(seed)).mean() for seed in range(400)]
-    told = [protocol._placements(*scores(seed)).std() / 150**0.5 for seed in range(20)]
+    areas = [protocol._area_values(*scores(seed)).mean() for seed in range(400)]
+    told = [protocol._area_values(*scores(seed)).std() / 150**0.5 for seed in range(20)]
     assert np.std(areas) == pytest.approx(np.mean(told), rel=0.12)
     untouched, changed = scores(0)
     plain = (changed[:, None] > untouched).mean()

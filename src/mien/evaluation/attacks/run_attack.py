@@ -17,7 +17,7 @@ from torch import Tensor
 from mien.errors import UsageError
 from mien.evaluation.attacks import layers, parrot, reversal
 from mien.evaluation.attacks.scoring import ATTACK_METRICS, score
-from mien.evaluation.attacks.split import AttackSplit, make_split, named_photos
+from mien.evaluation.attacks.split import AttackSplit, check_enough_people, make_split, named_photos
 from mien.evaluation.crops import Crops
 from mien.evaluation.evaluation import AttackResult, Figure, Group
 from mien.evaluation.evaluators import load_detector
@@ -27,14 +27,16 @@ from mien.models.features.efficientnet_lite import EfficientNetLite0
 from mien.models.hub.cache import sha256_of, weights_sha256
 from mien.models.hub.fetch import ensure
 from mien.models.hub.shipped import shipped_file
-from mien.models.model_sets import load_judge, model_set
+from mien.models.model_sets import model_set
+from mien.models.recognition.independent_judge import WIDTH, IndependentJudge
 from mien.models.recognition.sface import SFace
 from mien.util.files import replace_file, stamp
 
-FORMAT = 4  # of the files that results are kept in: rises when an attack does something else
+FORMAT = 5  # of the files that results are kept in: rises when an attack does something else
 MOST = 1000  # photographs whose faces are held at once
-# Weights that every attack uses: of the detector, and of the attackers who do not know the method.
-COMMON_WEIGHTS = ("yunet", "dlib_resnet", "shape_predictor", "efficientnet_lite0")
+# Weights that every attack uses: of the detector, and of the attackers who do not know the method. The recognizer among
+# these is the independent judge: the gate would find nothing, since the faces that it knew again did not pass.
+COMMON_WEIGHTS, COMMON_SHIPPED = ("yunet", "efficientnet_lite0"), ("independent_judge",)
 Vectors = tuple[Tensor, Tensor]  # of the new faces and of the originals [N, D], row by row
 
 ATTACK_TITLES = {
@@ -55,7 +57,7 @@ def run_attack(name: str, split: AttackSplit, seed: int = 0,
     started = time.perf_counter()
     old, new, people = split.part(known=False)
     attackers, budget = {"layers": _layers, "parrot": _parrot, "reversal": _reversal}[name](split, seed, progress)
-    attackers |= {"dlib, knowing nothing": (_by_judge(new), _by_judge(old)),
+    attackers |= {"faceplugin, knowing nothing": (_by_judge(new), _by_judge(old)),
                   "likeness of the pictures, knowing nothing": (_by_picture(new), _by_picture(old))}
     return AttackResult(
         title=ATTACK_TITLES[name], budget=budget, seed=seed, seconds=time.perf_counter() - started,
@@ -74,18 +76,29 @@ def check_attacks(names: Sequence[str]) -> None:
         raise UsageError(f"there is no attack {min(unknown)!r}", f"the attacks are {', '.join(ATTACKS)}")
 
 
-def run_attacks(names: Sequence[str], pairs: PhotoPairs, work: Path, seed: int,
-                progress: PartProgress) -> dict[str, AttackResult]:
-    """Attacks at most `MOST` of the photographs; results are kept in `work` and read again while the files stay.
+def attacked_photos(pairs: PhotoPairs, seed: int) -> PhotoPairs:
+    """The photographs of named people that attacks take: at most `MOST`, all or none of a person's.
 
     Raises:
-        UsageError: there is no such attack, no person is named, too few are, or another version of mien made the
-            photographs. FetchError, ModelError: weights cannot be had.
+        UsageError: no person is named, or too few are on these photographs.
+    """
+    some = sample(named_photos(pairs), MOST, seed)
+    check_enough_people(some.people)
+    return some
+
+
+def run_attacks(names: Sequence[str], pairs: PhotoPairs, work: Path, seed: int,
+                progress: PartProgress) -> dict[str, AttackResult]:
+    """Attacks the `attacked_photos`; results are kept in `work` and read again while the files stay.
+
+    Raises:
+        UsageError: there is no such attack, no person is named, too few are or have a face that is found, or another
+            version of mien made the photographs. FetchError, ModelError: weights cannot be had.
     """
     check_attacks(names)
     if not names:
         return {}
-    some = sample(named_photos(pairs), MOST, seed)
+    some = attacked_photos(pairs, seed)
     files = [[str(path), stamp(path)] for path in (*(some.root / name for name in some.names), *some.new)]
     split: AttackSplit | None = None
     results = {}
@@ -110,7 +123,7 @@ def _weights(name: str) -> list[str]:
     """SHA-256 of all weights that decide an attack's result."""
     fetched, shipped = {"layers": (("mobilestylegan",), ("encoder", "image_head_128"))}.get(name, (("sface",), ()))
     paths = ensure((*COMMON_WEIGHTS, *fetched))
-    return [*map(weights_sha256, paths), *(sha256_of(shipped_file(one)) for one in shipped)]
+    return [*map(weights_sha256, paths), *(sha256_of(shipped_file(one)) for one in (*COMMON_SHIPPED, *shipped))]
 
 
 def _figures(new: Tensor, originals: Tensor, people: np.ndarray) -> Group:
@@ -144,17 +157,18 @@ def _reversal(split: AttackSplit, seed: int, progress: CountProgress) -> tuple[d
     old, new, _ = split.part(known=False)
     vectors = _by_judge(reversal.undo(network, new)), _by_judge(old)
     budget = f"{reversal.STEPS} steps of {reversal.BATCH} faces at {reversal.SIZE} px"
-    return {"dlib on the faces undone": vectors}, budget
+    return {"faceplugin on the faces undone": vectors}, budget
 
 
+@torch.inference_mode()
 def _by_judge(crops: Crops) -> Tensor:
-    """Embeds faces with dlib's network: [N, 128]."""
-    judge = load_judge(ensure(["dlib_resnet", "shape_predictor"]))
-    vectors = np.zeros((len(crops), 128), np.float32)  # stays 0 for points that no face can have
+    """Embeds faces with the independent judge, as unit vectors [N, 512]."""
+    judge = IndependentJudge.from_file(shipped_file("independent_judge"))
+    vectors = torch.zeros(len(crops), WIDTH)  # stays 0 for points that no face can have
     for i in range(len(crops)):
         with suppress(ValueError):
-            vectors[i] = judge.embed(crops.pixels[i], crops.points[i][None])[0]
-    return torch.from_numpy(vectors)
+            vectors[i] = judge.identify(crops.at(np.array([i])).views())[0]
+    return vectors
 
 
 @torch.inference_mode()

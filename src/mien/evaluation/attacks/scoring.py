@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mien.evaluation.confidence import Estimate, estimate, with_values
 from mien.evaluation.metric import Metric
-from mien.evaluation.metrics import PERMUTED, STRICT, Estimates, rate_name
+from mien.evaluation.metrics import BOUNDS, PERMUTED, STRICT, Estimates, rate_name
 from mien.evaluation.people import People
 from mien.evaluation.privacy.distance_histogram import DistanceHistogram, distances_to_gallery, impostor_distances
 from mien.evaluation.privacy.reidentification import (
@@ -42,7 +42,8 @@ ATTACK_METRICS: dict[str, Metric] = {
        for rate in FALSE_MATCHES},
     f"lift_verified_own_original_cross_far{rate_name(STRICT)}": Metric(
         f"lift over chance: verified, cross FAR {rate_name(STRICT)}",
-        "how many times as often as strangers' new faces pass for the same originals; 1: no better than guessing",
+        f"how many times as often as strangers' new faces pass for the same originals; 1: no better than guessing; "
+        f"{BOUNDS}",
         "less", "×"),
     **{f"rank{k}_other_new_victims": Metric(
         "another new face of the person is the nearest new face" if k == 1 else

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mien.errors import UsageError
 from mien.evaluation.crops import Crops, cut_faces
 from mien.evaluation.pairs import PhotoPairs
-from mien.evaluation.people import People, is_named
+from mien.evaluation.people import People, half_of_people, is_named
 from mien.evaluation.progress_callbacks import CountProgress
 from mien.models.bundle import Detector
 
@@ -57,7 +57,7 @@ def make_split(pairs: PhotoPairs, detector: Detector, seed: int,
     old, new, rows = cut_faces(pairs, detector, progress)
     people = pairs.people[rows]
     check_enough_people(people)
-    return AttackSplit(old, new, people, known_half(people, seed), pairs.published)
+    return AttackSplit(old, new, people, half_of_people(people, seed), pairs.published)
 
 
 def check_enough_people(people: People) -> None:
@@ -80,9 +80,3 @@ def named_photos(pairs: PhotoPairs) -> PhotoPairs:
         raise UsageError("an attack needs to know who is on the photographs, and nobody is named",
                          "mien datasets check DIR shows what is known")
     return pairs.at(np.flatnonzero(is_named(pairs.people)))
-
-
-def known_half(people: People, seed: int) -> npt.NDArray[np.bool_]:
-    """[N], whether the attacker knows the person: half of the people, drawn at random."""
-    everybody = np.random.default_rng(seed).permutation(np.unique(people))
-    return np.isin(people, everybody[: len(everybody) // 2])

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mien.anonymizer.align import align, from_photo, map_points
 from mien.anonymizer.losses import VIEW, view_matrix
-from mien.errors import UsageError
+from mien.errors import MienError, UsageError
 from mien.evaluation.judges.onnx_judge import OnnxRecognizer, is_onnx, split_name
 from mien.images.formats import printable
 from mien.models.hub.cache import sha256_of, weights_sha256
@@ -32,7 +32,7 @@ from mien.util.image_tensors import to_tensor, view
 
 Embed = Callable[[Pixels, Face], Floats]
 Identify = Callable[[torch.Tensor], torch.Tensor]  # faces [1, 3, 112, 112] in -1..1 -> unit vectors [1, D]
-PlugIn = Callable[[Pixels, Floats], npt.ArrayLike]  # a user's function, see `load_face_judges`
+PlugIn = Callable[[Pixels, Floats], npt.ArrayLike | None]  # a user's function, see `load_face_judges`
 DEFAULT_JUDGES = ("faceplugin", "dlib", "sface")
 JUDGE_WEIGHTS = {"dlib": ("dlib_resnet", "shape_predictor"), "sface": ("sface",)}  # of those that are fetched
 _plug_ins: dict[str, tuple[PlugIn, str]] = {}  # name -> function, and its fingerprint when it was first imported
@@ -45,7 +45,8 @@ class FaceJudge:
     Attributes:
         name: in figures, see `judge_name`.
         embed: a photo [H, W, 3] uint8 RGB and a face in it -> vector [D] whose Euclidean distances tell people apart.
-            It raises ValueError where no face can have such points.
+            It raises ValueError where no face can have such points or a plug-in cannot judge the face, and UsageError
+            where a plug-in fails.
     """
 
     name: str
@@ -57,7 +58,8 @@ def load_face_judges(names: Sequence[str]) -> list[FaceJudge]:
 
     They are faceplugin, dlib, sface, arcface (where its weights were imported), the path of an ONNX file, with its
     `OnnxInput` or without, and `module:function`. The function takes a photo [H, W, 3] uint8 RGB and five points [5, 2]
-    and returns a vector. Its vectors are kept until its module's file changes.
+    and returns a vector of finite numbers, or None for a face that it cannot judge. Its vectors are kept until its
+    module's file changes.
 
     Raises:
         UsageError: there is no such judge, two have one name, or an ONNX file cannot judge.
@@ -170,11 +172,21 @@ def _import(name: str) -> PlugIn:
 def _embed_with_plug_in(name: str) -> Embed:
     plug_in = _import(name)
 
+    must = "it must return one vector for one face, or None for a face that it cannot judge"
+
     def embed(photo: Pixels, face: Face) -> Floats:
-        vector = np.asarray(plug_in(photo, face.points), np.float32)
-        if vector.ndim != 1 or not np.isfinite(vector).all():
+        try:
+            told = plug_in(photo, face.points)
+            vector = None if told is None else np.asarray(told, np.float32)
+        except MienError:
+            raise
+        except Exception as error:  # a ValueError as well, which would be taken for a face that cannot be judged
+            raise UsageError(f"the judge {name} failed: {type(error).__name__}: {error}", must) from error
+        if vector is None:
+            raise ValueError(f"the judge {name} cannot judge the face")
+        if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
             raise UsageError(f"the judge {name} returned {list(vector.shape)} in place of a vector of finite numbers",
-                             "it must return one vector for one face")
+                             must)
         return vector
 
     return embed

@@ -40,21 +40,20 @@ from mien.evaluation.progress_callbacks import CountProgress, PartProgress
 from mien.evaluation.provenance import judge_roles
 from mien.evaluation.quality.set_distances import frechet
 from mien.evaluation.recipe_baselines import make_recipe_baseline
-from mien.evaluation.work_folder import SETS, key_of, opened
+from mien.evaluation.work_folder import MEASURED, SETS, check_apart, key_of, opened
 from mien.images.decode import read_photo
 from mien.images.formats import printable
-from mien.jobs.request import check_folders
 from mien.recipe import Recipe
 from mien.types import Pixels
 from mien.util.files import replace_file, stamp, write_file
 
 SIZE = 256  # px, of a photograph's longer side
-MEASURED = "seen"  # folder in the private one
 Vectors = npt.NDArray[np.float32]
+OWN = "own_original"
 # What is compared -> title. Every pair is (photograph A, photograph B).
 COMPARISONS = {
     "originals": "original A and original B: what the judge can do",
-    "own_original": "original A and new face A, against non-mated original A and new face B",
+    OWN: "original A and new face A, against non-mated original A and new face B",
     "other_photo": "original A and new face B",
     "published": "original A and new face B, against non-mated original A and original B",
     "new": "new face A and new face B",
@@ -66,7 +65,8 @@ class Verification(BaseModel):
     """How well a judge tells pairs of one person from pairs of two people.
 
     Attributes:
-        auc: 0.5: not at all. eer: equal error rate. mated, non_mated: the pairs' numbers.
+        auc: 0.5: not at all. eer: equal error rate. mated, non_mated: the pairs' numbers; mated pairs of an original
+            and its own new face are as many as photographs.
     """
 
     auc: Figure
@@ -150,7 +150,7 @@ def run_lfw_protocol(config: LfwConfig, progress: PartProgress = lambda what, do
             evaluation is at work in it.
     """
     load_face_judges(config.judges)  # unknown ones are refused before anything is made
-    _check_folders(config)
+    check_apart(config.path, config.anonymized or config.path, config.work)
     pairs, notes = read_lfw_pairs(config.path, config.most, config.seed), []
     if pairs.absent:
         notes.append(f"{LIST} lists {pairs.absent:,} more pairs, of which a photograph is missing.")
@@ -164,17 +164,9 @@ def run_lfw_protocol(config: LfwConfig, progress: PartProgress = lambda what, do
         originals, new, published = _make_sets(config, pairs, given, progress, load)
         measured = measure_sets(originals, {"originals": originals, "new": new}, config.judges,
                                 config.work / MEASURED, config.processes, partial(progress, "measuring"))
-    roles = judge_roles(published, map(judge_name, config.judges))
+    # A role is that of the name that was given: a user's file may be called as one of mien's recognizers.
+    roles = {judge_name(given): role for given, role in judge_roles(published, config.judges).items()}
     return _result(config, pairs, measured["originals"], measured["new"], roles, notes)
-
-
-def _check_folders(config: LfwConfig) -> None:
-    path, work = config.path.resolve(), config.work.resolve()
-    if config.anonymized and config.anonymized.resolve() != path:
-        check_folders(config.path, config.anonymized, config.work)
-    elif work == path or path in work.parents or work in path.parents:
-        raise UsageError(f"the private folder {config.work} and {config.path} are in one another",
-                         "give another --work")
 
 
 def _anonymized(config: LfwConfig) -> dict[str, Path] | None:
@@ -247,7 +239,8 @@ def _result(config: LfwConfig, pairs: LfwPairs, before: Measurements, after: Mea
     judges = {name: LfwJudge(role=role, comparisons=verify(
         before.columns.get(f"vector_{name}"), after.columns.get(f"vector_{name}"), place[pairs.mated],
         place[pairs.non_mated], pairs.people[common])) for name, role in roles.items()}
-    fewest = min(one.mated + one.non_mated for judge in judges.values() for one in judge.comparisons.values())
+    fewest = min(one.mated + one.non_mated for judge in judges.values()
+                 for name, one in judge.comparisons.items() if name != OWN)
     if fewest < len(pairs.mated) + len(pairs.non_mated):
         notes = [*notes, "Pairs with a photograph in which no face can be measured are left out: "
                  f"{plural(len(pairs.names) - len(common), 'photograph')} could not be measured at all."]
@@ -281,7 +274,7 @@ def verify(before: Vectors | None, after: Vectors | None, mated: Rows, non_mated
     own = np.unique(mated)
 
     def compared(same: Distances, different: Distances, rows: npt.NDArray[np.int64]) -> Verification:
-        area = area_under_curve(same, different, people[rows])
+        area = area_under_curve(same, different, people[rows], people[non_mated])
         return Verification(auc=Figure.of(area, "less"), eer=equal_error(same, different), mated=len(same),
                             non_mated=len(different))
 
@@ -292,7 +285,7 @@ def verify(before: Vectors | None, after: Vectors | None, mated: Rows, non_mated
     originals = apart(before, x, before, y)
     return {
         "originals": compared(apart(before, a, before, b), originals, a),
-        "own_original": compared(apart(before, own, after, own), strangers, own),
+        OWN: compared(apart(before, own, after, own), strangers, own),
         "other_photo": compared(found, strangers, a),
         "published": compared(found, originals, a),
         "new": compared(apart(after, a, after, b), apart(after, x, after, y), a),

@@ -1,7 +1,11 @@
 """Compares what a person sees of a face, in the original and in the new photo: sex, age, origin, eyes, colors, light.
 
-The estimators took no part in anonymizing. None is free of errors: a figure says something only beside its noise floor,
-the same figure of the original shifted by a few pixels and encoded again.
+The pipeline uses two of the estimators: YuNet, which tells the five points, finds its faces, and dlib's network of five
+points, which cuts out the face for dlib's age and gender network, its gate's. None is free of errors: a figure says
+something only beside its noise floor, the same figure of the original shifted by a few pixels and encoded again.
+
+A trait that is told of the original and cannot be told of the new face counts as not kept. Differences are over those
+faces where both are told.
 """
 
 from __future__ import annotations
@@ -12,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from skimage.color import deltaE_ciede2000
 
-from mien.evaluation.confidence import Estimate, estimate_finite, estimate_median
+from mien.evaluation.confidence import Estimate, estimate_finite, estimate_median, estimate_ratio
+from mien.evaluation.look.eyes import CLOSED_EYE
 from mien.evaluation.measurements import Columns, Measurements
 from mien.evaluation.metric import Metric
 from mien.evaluation.people import People, is_named
 from mien.models.features.attribute_network import ATTRIBUTES
 
 CHILD, OLD = 13, 60  # years: a child is younger, an old person older
-CLOSED_EYE = 0.10  # gap of the lids over the eye's width, below which an eye is called closed
 OPEN_MOUTH = 0.10  # gap of the lips over the mouth's width, above which a mouth is called open
 MONOCHROME = 1.0  # mean distance from gray in CIELAB, below which a photo is called black and white
 FEW = 1e-6
@@ -52,8 +56,9 @@ LOOK_METRICS: dict[str, Metric] = {
     "makeup_kept": Metric("make-up", "heavy make-up and lipstick both told as in the original", "more"),
     "hairline_kept": Metric("hair line", "bangs, receding hair line, bald: all told as in the original", "more"),
     "sharpness_ratio": Metric("sharpness", "variance of the Laplacian on the face over the original's, median; 1 is "
-                              "best", "more", ""),
-    "grain_ratio": Metric("grain", "noise on the face over the original's, median; 1 is best", "more", ""),
+                              "best; worst tenth: the factor that they are off, up or down", "one", ""),
+    "grain_ratio": Metric("grain", "noise on the face over the original's, median; 1 is best; worst tenth "
+                          "likewise", "one", ""),
     "monochrome_chroma": Metric("color in black-and-white photos", "mean distance from gray on the face, in CIELAB; 0 "
                                 "is best", "less", ""),
     "age_difference": Metric("age, second estimator", "difference to the original's, told by dlib's age network",
@@ -69,8 +74,8 @@ def compare_looks(original: Measurements, new: Measurements, people: People) -> 
     a, b = original.columns, new.columns
     shares = _kept(a, b)
     medians = {"skin_color": _color_difference(a["skin"], b["skin"]),
-               "iris_color": _color_difference(a["iris"], b["iris"]),
-               "sharpness_ratio": _ratio(a["sharpness"], b["sharpness"]), "grain_ratio": _ratio(a["grain"], b["grain"])}
+               "iris_color": _color_difference(a["iris"], b["iris"])}
+    ratios = {"sharpness_ratio": _ratio(a["sharpness"], b["sharpness"]), "grain_ratio": _ratio(a["grain"], b["grain"])}
     means = {
         "age_change": np.abs(a["look_age"] - b["look_age"]),
         "gaze_difference": gaze_angle(a["gaze"], b["gaze"]),
@@ -83,6 +88,7 @@ def compare_looks(original: Measurements, new: Measurements, people: People) -> 
     }
     found = {name: estimate_finite(values, people, share=True) for name, values in shares.items()}
     found |= {name: estimate_median(values, people) for name, values in medians.items()}
+    found |= {name: estimate_ratio(values, people) for name, values in ratios.items()}
     found |= {name: estimate_finite(values, people) for name, values in means.items()}
     return {name: found[name] for name in LOOK_METRICS if name in found}
 
@@ -98,20 +104,20 @@ def other_photo_of(people: People) -> npt.NDArray[np.int64]:
 
 
 def _kept(a: Columns, b: Columns) -> dict[str, Values]:
-    """Whether each trait is told as in the original: 1 or 0, NaN where it does not count."""
-    group = a["look_group"].argmax(axis=1)
-    same_group = (group == b["look_group"].argmax(axis=1)).astype(np.float64)
-    closed = a["eyes_open"] < CLOSED_EYE
+    """Whether each trait is told as in the original: 1 or 0, NaN where it is not told of the original.
+
+    0 as well where nothing is told of the new face: every comparison with NaN is false.
+    """
+    white = np.where(_told(a["look_group"]), a["look_group"].argmax(axis=1) == 0, True)
     return {
         "sex_kept": _same_side(a["look_man"], b["look_man"], 0.5),
         "child_kept": _where(a["look_age"] < CHILD, b["look_age"] < CHILD),
         "old_kept": _where(a["look_age"] > OLD, b["look_age"] > OLD),
-        "group_kept": _known(same_group, a["look_group"], b["look_group"]),
-        "group_kept_not_white": _where(group > 0, same_group),
-        "expression_kept": _known(a["expression"].argmax(axis=1) == b["expression"].argmax(axis=1), a["expression"],
-                                  b["expression"]),
+        "group_kept": _same_likeliest(a["look_group"], b["look_group"]),
+        "group_kept_not_white": np.where(white, np.nan, _same_likeliest(a["look_group"], b["look_group"])),
+        "expression_kept": _same_likeliest(a["expression"], b["expression"]),
         "eyes_kept": _same_side(a["eyes_open"], b["eyes_open"], CLOSED_EYE),
-        "closed_eyes_kept": _known(_where(closed, b["eyes_open"] < CLOSED_EYE), b["eyes_open"]),
+        "closed_eyes_kept": _where(a["eyes_open"] < CLOSED_EYE, b["eyes_open"] < CLOSED_EYE),
         "mouth_kept": _same_side(a["mouth_open"], b["mouth_open"], OPEN_MOUTH),
         "glasses_kept": _where(_has(a, "Eyeglasses"), _has(b, "Eyeglasses")),
         "facial_hair_kept": _where(has_facial_hair(a), has_facial_hair(b)),
@@ -128,9 +134,9 @@ def has_facial_hair(columns: Columns) -> npt.NDArray[np.bool_]:
 
 
 def gaze_angle(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Values:
-    """Angle in degrees [N] between gazes [N, 2] (to the side, downwards, in degrees)."""
-    side, down = np.radians(np.stack([a, b]).astype(np.float64)).transpose(2, 0, 1)
-    looks = np.stack([np.sin(side) * np.cos(down), np.sin(down), np.cos(side) * np.cos(down)], axis=-1)
+    """Angle in degrees [N] between gazes [N, 2] (to the image's right, upwards, in degrees)."""
+    right, up = np.radians(np.stack([a, b]).astype(np.float64)).transpose(2, 0, 1)
+    looks = np.stack([np.sin(right) * np.cos(up), np.sin(up), np.cos(right) * np.cos(up)], axis=-1)
     return vector_angle(looks[0], looks[1])
 
 
@@ -169,13 +175,17 @@ def _ratio(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Values:
 
 
 def _same_side(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], limit: float) -> Values:
-    return _known((a > limit) == (b > limit), a, b)
+    return _where(_told(a), _told(b) & ((a > limit) == (b > limit)))
 
 
-def _known(values: npt.NDArray[np.generic], *told: npt.NDArray[np.floating]) -> Values:
-    """The values where everything that was told of a face is a number."""
-    known = np.logical_and.reduce([np.isfinite(one.reshape(len(one), -1)).all(axis=1) for one in told])
-    return np.where(known, values.astype(np.float64), np.nan)
+def _same_likeliest(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Values:
+    """Whether the same of several answers [N, C] is the likeliest in both."""
+    return _where(_told(a), _told(b) & (a.argmax(axis=1) == b.argmax(axis=1)))
+
+
+def _told(values: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """[N], whether what is told of each face is a number."""
+    return np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
 
 
 def _where(counted: npt.NDArray[np.bool_], values: npt.NDArray[np.generic]) -> Values:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mien.models.features.iris import Eye
 from mien.types import Floats
 
-CLOSED = 0.1  # openness below which there is no gaze
+CLOSED_EYE = 0.10  # openness below which an eye is called closed, and has no gaze
 HIDDEN = 40.0  # degrees of yaw from where the nose hides the far eye
 # Of the eyeball over the distance of the eye's corners: 12 mm over 30 mm (Bekerman et al. 2014; Farkas 1994).
 EYEBALL = 0.4
@@ -91,7 +91,7 @@ def eye_state(eye: Eye) -> EyeState:
     up = np.array([right[1], -right[0]])
     gap = (contour[list(_UPPER)] - contour[list(_LOWER)]).mean(axis=0)
     openness = max(0.0, float(gap @ up) / width)
-    if openness < CLOSED:
+    if openness < CLOSED_EYE:
         return EyeState(openness, math.nan, math.nan)
     away = (iris - (outer + inner) / 2) / width
     return EyeState(openness, _angle((float(away @ right) - side * OUTWARDS) / EYEBALL),

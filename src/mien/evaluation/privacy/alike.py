@@ -18,35 +18,21 @@ def kinds_of_people(columns: Columns, truth: npt.NDArray[np.bool_]) -> Codes:
     """Numbers the kinds of people on the originals, at several levels: [N, L], the finest first.
 
     The levels are sex, age, ethnic group and hair color; then without the hair; then without the group; then the sex
-    alone. Sex, age and group are those that `look_man`, `look_age` and `look_group` tell where they were measured; a
-    face without a value is of a kind of its own. Else sex and age (young or not) are the attributes', and there is no
-    group.
+    alone. A face without a value is of a kind of its own.
 
     Args:
-        columns: measurements of the originals. truth: [N, 40] their attributes.
+        columns: measurements of the originals: `look_man` [N], `look_age` [N] and `look_group` [N, G] tell sex, age and
+            group. truth: [N, 40] their attributes, which tell the hair.
     """
-    parts = [_sex(columns, truth), _age(columns, truth)]
-    if "look_group" in columns:
-        groups = columns["look_group"]
-        known = np.isfinite(groups).all(axis=1)
-        parts.append(np.where(known, np.nan_to_num(groups).argmax(axis=1), groups.shape[1]))
+    man, age, groups = columns["look_man"], columns["look_age"], columns["look_group"]
     hair = np.column_stack([*(truth[:, ATTRIBUTES.index(name)] for name in HAIR), np.ones(len(truth), bool)])
-    parts.append(hair.argmax(axis=1))
-    levels = [parts[0]]
+    parts = [
+        np.where(np.isfinite(man), man > 0.5, 2),
+        np.where(np.isfinite(age), np.digitize(np.nan_to_num(age), AGES), len(AGES) + 1),
+        np.where(np.isfinite(groups).all(axis=1), np.nan_to_num(groups).argmax(axis=1), groups.shape[1]),
+        hair.argmax(axis=1),
+    ]
+    levels = [parts[0].astype(np.int64)]
     for part in parts[1:]:
         levels.insert(0, levels[0] * (int(part.max(initial=0)) + 1) + part)
     return np.stack(levels, axis=1).astype(np.int64)
-
-
-def _sex(columns: Columns, truth: npt.NDArray[np.bool_]) -> Codes:
-    if "look_man" not in columns:
-        return truth[:, ATTRIBUTES.index("Male")].astype(np.int64)
-    man = columns["look_man"].reshape(len(truth))
-    return np.where(np.isfinite(man), man > 0.5, 2).astype(np.int64)
-
-
-def _age(columns: Columns, truth: npt.NDArray[np.bool_]) -> Codes:
-    if "look_age" not in columns:
-        return truth[:, ATTRIBUTES.index("Young")].astype(np.int64)
-    age = columns["look_age"].reshape(len(truth))
-    return np.where(np.isfinite(age), np.digitize(np.nan_to_num(age), AGES), len(AGES) + 1).astype(np.int64)

@@ -32,6 +32,12 @@ class DistanceHistogram:
         """How many distances were counted."""
         return int(self.counts.sum())
 
+    def distances(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The middles of the bins that have distances [B], rising, and how many each has [B]."""
+        counts = self.counts.numpy()
+        some = np.flatnonzero(counts)
+        return (some + 0.5) * self.top / BINS, counts[some]
+
     def share_below(self, distances: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The share of the counted distances that is smaller than each of these; those in the same bin count half."""
         place = np.clip(np.asarray(distances, np.float64) / self.top * BINS, 0, BINS - 1).astype(int)

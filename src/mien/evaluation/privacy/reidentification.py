@@ -17,6 +17,7 @@ from mien.evaluation.confidence import Estimate, estimate
 from mien.evaluation.people import People
 from mien.evaluation.privacy.chance import Chance, StrangerSearch, lift, share_of_strangers_below
 from mien.evaluation.privacy.distance_histogram import DistanceHistogram, distances_to_gallery, impostor_distances
+from mien.evaluation.privacy.verification import equal_error
 from mien.evaluation.privacy.worst_person import worst_person
 
 FALSE_MATCHES = (1e-2, 1e-3)
@@ -35,6 +36,8 @@ class Reidentification:
         ranked: K -> share with the own original among the K nearest of all originals.
         ranked_others: K -> share with another photograph of the person among the K nearest, the own original left out.
         eer: equal error rate between own originals and those of other people.
+        ranked_without_one, ranked_others_without_one: the same as for K = 1, but with one other person left out of the
+            gallery, as in the search that chance is measured by.
         chance: the rates at which strangers' new faces find a person, for K = 1.
         worst_verified, worst_ranked: false match rate -> share verified, and share with the own original nearest, of
             the person for whom it is largest.
@@ -45,6 +48,8 @@ class Reidentification:
     ranked: dict[int, Estimate]
     ranked_others: dict[int, Estimate]
     eer: float
+    ranked_without_one: Estimate
+    ranked_others_without_one: Estimate
     chance: Chance
     worst_verified: dict[float, Estimate]
     worst_ranked: Estimate
@@ -55,11 +60,11 @@ class Reidentification:
 
     def lift_ranked(self) -> Estimate:
         """How many times as often as by chance the own original is the nearest."""
-        return lift(self.ranked[1], self.chance.ranked)
+        return lift(self.ranked_without_one, self.chance.ranked)
 
     def lift_ranked_others(self) -> Estimate:
         """How many times as often as by chance another photograph of the person is the nearest."""
-        return lift(self.ranked_others[1], self.chance.ranked_others)
+        return lift(self.ranked_others_without_one, self.chance.ranked_others)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ def reidentification(new: Tensor, originals: OriginalsGallery, places: npt.NDArr
     person, people = gallery[at], originals.people[places]
     own = (new - originals.vectors[at]).norm(dim=1)
     before, before_others = torch.zeros(len(new)), torch.full((len(new),), torch.inf)
+    without_one, others_without_one = torch.zeros(len(new)), torch.zeros(len(new))
     strangers = StrangerSearch(gallery, torch.zeros(len(gallery), dtype=torch.bool).index_fill(0, at, True))
     for some, distances in distances_to_gallery(new, originals.vectors):
         strange, others = person[some, None] != gallery, other_photos(person[some], gallery, at[some])
@@ -123,6 +129,8 @@ def reidentification(new: Tensor, originals: OriginalsGallery, places: npt.NDArr
         closer = ((distances < nearest[:, None]) & strange).sum(dim=1).float()
         before_others[some] = closer.masked_fill(nearest.isinf(), torch.inf)
         strangers.add(distances, person[some])
+        without_one[some] = strangers.found_without_one(distances, person[some], own[some])
+        others_without_one[some] = strangers.found_without_one(distances, person[some], nearest)
     many = np.isfinite(before_others.numpy())
     impostors = impostor_distances(new, originals.vectors, person, gallery)
     claimed = impostors if len(at) == len(gallery) else impostor_distances(new, originals.vectors[at], person, person)
@@ -133,7 +141,9 @@ def reidentification(new: Tensor, originals: OriginalsGallery, places: npt.NDArr
          for rate in limits},
         {k: estimate((before < k).numpy(), people, share=True) for k in RANKS},
         {k: estimate((before_others < k).numpy()[many], people[many], share=True) for k in RANKS},
-        equal_error_rate(own.numpy(), impostors),
+        equal_error(own.numpy(), *impostors.distances()),
+        estimate(without_one.numpy(), people, share=True),
+        estimate(others_without_one.numpy()[many], people[many], share=True),
         Chance(*strangers.rates(), {rate: share_of_strangers_below(claimed, limit)
                                       for rate, limit in limits.items()}),
         {rate: worst_person(one, people) for rate, one in passed.items()},
@@ -214,18 +224,3 @@ def pairs_of_one_person(people: People) -> tuple[npt.NDArray[np.int64], npt.NDAr
     pairs = [group[np.array(np.triu_indices(len(group), 1))] for group in np.split(order, ends)]
     first, second = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
     return first, second
-
-
-def equal_error_rate(own: npt.NDArray[np.floating], impostors: DistanceHistogram) -> float:
-    """The rate at which as many own originals are missed as originals of others pass for them; NaN without both.
-
-    Args:
-        own: [N], distances to the own originals.
-    """
-    if not len(own) or not impostors.total:
-        return float("nan")
-    edges = np.linspace(0, impostors.top, len(impostors.counts) + 1)
-    wrong = np.concatenate([[0.0], np.cumsum(impostors.counts.numpy())]) / impostors.total
-    missed = 1 - np.searchsorted(np.sort(own), edges, side="left") / len(own)
-    place = int(np.argmin(np.abs(wrong - missed)))
-    return float((wrong[place] + missed[place]) / 2)

@@ -24,27 +24,41 @@ def frechet(a: Tensor, b: Tensor) -> float:
     return float((mean_x - mean_y).square().sum() + x.square().sum() + y.square().sum() - 2 * shared)
 
 
-def kernel_distance(a: Tensor, b: Tensor, seed: int = 0) -> tuple[float, float]:
+def kernel_distance(a: Tensor, b: Tensor, seed: int = 0, paired: bool = False) -> tuple[float, float]:
     """Squared maximum mean discrepancy, cubic kernel, unbiased (Bińkowski et al. 2018, arXiv 1801.01401).
 
     Args:
         a, b: features [N, D] and [M, D].
+        paired: row by row they show the same photograph, N = M. A picture is then not compared with its own pair, which
+            is nearer than any of a set of other photographs (Gretton et al. 2012, JMLR 13:723, Lemma 6).
 
     Returns:
         mean and standard deviation over random subsets of at most 500 pictures, the latter NaN where that is all of
         them; both NaN for fewer than two.
+
+    Raises:
+        ValueError: paired sets differ in length.
     """
     size = min(SUBSET, len(a), len(b))
     if size < 2:
         return float("nan"), float("nan")
+    if paired and len(a) != len(b):
+        raise ValueError(f"{len(a)} pictures have no pairs among {len(b)}")
     whole = size == len(a) == len(b)
     rng, found = np.random.default_rng(seed), []
     for _ in range(1 if whole else SUBSETS):
-        x, y = (one[torch.from_numpy(rng.choice(len(one), size, replace=False))].double() for one in (a, b))
-        inner = [(p @ q.T / x.shape[1] + 1) ** 3 for p, q in ((x, x), (y, y), (x, y))]
-        own = sum(float(k.sum() - k.diagonal().sum()) / (size * (size - 1)) for k in inner[:2])
-        found.append(own - 2 * float(inner[2].mean()))
+        rows = rng.choice(len(a), size, replace=False)
+        others = rows if paired else rng.choice(len(b), size, replace=False)
+        x, y = (one[torch.from_numpy(some)].double() for one, some in ((a, rows), (b, others)))
+        own, own_too, between = ((p @ q.T / x.shape[1] + 1) ** 3 for p, q in ((x, x), (y, y), (x, y)))
+        across = _mean_of_others(between) if paired else float(between.mean())
+        found.append(_mean_of_others(own) + _mean_of_others(own_too) - 2 * across)
     return float(np.mean(found)), float("nan") if whole else float(np.std(found))
+
+
+def _mean_of_others(kernel: Tensor) -> float:
+    """The mean of a matrix [N, N] without its diagonal."""
+    return float(kernel.sum() - kernel.diagonal().sum()) / (len(kernel) * (len(kernel) - 1))
 
 
 def _root(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.evaluation.confidence import Estimate, estimate
-from mien.evaluation.people import People
-from mien.evaluation.privacy.verification import share_below
+from mien.evaluation.people import People, half_of_people
+from mien.evaluation.privacy.verification import placements
 
 LEAST = 4  # people: two to learn from, two to test on
 MOST = 4000  # faces, drawn by the seed; the more a probe learns from, the more it spots
@@ -53,10 +53,10 @@ def spot_the_fake(original: npt.ArrayLike, new: npt.ArrayLike, people: People, s
     before, after, person = before[kept], after[kept], _each_unnamed_apart(people[kept])
     if len(np.unique(person)) < LEAST:
         return Estimate.missing()
-    first, values = _half(person, seed), np.zeros(len(person))
+    first, values = half_of_people(person, seed), np.zeros(len(person))
     for test in (first, ~first):
         probe = _Probe(before[~test], after[~test])
-        values[test] = _placements(probe.score(before[test]), probe.score(after[test]))
+        values[test] = _area_values(probe.score(before[test]), probe.score(after[test]))
     found = estimate(values, person, share=True, seed=seed)
     return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
@@ -111,20 +111,14 @@ def _loss(weights: Floats64, margins: Floats64, penalty: float) -> float:
     return float(np.logaddexp(0, -margins).mean() + penalty / 2 * (weights @ weights))
 
 
-def _placements(untouched: Floats64, changed: Floats64) -> Floats64:
+def _area_values(untouched: Floats64, changed: Floats64) -> Floats64:
     """[N], values whose mean is the area under the curve, and whose scatter is that of the area.
 
     Each is the share of untouched faces that the changed face outscores, plus the share of changed faces that outscore
     the untouched one, less the area.
     """
-    above, below = share_below(changed, untouched), 1 - share_below(untouched, changed)
+    below, above = placements(untouched, changed)
     return np.asarray(above + below - above.mean())
-
-
-def _half(person: People, seed: int) -> npt.NDArray[np.bool_]:
-    """[N], whether the person is in the first half, drawn at random."""
-    everybody = np.random.default_rng(seed).permutation(np.unique(person))
-    return np.isin(person, everybody[: len(everybody) // 2])
 
 
 def _drawn(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
