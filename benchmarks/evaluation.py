@@ -41,6 +41,7 @@ from mien.evaluation.terminal_table import (
     format_cell,
     format_figure,
     group_title,
+    metrics_of,
     remarks,
     training_table,
 )
@@ -196,12 +197,10 @@ def _table(evaluation: Evaluation) -> str:
     lines = [f"| | {' | '.join(titles)} |", f"|---{'|---' * len(columns)}|"]
     for kind in evaluation.sets[evaluation.set].figures:
         lines.append(f"| **{group_title(evaluation, kind)}** |{' |' * len(columns)}")
-        for metric, about in METRICS.items():
-            found = [evaluation.sets[name].figures.get(kind, {}).get(metric) for name in columns]
-            if any(found):
-                cells = [format_cell(evaluation, name, kind, metric, name == evaluation.set) for name in columns]
-                own = evaluation.sets[evaluation.set].figures.get(kind, {}).get(metric)
-                lines.append(f"| {about.title} ({own.count if own else 0}) | {' | '.join(cells)} |")
+        for metric in metrics_of(evaluation, kind, columns):
+            cells = [format_cell(evaluation, name, kind, metric, name == evaluation.set) for name in columns]
+            own = evaluation.sets[evaluation.set].figures.get(kind, {}).get(metric)
+            lines.append(f"| {METRICS[metric].title} ({own.count if own else 0}) | {' | '.join(cells)} |")
         lines += [f"| {remark} |{' |' * len(columns)}" for remark in remarks(evaluation, kind, columns)]
     return "\n".join(lines)
 

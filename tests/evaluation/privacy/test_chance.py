@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.random_vectors import vectors
 from mien.evaluation.confidence import Estimate, estimate
 from mien.evaluation.privacy.chance import (
     LEAST_SEARCHED,
@@ -22,8 +23,12 @@ from mien.evaluation.privacy.reidentification import OriginalsGallery, Reidentif
 PEOPLE = st.lists(st.integers(0, 5), min_size=2, max_size=20)
 
 
-def vectors(count: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+def drawn_search(people: np.ndarray, grain: int,
+                 data: st.DataObject) -> tuple[np.ndarray, torch.Tensor, StrangerSearch]:
+    """Which originals may be claimed, coarse distances of new faces to originals, which have ties, and their search."""
+    claimed = np.array(data.draw(st.lists(st.booleans(), min_size=len(people), max_size=len(people))))
+    table = torch.cdist(vectors(len(people)), vectors(len(people), 1)).round(decimals=grain)
+    return claimed, table, StrangerSearch(torch.from_numpy(people), torch.from_numpy(claimed))
 
 
 def searched(new: torch.Tensor, originals: torch.Tensor, people: np.ndarray) -> Reidentification:
@@ -34,11 +39,9 @@ def searched(new: torch.Tensor, originals: torch.Tensor, people: np.ndarray) -> 
 @given(PEOPLE, st.integers(0, 3), st.data())
 def test_chance_is_the_mean_over_all_strangers_whose_original_a_face_may_be_said_to_be_of(
         drawn: list[int], grain: int, data: st.DataObject) -> None:
-    """Counted face by face and claim by claim; coarse distances have ties."""
+    """Counted face by face and claim by claim."""
     people = np.array(drawn)
-    claimed = np.array(data.draw(st.lists(st.booleans(), min_size=len(people), max_size=len(people))))
-    table = torch.cdist(vectors(len(people)), vectors(len(people), 1)).round(decimals=grain)
-    search = StrangerSearch(torch.from_numpy(people), torch.from_numpy(claimed))
+    claimed, table, search = drawn_search(people, grain, data)
     search.add(table, torch.from_numpy(people))
     own, others = [], []
     for original in np.flatnonzero(claimed & (len(set(drawn)) > 1)):
@@ -59,9 +62,7 @@ def test_a_rate_without_one_person_is_the_mean_over_all_who_may_be_left_out(
         drawn: list[int], grain: int, data: st.DataObject) -> None:
     """Person by person, each as often as a claimed original shows that person."""
     people = np.array(drawn)
-    claimed = np.array(data.draw(st.lists(st.booleans(), min_size=len(people), max_size=len(people))))
-    table = torch.cdist(vectors(len(people)), vectors(len(people), 1)).round(decimals=grain)
-    search = StrangerSearch(torch.from_numpy(people), torch.from_numpy(claimed))
+    claimed, table, search = drawn_search(people, grain, data)
     found = search.found_without_one(table, torch.from_numpy(people), table.diagonal())
     for row, mine, own, rate in zip(table.numpy(), people, table.diagonal().tolist(), found.tolist(), strict=True):
         left_out = people[claimed & (people != mine)]

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.random_vectors import vectors
 from mien.evaluation.privacy.distance_histogram import BINS, DistanceHistogram, impostor_distances
 from mien.evaluation.privacy.reidentification import (
     OriginalsGallery,
@@ -17,10 +18,6 @@ from mien.evaluation.privacy.reidentification import (
 from mien.evaluation.privacy.verification import equal_error
 
 PEOPLE = st.lists(st.integers(0, 6), min_size=2, max_size=40)
-
-
-def vectors(count: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
 
 
 def table(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
