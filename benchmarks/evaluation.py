@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -124,18 +125,10 @@ def write(place: Place) -> None:
     """Evaluates the finished sets, measures how long that takes, and writes the section of RESULTS.md."""
     made = {name: {what: make(what, source, place) for what in sets_of(source)}
             for name, source in place.sources().items()}
-    started, found = time.perf_counter(), {}
-    for name, source in place.sources().items():
-        found[name] = evaluate(_config(source, made[name]["default"], place), _show)
-        found[name].write(place.work / f"{name}.json")
-    celeba = place.sources()["celebahq"]
-    val = place.val()
-    of_all = EvaluationConfig(val.src, val.src, place.of("originals"), val.layout, val.subset, processes=PROCESSES,
-                              reuse=place.of("celebahq"))
-    among_all = {judge: Figure.of(_found_among_all(of_all, _config(celeba, made["celebahq"]["default"], place), judge),
-                                  "less") for judge in (MAIN, "dlib")}
-    minutes = (time.perf_counter() - started) / 60
-    parts = [f"`python benchmarks/evaluation.py write`. {stamp()} From finished sets {minutes:.0f} minutes, "
+    with _timed(place.work / "minutes.txt") as minutes:
+        found, among_all = _evaluated(place, {name: sets["default"] for name, sets in made.items()})
+    parts = [f"`python benchmarks/evaluation.py write`. {stamp()} From finished sets {sum(minutes):.0f} minutes"
+             f"{f', in {len(minutes)} runs that went on where the one before had stopped' * (len(minutes) > 1)}, "
              f"{PROCESSES} processes (wanted: at most 40). Floor: the same originals, shifted by 3 and 2 pixels "
              "and encoded again. Nothing of these photographs was in any training. falco-mobile stands beside "
              "CelebA-HQ alone: 22 s of one core a face.",
@@ -149,6 +142,34 @@ def write(place: Place) -> None:
                   _slices(evaluation)]
         parts += [_markdown(attack_table(attack)) for attack in evaluation.attacks.values()]
     put_section("Evaluation", "\n\n".join(parts))
+
+
+def _evaluated(place: Place, made: Mapping[str, Sequence[Path]]) -> tuple[dict[str, Evaluation], dict[str, Figure]]:
+    """Evaluates every source, and how often an original of CelebA-HQ is the nearest of all, by judge.
+
+    Args:
+        made: source -> the files that the default recipe made of it.
+    """
+    found = {}
+    for name, source in place.sources().items():
+        found[name] = evaluate(_config(source, made[name], place), _show)
+        found[name].write(place.work / f"{name}.json")
+    celeba, val = place.sources()["celebahq"], place.val()
+    of_all = EvaluationConfig(val.src, val.src, place.of("originals"), val.layout, val.subset, processes=PROCESSES,
+                              reuse=place.of("celebahq"))
+    of_many = _config(celeba, made["celebahq"], place)
+    return found, {judge: Figure.of(_found_among_all(of_all, of_many, judge), "less") for judge in (MAIN, "dlib")}
+
+
+@contextmanager
+def _timed(path: Path) -> Iterator[list[float]]:
+    """Gives the minutes of all runs that worked on these sets, this one's last; runs that were stopped count too."""
+    minutes, started = [float(line) for line in path.read_text().split()] if path.exists() else [], time.perf_counter()
+    try:
+        yield minutes
+    finally:
+        minutes.append((time.perf_counter() - started) / 60)
+        path.write_text("\n".join(map(str, minutes)))
 
 
 def write_training(place: Place) -> None:
