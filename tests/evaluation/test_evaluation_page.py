@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,12 @@ def test_the_estimators_are_not_praised_beyond_what_was_measured(tmp_path: Path)
 def test_names_are_text(tmp_path: Path) -> None:
     page = rendered(evaluation_of(name=HOSTILE, source=HOSTILE, skipped={HOSTILE: 1}, notes=[HOSTILE]), tmp_path)
     assert "script" not in page.tags and "<script>" in page.text and "{{ 7*7 }}" in page.text
+
+
+def test_long_names_end_where_their_column_does(tmp_path: Path) -> None:
+    rendered(evaluation_of(name="recipe-default-86883b2e"), tmp_path)
+    labels = re.findall(r'class="mark-label" x="122"[^>]*>([^<]*)<', (tmp_path / "dst.html").read_text("utf-8"))
+    assert set(labels) == {"recipe-default-8…"}  # 17 bold characters of 7 px at most: 119 of 122
 
 
 def test_originals_are_for_the_owner_alone(tmp_path: Path) -> None:
