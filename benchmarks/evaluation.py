@@ -109,6 +109,8 @@ def make(what: str, source: Source, place: Place) -> list[Path]:
     if what in GENERATED:
         recipe = Recipe().settled()
         return make_generated_baseline(what, pairs.root, pairs.names, place.sets, prepare(recipe), recipe, show)
+    if what != "default":  # the evaluation compares recipes on the photographs that the default one could anonymize
+        pairs = source.pairs(_folder(make("default", source, place), pairs))
     recipe = Recipe.load(what).settled()
     return make_recipe_baseline(recipe, pairs.root, pairs.names, place.sets, prepare(recipe), show)
 
@@ -163,7 +165,7 @@ def _evaluated(place: Place, made: Mapping[str, Sequence[Path]]) -> tuple[dict[s
 
 @contextmanager
 def _timed(path: Path) -> Iterator[list[float]]:
-    """Gives the minutes of all runs that worked on these sets, this one's last; runs that were stopped count too."""
+    """Gives the minutes of all runs that worked on these sets, this one's last; what Ctrl-C stopped counts too."""
     minutes, started = [float(line) for line in path.read_text().split()] if path.exists() else [], time.perf_counter()
     try:
         yield minutes

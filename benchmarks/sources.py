@@ -38,9 +38,9 @@ class Source:
     sample: int | None = None
     least: int = 1
 
-    def pairs(self) -> PhotoPairs:
-        """The photographs, each paired with itself."""
-        return sample(find_pairs(self.src, self.src, self.layout, self.subset), self.sample, 0, self.least)
+    def pairs(self, dst: Path | None = None) -> PhotoPairs:
+        """The photographs, each paired with itself; or those of `dst` with their originals."""
+        return sample(find_pairs(self.src, dst or self.src, self.layout, self.subset), self.sample, 0, self.least)
 
 
 def celebahq(data: Path, count: int) -> Source:
