@@ -130,7 +130,7 @@ def write(place: Place) -> None:
     with _timed(place.work / "minutes.txt") as minutes:
         found, among_all = _evaluated(place, {name: sets["default"] for name, sets in made.items()})
     parts = [f"`python benchmarks/evaluation.py write`. {stamp()} From finished sets {sum(minutes):.0f} minutes"
-             f"{f', in {len(minutes)} runs that went on where the one before had stopped' * (len(minutes) > 1)}, "
+             f"{f', added up over {len(minutes)} runs, each of which went on' * (len(minutes) > 1)}, "
              f"{PROCESSES} processes (wanted: at most 40). Floor: the same originals, shifted by 3 and 2 pixels "
              "and encoded again. Nothing of these photographs was in any training. falco-mobile stands beside "
              "CelebA-HQ alone: 22 s of one core a face.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from mien.anonymizer.load import Loaded
 from mien.errors import UsageError
 from mien.evaluation.baselines import make_generated_baseline, make_simple_baseline
 from mien.evaluation.evaluate import EvaluationConfig, evaluate, measure_originals_and_new
-from mien.evaluation.evaluation import Evaluation
+from mien.evaluation.evaluation import AttackResult, Evaluation
 from mien.evaluation.evaluators import load_detector, load_evaluators
 from mien.evaluation.measure_face import faces_by_size, measure_face
 from mien.evaluation.measure_sets import measure_sets
 from mien.evaluation.pairs import find_pairs, sample
+from mien.evaluation.privacy.reidentification import thresholds
 from mien.evaluation.terminal_table import tables
 from mien.models.features.inception import Inception
 from mien.recipe import Recipe
@@ -385,8 +387,24 @@ def test_an_attack_that_fails_after_all_leaves_a_note(source: Path, tmp_path: Pa
     result = evaluate(EvaluationConfig(src, src, tmp_path / "work", layout="lfw", baselines=(), judges=("dlib",),
                                        attacks=("layers", "parrot")))
     assert result.faces == 2 * (PEOPLE - 1) and result.attacks == {}
-    assert ("No attack was made (layers, parrot): an attack needs at least 4 people, and 3 can be compared."
-            in result.notes)
+    why = "an attack needs at least 4 people, and 3 can be compared"
+    assert {f"The attack {name} was not made: {why}." for name in ("layers", "parrot")} < set(result.notes)
+
+
+def test_an_attack_that_fails_takes_no_other_along(source: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    done = AttackResult(title="layers", people=20, faces=40, known=20, budget="", seed=0, seconds=1, attackers={})
+
+    def run(names: Sequence[str], **given: object) -> dict[str, AttackResult]:
+        if "parrot" in names:
+            raise UsageError("the parrot has flown", "")
+        return dict.fromkeys(names, done)
+
+    monkeypatch.setattr("mien.evaluation.evaluate.run_attacks", run)
+    monkeypatch.setattr("mien.evaluation.evaluate.attacked_photos", lambda pairs, seed: pairs)
+    result = evaluate(EvaluationConfig(source, source, tmp_path / "work", layout="lfw", baselines=(), judges=("dlib",),
+                                       attacks=("layers", "parrot")))
+    assert set(result.attacks) == {"layers"} and "The attack parrot was not made: the parrot has flown." in result.notes
 
 
 def test_a_threshold_of_few_pairs_is_told_as_what_it_is(source: Path, tmp_path: Path,
@@ -396,12 +414,14 @@ def test_a_threshold_of_few_pairs_is_told_as_what_it_is(source: Path, tmp_path: 
     config = EvaluationConfig(source, source, tmp_path / "work", layout="lfw", baselines=(), judges=("dlib",))
     result = evaluate(config)
     assert any(note.startswith("24 pairs of different people") and note.endswith(
-        "here it is just below the smallest distance of two people.") for note in result.notes)
+        "here it is just below the smallest distance of two people, and is not published.") for note in result.notes)
     assert result.sets[result.set].figures["privacy/dlib"]["verified_own_original_far1e-3"].value == 1
+    assert result.judges["dlib"].thresholds == {}  # whoever has two originals could compare them with it
     pairs, before, _ = measure_originals_and_new(config)
-    apart = np.linalg.norm(before.columns["vector_dlib"][:, None] - before.columns["vector_dlib"], axis=2)
-    smallest = apart[pairs.people[before.rows][:, None] != pairs.people[before.rows]].min()
-    assert 0.999 * smallest < result.judges["dlib"].thresholds["1e-3"] <= smallest
+    people, vectors = pairs.people[before.rows], before.columns["vector_dlib"]
+    apart = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    smallest = apart[people[:, None] != people].min()
+    assert 0.999 * smallest < thresholds(torch.from_numpy(vectors), people)[0][1e-3] <= smallest
 
 
 def test_sizes_that_differ_are_reported_before_baselines_are_made(source: Path, tmp_path: Path) -> None:

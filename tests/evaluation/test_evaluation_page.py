@@ -66,7 +66,7 @@ def test_the_findings_come_first_and_in_words(tmp_path: Path) -> None:
     assert text.index("Hardly anyone is found again") < text.index("Can anyone be found again?")
     assert "0 of 200 new faces are taken for their own originals" in text and "one stranger in 1,000" in text
     assert "75 % of the way from random generated faces to the originals" in text
-    assert "No attack was run" in text and "3 photographs of the originals are missing" in text
+    assert "No attack was run" in text and "missing of the originals: 3 photographs" in text
     assert "0.680 at a false match rate of 1e-2" in text and "2 photographs could not be compared: too small" in text
 
 

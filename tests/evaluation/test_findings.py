@@ -35,6 +35,17 @@ def test_the_fairest_judge_makes_the_headline(judges: dict[str, Role], chosen: s
     assert evaluation_findings(evaluation).headline.startswith(found)
 
 
+def test_a_judge_that_judged_nothing_does_not_make_it() -> None:
+    evaluation = evaluation_of({"silent": "independent", "dlib": "gate", "faceplugin": "independent"})
+    for figures in ({}, None):
+        if figures is None:
+            del evaluation.sets["dst"].figures["privacy/silent"]
+        else:
+            evaluation.sets["dst"].figures["privacy/silent"] = figures
+        assert main_judge(evaluation) == "faceplugin"
+        assert evaluation_findings(evaluation).headline.startswith("2 of 200")
+
+
 @pytest.mark.parametrize(("role", "words"), [
     ("gate", "The judge dlib let these faces through, and those that it recognized did not pass, so that this is no "
              "fair judgment."),

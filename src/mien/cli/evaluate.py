@@ -20,7 +20,7 @@ Anonymized = Annotated[Path, typer.Argument(
 Sample = Annotated[int, typer.Option(
     "--sample", metavar="N", min=0, help="Use at most this many photographs, all or none of a person's. 0 uses all.")]
 Seed = Annotated[int, typer.Option(
-    "--seed", metavar="N", help="Draw the sample, and the people an attacker knows, with this seed.")]
+    "--seed", metavar="N", help="Draw with this seed what is drawn: the sample, and the people an attacker knows.")]
 Work = Annotated[Path | None, typer.Option(
     "--work", metavar="FOLDER", show_default="DST.evaluation.work",
     help="Keep intermediate results in this private folder; they lead back to the originals.")]
@@ -79,7 +79,7 @@ def evaluate_command(
     from mien.evaluation.evaluation_page import write_page
     from mien.evaluation.judges.face_judges import DEFAULT_JUDGES
     from mien.evaluation.judges.onnx_judge import OnnxInput
-    from mien.evaluation.terminal_table import tables
+    from mien.evaluation.terminal_table import left_out, tables
     from mien.evaluation.worst_cases import worst_cases
     from mien.recipe import Recipe
     from mien.report.terminal import Reporter
@@ -107,7 +107,7 @@ def evaluate_command(
     console = Console()
     for table in tables(result, console.width):
         console.print(table)
-    print_notes(console, result.notes)
+    print_notes(console, [*result.notes, *left_out(result)])
     typer.echo(f"{out}\n{page}")
 
 

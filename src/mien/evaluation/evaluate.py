@@ -39,7 +39,7 @@ from mien.evaluation.provenance import (
     roles_by_recipe,
 )
 from mien.evaluation.recipe_baselines import make_recipe_baseline
-from mien.evaluation.slices import SMALL, slice_rows
+from mien.evaluation.slices import SMALL, slice_rows, telling_parts
 from mien.evaluation.withholding import publish, publish_attack
 from mien.evaluation.work_folder import ATTACKED, MEASURED, SETS, check_apart, opened
 from mien.images.formats import printable
@@ -146,6 +146,8 @@ def _evaluate(config: EvaluationConfig, pairs: PhotoPairs, progress: PartProgres
     if named.any():
         sets |= _other_photos(original)
     attacks, failed = _attack(config, pairs, progress)
+    silent = [name for name in judges if known and not sets[own].figures.get(f"privacy/{name}")
+              and not sets[own].withheld.get(f"privacy/{name}")]
     return Evaluation(
         mien=version("mien"), date=datetime.now(UTC).date().isoformat(), source=printable(config.src.resolve().name),
         set=own, faces=len(common), people=len(np.unique(people[named])),
@@ -157,18 +159,26 @@ def _evaluate(config: EvaluationConfig, pairs: PhotoPairs, progress: PartProgres
         missing=len(pairs.missing),
         skipped=dict(Counter(one.reason for one in measured[own].skipped)),
         linked=links_people(config.dst),
-        notes=[*_notes(config, pairs, people), *_notes_on_sets(sets, len(common)), *failed],
+        notes=[*_notes(config, pairs, people), *_notes_on_sets(sets, len(common)), *failed,
+               *(f"The judge {name} could compare no two faces: nothing is said by it." for name in silent)],
     )
 
 
 def _attack(config: EvaluationConfig, pairs: PhotoPairs,
             progress: PartProgress) -> tuple[dict[str, AttackResult], list[str]]:
-    """Runs the attacks; where they cannot be made, a note says why, and what was measured is kept."""
+    """Runs the attacks; where one cannot be made, a note says why, and the others are kept."""
+    run = partial(run_attacks, pairs=pairs, work=config.work / ATTACKED, seed=config.seed, progress=progress)
+    failed = []
     try:
-        found = run_attacks(config.attacks, pairs, config.work / ATTACKED, config.seed, progress)
-    except UsageError as error:
-        return {}, [f"No attack was made ({', '.join(config.attacks)}): {error.message}."]
-    return {name: publish_attack(one) for name, one in found.items()}, []
+        found = run(config.attacks)
+    except UsageError:
+        found = {}
+        for name in config.attacks:  # those that were made are read again
+            try:
+                found |= run((name,))
+            except UsageError as error:
+                failed.append(f"The attack {name} was not made: {error.message}.")
+    return {name: publish_attack(one) for name, one in found.items()}, failed
 
 
 def _common(config: EvaluationConfig, measured: dict[str, Measurements]) -> npt.NDArray[np.int64]:
@@ -292,9 +302,12 @@ def _set_result(name: str, original: Reference, measured: Measurements, judges: 
 def _thresholds(original: Reference, judge: str) -> dict[str, float]:
     """The judge's thresholds by rate; none from so few originals that a threshold is the distance of two of them."""
     usable = original.places.get(judge, np.zeros(0)) >= 0
-    if is_few(int(usable.sum()), len(np.unique(original.people[usable])) if len(usable) else 0):
+    people = original.people[usable] if len(usable) else original.people[:0]
+    if is_few(len(people), len(np.unique(people))):
         return {}
-    return {rate_name(rate): limit for rate, limit in original.limits[judge].items() if np.isfinite(limit)}
+    pairs = _pairs_of_different(people[is_named(people)])
+    return {rate_name(rate): limit for rate, limit in original.limits[judge].items()
+            if np.isfinite(limit) and pairs * rate >= 1}
 
 
 def _slices(original: Reference, measured: Measurements, judges: list[str]) -> dict[str, Slice]:
@@ -302,8 +315,10 @@ def _slices(original: Reference, measured: Measurements, judges: list[str]) -> d
     whole_sets = ("features", "inception", "texture")
     original = replace(original, measurements=original.measurements.without(*whole_sets))
     measured, slices = measured.without(*whole_sets), {}
-    for name, rows in slice_rows(original).items():
-        figures, withheld = publish(estimate_metrics(original.at(rows), measured.at(rows), judges))
+    parts = slice_rows(original)
+    telling = telling_parts(parts, original.people)
+    for name, rows in parts.items():
+        figures, withheld = publish(estimate_metrics(original.at(rows), measured.at(rows), judges), name in telling)
         slices[name] = Slice(small=len(rows) < SMALL, faces=len(rows), figures=figures, withheld=withheld)
     return slices
 
@@ -331,10 +346,16 @@ def _notes_on_sets(sets: Mapping[str, SetResult], faces: int) -> list[str]:
             for name, one in sets.items() if one.lacks and name != OTHER]
 
 
+def _pairs_of_different(people: People) -> int:
+    """How many pairs of faces are of two people."""
+    counts = np.unique(people, return_counts=True)[1]
+    return (int(counts.sum()) ** 2 - int((counts**2).sum())) // 2
+
+
 def _notes_on_people(people: People) -> list[str]:
     named = is_named(people)
     counts = np.unique(people[named], return_counts=True)[1]
-    pairs, unnamed, notes = (int(counts.sum()) ** 2 - int((counts**2).sum())) // 2, int((~named).sum()), []
+    pairs, unnamed, notes = _pairs_of_different(people[named]), int((~named).sum()), []
     if unnamed == len(people):
         notes.append("Nobody is named: without people no threshold can be calibrated, so nothing is said about "
                      "privacy. Name them: mien datasets check DIR shows what is known.")
@@ -345,7 +366,7 @@ def _notes_on_people(people: People) -> list[str]:
         notes.append(f"Nobody is named on {plural(unnamed, 'photograph')}: left out of what is said about privacy and "
                      "of attacks.")
     if len(counts) > 1 and pairs * STRICT < 1:
-        notes.append(f"{pairs:,} pairs of different people: a threshold for a false match rate of "
+        notes.append(f"{plural(pairs, 'pair')} of different people: a threshold for a false match rate of "
                      f"{rate_name(STRICT)} needs {round(1 / STRICT):,} at least; here it is just below the smallest "
-                     "distance of two people.")
+                     "distance of two people, and is not published.")
     return notes

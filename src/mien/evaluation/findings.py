@@ -85,9 +85,10 @@ def _times_chance(lift: Figure | None) -> str:
 
 
 def main_judge(evaluation: Evaluation) -> str:
-    """The judge that the findings go by: the first independent one, else the gate, else the first; "" of none."""
-    fairness = ("independent", "gate", "loss")
-    return min(evaluation.judges, key=lambda name: fairness.index(evaluation.judges[name].role), default="")
+    """The judge that the findings go by: of those that have figures the first independent one, else the gate; or ""."""
+    fairness, figures = ("independent", "gate", "loss"), evaluation.sets[evaluation.set].figures
+    return min(evaluation.judges, key=lambda name: (not figures.get(f"privacy/{name}"),
+                                                    fairness.index(evaluation.judges[name].role)), default="")
 
 
 def share_kept(evaluation: Evaluation, group: str, name: str) -> float | None:

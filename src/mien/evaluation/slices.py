@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
+from mien.evaluation.confidence import is_few
 from mien.evaluation.look.compare import CHILD, MONOCHROME, OLD, has_facial_hair
 from mien.evaluation.metrics import Reference
+from mien.evaluation.people import People
 from mien.models.features.attribute_network import ATTRIBUTES
 from mien.models.features.look_judge import GROUPS
 
 SMALL = 30  # faces; a figure of fewer is a hint
 TURNED = 15.0  # degrees
 Flags = npt.NDArray[np.bool_]  # [N]
+
+
+# Parts that no two of share a face: what all have less what the others have is what one of them has.
+APART = (("men", "women"), (f"under {CHILD}", f"{CHILD} to {OLD}", f"over {OLD}"), GROUPS)
+
+
+def telling_parts(rows: Mapping[str, npt.NDArray[np.int64]], people: People) -> set[str]:
+    """Finds the parts by whose figures those of too few faces could be computed, as what is left of all.
+
+    Args:
+        rows: of all parts, see `slice_rows`. people: [N] of all faces.
+    """
+    telling = set()
+    for names in (*APART, *((name,) for name in rows)):
+        shown = sorted((name for name in names if name in rows and not _is_few(people[rows[name]])),
+                       key=lambda name: len(rows[name]))
+        while shown:
+            rest = np.delete(people, np.concatenate([rows[name] for name in shown]))
+            if not len(rest) or not _is_few(rest):
+                break
+            telling.add(shown.pop(0))
+    return telling
+
+
+def _is_few(people: People) -> bool:
+    return is_few(len(people), len(np.unique(people)))
 
 
 def slice_rows(original: Reference) -> dict[str, npt.NDArray[np.int64]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from mien.datasets.dataset import plural
 from mien.evaluation.attacks.scoring import ATTACK_METRICS
 from mien.evaluation.evaluation import SET_TITLES, AttackResult, Evaluation, Figure, Groups
 from mien.evaluation.metrics import METRICS
@@ -167,3 +168,10 @@ def format_figure(figure: Figure | None, unit: str, interval: bool = False) -> s
 def _number(value: float) -> str:
     text = f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
     return "0.00" if text == "-0.00" else text
+
+
+def left_out(evaluation: Evaluation) -> list[str]:
+    """Says of how many photographs the figures say nothing, and why; the page has places of its own for it."""
+    missing = [f"{plural(evaluation.missing, 'photograph')} of SRC missing in DST."] if evaluation.missing else []
+    return missing + [f"{plural(count, 'photograph')} that could not be compared: {reason}."
+                      for reason, count in evaluation.skipped.items()]

@@ -21,7 +21,7 @@ ALL_FACES = "distance_own_original"  # counts all faces that a judge has compare
 WORST_PERSON = "worst_person"  # how names begin of figures whose count is that of one person's faces
 
 
-def publish(found: Mapping[str, Estimates]) -> tuple[Groups, Withheld]:
+def publish(found: Mapping[str, Estimates], few: bool = False) -> tuple[Groups, Withheld]:
     """Makes figures of estimates.
 
     Of fewer than 10 faces or 3 people nothing is published but shares of the look and of utility: no figure of privacy
@@ -29,7 +29,7 @@ def publish(found: Mapping[str, Estimates]) -> tuple[Groups, Withheld]:
     else the mean over all less that over a part would give a single face's.
 
     Args:
-        found: group -> name in `METRICS` -> value.
+        found: group -> name in `METRICS` -> value. few: withhold as if all of them were of too few faces.
 
     Returns:
         The figures, and by group the names of those that are withheld.
@@ -39,7 +39,7 @@ def publish(found: Mapping[str, Estimates]) -> tuple[Groups, Withheld]:
     for kind, group in found.items():
         whole = group.get(ALL_FACES)
         none = whole is not None and is_few(whole.count, whole.people)
-        names = [name for name, one in group.items() if none or _is_withheld(kind, name, one)]
+        names = [name for name, one in group.items() if none or _is_withheld(kind, name, one, few)]
         if names:
             withheld[kind] = names
         figures[kind] = {name: _figure(kind, name, one) for name, one in group.items() if name not in names}
@@ -54,10 +54,10 @@ def publish_attack(attack: AttackResult) -> AttackResult:
         for who, group in attack.attackers.items()}})
 
 
-def _is_withheld(kind: str, name: str, one: Estimate) -> bool:
+def _is_withheld(kind: str, name: str, one: Estimate, few: bool) -> bool:
     if name.startswith(WORST_PERSON):
-        return one.people < LEAST_PEOPLE
-    return (kind.startswith("privacy/") or _is_difference(kind, name)) and is_few(one.count, one.people)
+        return few or one.people < LEAST_PEOPLE
+    return (kind.startswith("privacy/") or _is_difference(kind, name)) and (few or is_few(one.count, one.people))
 
 
 def _is_difference(kind: str, name: str) -> bool:

@@ -6,6 +6,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from mien.datasets.dataset import plural
 from mien.images.formats import printable
 
 
@@ -13,7 +14,7 @@ from mien.images.formats import printable
 def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("mien.report"), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    environment.filters["printable"] = printable
+    environment.filters["printable"], environment.filters["plural"] = printable, plural
     return environment
 
 

@@ -47,6 +47,12 @@ def test_a_draw_is_of_all_people_and_depends_on_the_seed_alone(lfw: Path) -> Non
     assert any(one.names != some.names for one in other)
 
 
+def test_a_list_of_others_alone_is_said_to_be_of_no_use(lfw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lfw / "pairs.txt").write_text("1\t1\nXa_X\t1\t2\nXa_X\t1\tYb_Y\t1\n")
+    found = read_lfw_pairs(lfw)
+    assert not found.listed and found.absent == 2 and len(found.mated) and len(found.non_mated)
+
+
 def test_the_list_s_own_pairs_are_taken_as_far_as_their_photographs_are_there(lfw: Path) -> None:
     (lfw / "pairs.txt").write_text("1\t3\nAnn_A\t1\t4\nDi_D\t1\t2\nDi_D\t2\t9\n"
                                    "Ann_A\t1\tBo_B\t1\nCy_C\t1\tZo_Z\t1\nCy_C\t2\tDi_D\t3\n")

@@ -162,10 +162,14 @@ def _import(name: str) -> PlugIn:
     module, _, function = name.partition(":")
     try:
         plug_in: PlugIn = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the module does when it is imported
         known = ", ".join(DEFAULT_JUDGES)
-        raise UsageError(f"there is no judge {name!r}: {error}",
+        kind = "" if isinstance(error, (ImportError, AttributeError, ValueError)) else f"{type(error).__name__}: "
+        raise UsageError(f"there is no judge {name!r}: {kind}{error}",
                          f"the judges are {known}, arcface, FILE.onnx or module:function") from error
+    if not callable(plug_in):
+        raise UsageError(f"the judge {name!r} is no function: {type(plug_in).__name__}",
+                         "give module:function, a function of a photo and five points")
     return plug_in
 
 

@@ -102,6 +102,8 @@ class OnnxRecognizer:
             raise _refused(self._path, f"cannot be computed: {str(error).splitlines()[0]}") from error
         if vector.ndim < 2 or len(vector) != 1 or vector.shape[1] < 2 or vector.size != vector.shape[1]:
             raise _refused(self._path, f"gives {list(vector.shape)} for one face in place of one vector [1, D]")
+        if not np.isfinite(vector).all():
+            raise _refused(self._path, "gives numbers that are not finite for a face")
         return F.normalize(torch.from_numpy(vector).reshape(1, -1), dim=1)
 
 

@@ -153,7 +153,9 @@ def run_lfw_protocol(config: LfwConfig, progress: PartProgress = lambda what, do
     check_apart(config.path, config.anonymized or config.path, config.work)
     pairs, notes = read_lfw_pairs(config.path, config.most, config.seed), []
     if pairs.absent:
-        notes.append(f"{LIST} lists {pairs.absent:,} more pairs, of which a photograph is missing.")
+        absent = plural(pairs.absent, "more pair" if pairs.listed else "pair")
+        notes.append(f"{LIST} lists {absent}, of which a photograph is missing"
+                     f"{'.' if pairs.listed else ': pairs were drawn at random instead.'}")
     given = _anonymized(config)
     if given is not None:
         asked, pairs = len(pairs.names), pairs.only(set(given))
