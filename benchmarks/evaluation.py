@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,7 @@ def sets_of(source: Source) -> tuple[str, ...]:
     return tuple(one for one in (*BASELINES, *RECIPES) if source.name == "celebahq" or one not in OF_CELEBAHQ)
 
 
+@cache  # the default set is asked for with every other recipe's
 def make(what: str, source: Source, place: Place) -> list[Path]:
     """Makes one set, or what is missing of it."""
     place.of(source.name)

@@ -7,12 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.confidence import LEAST_FACES, LEAST_PEOPLE, is_few
+from mien.evaluation.confidence import LEAST_FACES, LEAST_PEOPLE, are_few
 from mien.evaluation.slices import APART, telling_parts
-
-
-def few(people: np.ndarray) -> bool:
-    return is_few(len(people), len(np.unique(people)))
 
 
 def parts_of(told: list[int], names: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -27,13 +23,13 @@ def test_what_is_left_of_all_without_the_published_parts_is_enough_or_nothing(na
                                                                               people: int) -> None:
     rows, whose = parts_of(told, names), np.arange(len(told)) % people
     telling = telling_parts(rows, whose)
-    shown = [rows[name] for name in rows if name not in telling and not few(whose[rows[name]])]
+    shown = [rows[name] for name in rows if name not in telling and not are_few(whose[rows[name]])]
     for one in shown:
         rest = np.delete(whose, one)
-        assert not len(rest) or not few(rest)
+        assert not len(rest) or not are_few(rest)
     if shown:
         rest = np.delete(whose, np.concatenate(shown))
-        assert not len(rest) or not few(rest)
+        assert not len(rest) or not are_few(rest)
 
 
 @pytest.mark.parametrize(("sizes", "telling"), [

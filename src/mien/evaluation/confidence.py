@@ -127,9 +127,14 @@ def is_few(faces: int, people: int) -> bool:
     return faces < LEAST_FACES or people < LEAST_PEOPLE
 
 
+def are_few(people: npt.NDArray[np.int64]) -> bool:
+    """Whether faces are so few, or of so few people; `people`: [N], whose each face is."""
+    return is_few(len(people), len(np.unique(people)))
+
+
 def _tenths(x: npt.NDArray[np.float64], people: npt.NDArray[np.int64]) -> tuple[float, float]:
     """Means of the lowest and of the highest tenth; NaN for one of too few faces or people."""
     order, some = np.argsort(x), -(-len(x) // 10)
-    low, high = (float("nan") if is_few(some, len(np.unique(people[rows]))) else float(x[rows].mean())
+    low, high = (float("nan") if are_few(people[rows]) else float(x[rows].mean())
                  for rows in (order[:some], order[len(x) - some :]))
     return low, high

@@ -18,7 +18,7 @@ from mien.datasets.dataset import plural
 from mien.errors import UsageError
 from mien.evaluation.attacks.run_attack import attacked_photos, check_attacks, run_attacks
 from mien.evaluation.baselines import FLOOR, GENERATED, SIMPLE, make_generated_baseline, make_simple_baseline
-from mien.evaluation.confidence import LEAST_FACES, LEAST_PEOPLE, is_few, with_values
+from mien.evaluation.confidence import LEAST_FACES, LEAST_PEOPLE, are_few, with_values
 from mien.evaluation.evaluation import SET_TITLES, AttackResult, Evaluation, JudgeRecord, Role, SetResult, Slice
 from mien.evaluation.evaluators import load_detector
 from mien.evaluation.judges.face_judges import DEFAULT_JUDGES, judge_name, load_face_judges
@@ -146,8 +146,6 @@ def _evaluate(config: EvaluationConfig, pairs: PhotoPairs, progress: PartProgres
     if named.any():
         sets |= _other_photos(original)
     attacks, failed = _attack(config, pairs, progress)
-    silent = [name for name in judges if known and not sets[own].figures.get(f"privacy/{name}")
-              and not sets[own].withheld.get(f"privacy/{name}")]
     return Evaluation(
         mien=version("mien"), date=datetime.now(UTC).date().isoformat(), source=printable(config.src.resolve().name),
         set=own, faces=len(common), people=len(np.unique(people[named])),
@@ -160,7 +158,7 @@ def _evaluate(config: EvaluationConfig, pairs: PhotoPairs, progress: PartProgres
         skipped=dict(Counter(one.reason for one in measured[own].skipped)),
         linked=links_people(config.dst),
         notes=[*_notes(config, pairs, people), *_notes_on_sets(sets, len(common)), *failed,
-               *(f"The judge {name} could compare no two faces: nothing is said by it." for name in silent)],
+               *(_notes_on_judges(sets[own], judges) if known else ())],
     )
 
 
@@ -301,9 +299,8 @@ def _set_result(name: str, original: Reference, measured: Measurements, judges: 
 
 def _thresholds(original: Reference, judge: str) -> dict[str, float]:
     """The judge's thresholds by rate; none from so few originals that a threshold is the distance of two of them."""
-    usable = original.places.get(judge, np.zeros(0)) >= 0
-    people = original.people[usable] if len(usable) else original.people[:0]
-    if is_few(len(people), len(np.unique(people))):
+    people = original.people[original.places.get(judge, np.full(len(original.people), -1)) >= 0]
+    if are_few(people):
         return {}
     pairs = _pairs_of_different(people[is_named(people)])
     return {rate_name(rate): limit for rate, limit in original.limits[judge].items()
@@ -334,7 +331,7 @@ def _notes(config: EvaluationConfig, pairs: PhotoPairs, people: People) -> list[
         notes.append("No baselines were made: a figure without them says little (--bounds all).")
     if len(people) < SMALL:
         notes.append(f"{plural(len(people), 'face')}: every figure is no more than a hint.")
-    if is_few(len(people), len(np.unique(people))):
+    if are_few(people):
         notes.append(f"Fewer than {LEAST_FACES} faces or {LEAST_PEOPLE} people: figures of privacy and differences to "
                      "the originals are withheld, since they would be those of single faces.")
     return notes
@@ -344,6 +341,12 @@ def _notes_on_sets(sets: Mapping[str, SetResult], faces: int) -> list[str]:
     """Says which sets are compared on fewer faces than the evaluated one, and on how many."""
     return [f"The set {one.title!r} lacks {one.lacks:,} of the {plural(faces, 'face')}: its figures are of the others."
             for name, one in sets.items() if one.lacks and name != OTHER]
+
+
+def _notes_on_judges(own: SetResult, judges: list[str]) -> list[str]:
+    """Says which judges have nothing to say of the evaluated set."""
+    return [f"The judge {name} could compare no two faces: nothing is said by it." for name in judges
+            if not own.figures.get(f"privacy/{name}") and not own.withheld.get(f"privacy/{name}")]
 
 
 def _pairs_of_different(people: People) -> int:

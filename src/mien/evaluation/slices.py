@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.confidence import is_few
+from mien.evaluation.confidence import are_few
 from mien.evaluation.look.compare import CHILD, MONOCHROME, OLD, has_facial_hair
 from mien.evaluation.metrics import Reference
 from mien.evaluation.people import People
@@ -31,18 +31,14 @@ def telling_parts(rows: Mapping[str, npt.NDArray[np.int64]], people: People) -> 
     """
     telling = set()
     for names in (*APART, *((name,) for name in rows)):
-        shown = sorted((name for name in names if name in rows and not _is_few(people[rows[name]])),
+        shown = sorted((name for name in names if name in rows and not are_few(people[rows[name]])),
                        key=lambda name: len(rows[name]))
         while shown:
             rest = np.delete(people, np.concatenate([rows[name] for name in shown]))
-            if not len(rest) or not _is_few(rest):
+            if not len(rest) or not are_few(rest):
                 break
             telling.add(shown.pop(0))
     return telling
-
-
-def _is_few(people: People) -> bool:
-    return is_few(len(people), len(np.unique(people)))
 
 
 def slice_rows(original: Reference) -> dict[str, npt.NDArray[np.int64]]:
